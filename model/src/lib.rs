@@ -1,7 +1,16 @@
 //! stub
 #![forbid(unsafe_code)]
+#[cfg(feature = "check")]
+pub mod check;
+pub mod coverage;
+pub mod ghost;
+pub mod invariant;
+pub mod liveness;
+pub mod mutant;
 pub mod op;
+pub mod scope;
 pub mod state;
 pub mod step;
 pub mod vocabulary;
+pub mod world;
 pub use step::apply;

@@ -138,10 +138,10 @@ pub enum Op {
     /// The first writing open after a boot: move the token counter on, so that no token which a power cut took
     /// away is minted again (G4).
     Reboot,
-    /// This store was restored from a copy: move the token counter on and begin a new epoch. What the log holds
-    /// stays (G4, G11).
+    /// This store was restored from a copy: begin a new epoch and mint from its own range of tokens. What the log
+    /// holds stays (G4, G11).
     Restore {
-        /// The epoch to begin, never used before.
+        /// The epoch to begin, larger than every one that the original or another copy of it ever used.
         next: Epoch,
     },
     /// Several operations, all or none: the first refusal undoes them all (G12).

@@ -13,8 +13,13 @@ use crate::op::{Lease, Op, Refusal, Reply, Target};
 use crate::state::State;
 use crate::vocabulary::Timestamp;
 
-/// How far a reboot or a restore moves the token counter on: further than any store mints between two syncs.
+/// How far a reboot moves the token counter on: further than any store mints between two syncs.
 pub const TOKENS_SKIPPED: u64 = 1 << 32;
+
+/// How many tokens an epoch that a restore begins has to itself. A fixed step is not enough there: the original may
+/// have taken it too since the copy was made, and so may another restore of the same copy. The epoch is what both
+/// are bound to have different.
+pub const TOKENS_PER_EPOCH: u64 = 1 << 48;
 
 /// Applies one operation at the time `now`, and answers it. A [`Reply::Refused`] has changed nothing.
 pub fn apply(state: &mut State, now: Timestamp, op: &Op) -> Reply {

@@ -12,13 +12,16 @@ use std::sync::Arc;
 /// The largest value of any number of the bus: what a signed 64-bit column can hold.
 pub const NUMBER_MAX: u64 = i64::MAX as u64;
 
-/// A number that does not fit the bus: larger than [`NUMBER_MAX`], or negative in storage.
+/// The largest epoch: what is left of a number when 48 bits of it are tokens.
+pub const EPOCH_MAX: u64 = NUMBER_MAX >> 48;
+
+/// A number that does not fit the bus: larger than its kind's maximum, or negative in storage.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct OutOfRange;
 
 impl fmt::Display for OutOfRange {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "number is not within 0..={NUMBER_MAX}")
+        f.write_str("number is out of range")
     }
 }
 
@@ -26,6 +29,9 @@ impl std::error::Error for OutOfRange {}
 
 macro_rules! number {
     ($(#[$doc:meta])* $name:ident) => {
+        number! { $(#[$doc])* $name, NUMBER_MAX }
+    };
+    ($(#[$doc:meta])* $name:ident, $max:ident) => {
         $(#[$doc])*
         #[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
         #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
@@ -36,11 +42,11 @@ macro_rules! number {
             /// The number zero: before the first.
             pub const ZERO: Self = Self(0);
             /// The largest value.
-            pub const MAX: Self = Self(NUMBER_MAX);
+            pub const MAX: Self = Self($max);
 
-            /// The number, if it is within `0..=`[`NUMBER_MAX`].
+            /// The number, if it is within `0..=`[`Self::MAX`].
             pub const fn new(number: u64) -> Result<Self, OutOfRange> {
-                if number > NUMBER_MAX { Err(OutOfRange) } else { Ok(Self(number)) }
+                if number > $max { Err(OutOfRange) } else { Ok(Self(number)) }
             }
 
             /// The plain number.
@@ -52,7 +58,7 @@ macro_rules! number {
             #[must_use]
             pub const fn plus(self, n: u64) -> Self {
                 let sum = self.0.saturating_add(n);
-                Self(if sum > NUMBER_MAX { NUMBER_MAX } else { sum })
+                Self(if sum > $max { $max } else { sum })
             }
 
             /// The number before this one; zero stays zero.
@@ -64,7 +70,7 @@ macro_rules! number {
 
         impl From<u32> for $name {
             fn from(number: u32) -> Self {
-                Self(u64::from(number))
+                Self::ZERO.plus(u64::from(number))
             }
         }
 
@@ -109,8 +115,9 @@ number! {
     RecordId
 }
 number! {
-    /// The identity of one life of the log. A reset or a restore begins a new one, which was never used before.
-    Epoch
+    /// The identity of one life of the log. A reset or a restore begins a new one, which was never used before. At
+    /// most [`EPOCH_MAX`], so that each epoch has a range of tokens of its own.
+    Epoch, EPOCH_MAX
 }
 number! {
     /// A point in time: milliseconds since the Unix epoch, always an argument, never read from a clock here.

@@ -4,9 +4,9 @@
 
 use crate::op::{Refusal, Reply};
 use crate::state::{Cause, Origin, Place, State};
-use crate::step::TOKENS_SKIPPED;
 use crate::step::log::return_entry;
-use crate::vocabulary::{Epoch, RecordId, Seq, Timestamp};
+use crate::step::{TOKENS_PER_EPOCH, TOKENS_SKIPPED};
+use crate::vocabulary::{Epoch, RecordId, Seq, Timestamp, Token};
 
 /// Forgets ids whose message ended at least this long ago. An event's id stays while a record or an entry holds a
 /// copy of the event.
@@ -62,10 +62,13 @@ pub(super) fn reboot(state: &mut State) -> Reply {
     Reply::Rebooted
 }
 
-/// A copy begins a new epoch and mints no token that the original may have minted. What it holds stays, and its
-/// records and entries follow into the new epoch; holders of cursors are fenced.
+/// A copy begins a new epoch, later than all that it knows, and mints from that epoch's own tokens, which neither the
+/// original nor another restored copy ever mints (G4). What it holds stays, and its records and entries follow into
+/// the new epoch; holders of cursors are fenced.
 pub(super) fn restore(state: &mut State, now: Timestamp, next: Epoch) -> Result<Reply, Refusal> {
-    check_unused(state, next)?;
+    if next <= state.epoch || state.epochs_retired.iter().any(|epoch| next <= *epoch) {
+        return Err(Refusal::EpochRetired);
+    }
     let ended = state.epoch;
     for record in state.records.values_mut() {
         if let Origin::Log { epoch, .. } = &mut record.origin
@@ -79,6 +82,7 @@ pub(super) fn restore(state: &mut State, now: Timestamp, next: Epoch) -> Result<
         cursor.due_at = now;
     }
     reboot(state);
+    state.token_last = state.token_last.max(Token::ZERO.plus(next.get() * TOKENS_PER_EPOCH));
     begin(state, next);
     Ok(Reply::EpochBegun { returned: Vec::new() })
 }

@@ -1,0 +1,170 @@
+//! Exhaustive checking of a scope by stateright (feature `check`).
+//!
+//! `target_state_count`, `target_max_depth` and time-outs are not used: each would let a search that stopped early
+//! pass. Nor is `eventually`, which misses cycles: liveness is checked as bounded `always` properties (see
+//! `liveness`).
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use stateright::{Checker, HasDiscoveries, Model, Path, Property};
+
+use crate::coverage::Tally;
+use crate::invariant::GUARANTEES;
+use crate::liveness::{LIVENESS, Liveness};
+use crate::scope::Scope;
+use crate::world::{Move, Rules, World};
+
+/// A scope under some rules, as stateright explores it.
+#[derive(Clone)]
+pub struct Search {
+    /// What is explored.
+    pub scope: Arc<Scope>,
+    /// The rules that the bus plays by.
+    pub rules: Arc<dyn Rules + Send + Sync>,
+    /// What was exercised.
+    pub tally: Arc<Tally>,
+    /// How often each liveness property was checked and had something to judge.
+    pub live: Arc<[std::sync::atomic::AtomicU64; LIVENESS.len()]>,
+}
+
+/// What a search found.
+#[derive(Debug)]
+pub struct Found {
+    /// States, up to the order of workers.
+    pub states: usize,
+    /// Transitions.
+    pub transitions: usize,
+    /// The depth of the deepest state.
+    pub depth: usize,
+    /// Broken guarantees by their names, each with a path to it.
+    pub broken: Vec<(&'static str, Vec<Move>)>,
+    /// Guarantees of which an example was found: their premises occurred.
+    pub occurred: BTreeSet<&'static str>,
+}
+
+impl Search {
+    /// A search of a scope under some rules.
+    pub fn new(scope: Scope, rules: Arc<dyn Rules + Send + Sync>) -> Self {
+        Self {
+            scope: Arc::new(scope),
+            rules,
+            tally: Arc::new(Tally::new()),
+            live: Arc::new(std::array::from_fn(|_| std::sync::atomic::AtomicU64::new(0))),
+        }
+    }
+
+    /// Explores all of the scope.
+    pub fn run(&self, threads: usize) -> Found {
+        let checker = self.clone().checker().threads(threads).symmetry_fn(World::representative);
+        // Nothing but the end of the scope ends this search: an empty set of failures is never complete.
+        let checker = checker.finish_when(HasDiscoveries::AllFailures).spawn_dfs().join();
+        self.found(&checker)
+    }
+
+    /// Explores breadth first until something is broken, for a shortest path.
+    pub fn shortest(&self) -> Found {
+        let checker = self.clone().checker().finish_when(HasDiscoveries::AnyFailures).spawn_bfs().join();
+        self.found(&checker)
+    }
+
+    /// Explores breadth first until this one is broken, for a shortest path to it.
+    pub fn shortest_to(&self, name: &'static str) -> Found {
+        let only = HasDiscoveries::AnyOf(BTreeSet::from([name]));
+        let checker = self.clone().checker().finish_when(only).spawn_bfs().join();
+        self.found(&checker)
+    }
+
+    fn found(&self, checker: &impl Checker<Self>) -> Found {
+        let mut broken = Vec::new();
+        let mut occurred = BTreeSet::new();
+        let (states, transitions) = (checker.unique_state_count(), checker.state_count());
+        for (name, path) in checker.discoveries() {
+            if self.property(name).expectation.discovery_is_failure() {
+                broken.push((name, moves_of(path)));
+            } else {
+                occurred.insert(name);
+            }
+        }
+        broken.sort_by_key(|(name, path)| (path.len(), *name));
+        Found { states, transitions, depth: checker.max_depth(), broken, occurred }
+    }
+
+    fn is_live(&self, index: usize, world: &World) -> bool {
+        if !self.scope.liveness || !world.broken.is_empty() {
+            return true;
+        }
+        match (LIVENESS[index].check)(world, self.rules.as_ref()) {
+            Liveness::Vacuous => true,
+            Liveness::Held => {
+                self.live[index].fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+                true
+            }
+            Liveness::Broken(_) => false,
+        }
+    }
+}
+
+fn moves_of(path: Path<World, Move>) -> Vec<Move> {
+    path.into_actions()
+}
+
+/// `always` for each guarantee: it is not among those that the last step broke.
+macro_rules! guarantees_hold {
+    ($($index:literal)*) => {
+        [$(Property::<Search>::always(GUARANTEES[$index].name, |_, world: &World| {
+            !world.broken.iter().any(|broken| broken.guarantee == $index)
+        })),*]
+    };
+}
+
+/// `sometimes` for each guarantee: its premise occurred, so there was something to judge.
+macro_rules! premises_occur {
+    ($($index:literal $name:literal)*) => {
+        [$(Property::<Search>::sometimes($name, |search: &Search, _: &World| {
+            search.tally.times_checked($index) > 0
+        })),*]
+    };
+}
+
+macro_rules! liveness_holds {
+    ($($index:literal)*) => {
+        [$(Property::<Search>::always(LIVENESS[$index].name, |search: &Search, world: &World| {
+            search.is_live($index, world)
+        })),*]
+    };
+}
+
+impl Model for Search {
+    type State = World;
+    type Action = Move;
+
+    fn init_states(&self) -> Vec<World> {
+        vec![self.scope.world()]
+    }
+
+    fn actions(&self, world: &World, moves: &mut Vec<Move>) {
+        self.scope.moves(world, moves);
+    }
+
+    fn next_state(&self, world: &World, action: Move) -> Option<World> {
+        let (next, _) = world.step(&action, self.rules.as_ref(), &self.tally);
+        (next != *world).then_some(next)
+    }
+
+    fn properties(&self) -> Vec<Property<Self>> {
+        let mut all = Vec::new();
+        all.extend(guarantees_hold!(0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15));
+        all.extend(liveness_holds!(0 1 2 3));
+        all.extend(premises_occur!(
+            0 "G1 occurs" 1 "G2 occurs" 2 "G3 occurs" 3 "G4 occurs" 4 "G5 occurs" 5 "G6 occurs" 6 "G7 occurs"
+            7 "G8 occurs" 8 "G9 occurs in the queue" 9 "G9 occurs in the log" 10 "G10 occurs"
+            11 "G11 occurs" 12 "G12 occurs" 13 "G13 occurs" 14 "G14 occurs" 15 "G15 occurs"
+        ));
+        all
+    }
+
+    fn within_boundary(&self, world: &World) -> bool {
+        self.scope.contains(world)
+    }
+}

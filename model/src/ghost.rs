@@ -1,0 +1,103 @@
+//! What a bus cannot know of itself: its history.
+//!
+//! Guarantees that speak of the past (nothing is lost, no token twice, accepted once) are judged against this
+//! record, which is kept beside the state and from outside: it only watches operations and replies, and never the
+//! rules that made them.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use crate::op::{Op, Reply, Settled, Target};
+use crate::state::{Origin, State};
+use crate::vocabulary::{Epoch, Group, Message, Raw, Seq, Token};
+
+/// The history of a bus, as far as a guarantee speaks of it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Ghost {
+    /// Every command that was accepted.
+    pub sent: BTreeMap<Seq, Arc<Message>>,
+    /// The commands that ended: acked, dropped, cancelled or purged by someone who said so.
+    pub ended: BTreeSet<Seq>,
+    /// Every event that was published, by the epoch and its number.
+    pub published: BTreeMap<(Epoch, Seq), Arc<Message>>,
+    /// The largest token that was ever handed out, by this store or by one that it is a copy of.
+    pub token_max: Token,
+    /// Every epoch that ever began.
+    pub epochs: BTreeSet<Epoch>,
+    /// The rows of the queue that the environment damaged and nobody removed on purpose, with what was left.
+    pub damaged_commands: BTreeMap<Seq, Raw>,
+    /// The same for rows of the log.
+    pub damaged_events: BTreeMap<Seq, Raw>,
+    /// For each group the token of its last hand-out, and the events that were handed out under it.
+    pub handed: BTreeMap<Group, (Token, BTreeSet<Seq>)>,
+}
+
+impl Ghost {
+    /// The history of a bus that has none: it is in its first epoch.
+    pub fn new(state: &State) -> Self {
+        Self { epochs: BTreeSet::from([state.epoch]), ..Self::default() }
+    }
+
+    /// Takes note of one operation and its reply. [`Op::Atomic`] is to be given operation by operation.
+    pub fn observe(&mut self, before: &State, op: &Op, reply: &Reply) {
+        match (op, reply) {
+            (Op::Send { message, .. }, Reply::Accepted { seq, fresh: true }) => {
+                self.sent.insert(*seq, Arc::clone(message));
+            }
+            (Op::Publish { message }, Reply::Accepted { seq, fresh: true }) => {
+                self.published.insert((before.epoch, *seq), Arc::clone(message));
+            }
+            (_, Reply::HandedOut { deliveries, .. }) => {
+                for delivery in deliveries {
+                    self.token_max = self.token_max.max(delivery.token);
+                    if let Target::Event { group, seq } = &delivery.target {
+                        self.note_handed(group, delivery.token, Some(*seq));
+                    }
+                    if let Target::Entry { group, .. } = &delivery.target {
+                        self.note_handed(group, delivery.token, None);
+                    }
+                }
+            }
+            (Op::Settle { target, .. }, Reply::Settled(Settled::Acked | Settled::Dropped)) => {
+                if let Target::Command(seq) = target {
+                    self.end(*seq);
+                }
+            }
+            (Op::Cancel { seq }, Reply::Cancelled) => self.end(*seq),
+            (Op::Purge { record }, Reply::Purged) => match before.records.get(record).map(|r| &r.origin) {
+                Some(Origin::Queue { seq }) => self.end(*seq),
+                Some(Origin::Log { seq, group: None, .. }) => {
+                    self.damaged_events.remove(seq);
+                }
+                _ => {}
+            },
+            (Op::Reset { next, .. }, Reply::EpochBegun { .. }) => {
+                self.epochs.insert(*next);
+                self.damaged_events.clear();
+                self.handed.clear();
+            }
+            (Op::Restore { next }, Reply::EpochBegun { .. }) => {
+                self.epochs.insert(*next);
+                self.handed.clear();
+                let moved = std::mem::take(&mut self.published).into_iter().map(|((epoch, seq), message)| {
+                    ((if epoch == before.epoch { *next } else { epoch }, seq), message)
+                });
+                self.published = moved.collect();
+            }
+            _ => {}
+        }
+    }
+
+    fn end(&mut self, seq: Seq) {
+        self.ended.insert(seq);
+        self.damaged_commands.remove(&seq);
+    }
+
+    fn note_handed(&mut self, group: &Group, token: Token, seq: Option<Seq>) {
+        let handed = self.handed.entry(group.clone()).or_default();
+        if handed.0 != token {
+            *handed = (token, BTreeSet::new());
+        }
+        handed.1.extend(seq);
+    }
+}

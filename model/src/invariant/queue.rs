@@ -1,0 +1,398 @@
+//! G2, G3, G4, G8 and the queue's part of G9: leases, tokens, attempts, order.
+
+use std::collections::BTreeSet;
+
+use crate::ghost::Ghost;
+use crate::invariant::{Transition, Verdict, current, ensure, holds, presented};
+use crate::op::{Delivery, Lease, Op, Refusal, Reply, Settled, Settlement, Target};
+use crate::state::{Cause, Command, Cursor, Origin, Progress, State};
+use crate::vocabulary::{Names, Seq, Timestamp};
+
+/// G2: what is handed out was free, or under the very token that polls; only a settlement, a release or the owner's
+/// own moves end a lease, and nobody withdraws what is held.
+pub(super) fn at_most_one_lease_is_current_for_a_delivery(t: &Transition<'_>) -> Verdict {
+    let mut judged = false;
+    if let Reply::HandedOut { deliveries, .. } = t.reply {
+        for delivery in deliveries {
+            judged = true;
+            let lease = delivery.target.lease();
+            let own = presented(t.op).is_some_and(|(_, token)| token == delivery.token);
+            ensure!(own || !runs(t, &lease), "{lease:?} was handed out while its lease ran");
+            ensure!(
+                current(t.after, &lease) == Some(delivery.token),
+                "{lease:?} was handed out under token {}, which is not its current one",
+                delivery.token
+            );
+        }
+        if deliveries.is_empty()
+            && let Op::Poll { group, .. } = t.op
+        {
+            let lease = Lease::Cursor(group.clone());
+            ensure!(
+                current(t.before, &lease) == current(t.after, &lease),
+                "a poll without a hand-out changed the cursor's lease"
+            );
+        }
+    }
+    if let (Op::Cancel { seq }, Reply::Cancelled) = (t.op, t.reply) {
+        judged = true;
+        ensure!(!runs(t, &Lease::Command(*seq)), "command {seq} was cancelled while its lease ran");
+    }
+    if let Op::Poll { group, token: None, .. } = t.op {
+        let runs = runs(t, &Lease::Cursor(group.clone()));
+        let held = matches!(t.reply, Reply::Refused(Refusal::Held { .. } | Refusal::NamesMissing { .. }));
+        ensure!(!runs || held, "a cursor was polled by another while its lease ran: {:?}", t.reply);
+    }
+    for (seq, command) in &t.before.queue {
+        let Some(after) = t.after.queue.get(seq) else { continue };
+        judged |= command.lease.is_some();
+        ensure!(
+            command.lease == after.lease || may_change_lease(t, &Lease::Command(*seq)),
+            "the lease of command {seq} changed from {:?} to {:?}",
+            command.lease,
+            after.lease
+        );
+    }
+    for (group, cursor) in &t.before.groups {
+        let Some(after) = t.after.groups.get(group) else { continue };
+        let (was, is) = (cursor.lease.map(|lease| lease.token), after.lease.map(|lease| lease.token));
+        ensure!(
+            was == is || may_change_lease(t, &Lease::Cursor(group.clone())),
+            "the cursor of {group} changed from token {was:?} to {is:?}"
+        );
+    }
+    if judged { Verdict::Held } else { Verdict::Vacuous }
+}
+
+/// Whether a lease has an owner whose time has not run out.
+fn runs(t: &Transition<'_>, lease: &Lease) -> bool {
+    match lease {
+        Lease::Command(seq) => {
+            t.before.queue.get(seq).is_some_and(|command| command.lease.is_some() && command.due_at > t.now)
+        }
+        Lease::Cursor(group) => {
+            t.before.groups.get(group).is_some_and(|cursor| cursor.lease.is_some() && cursor.due_at > t.now)
+        }
+    }
+}
+
+/// Whether this operation may give this lease another token or none.
+fn may_change_lease(t: &Transition<'_>, lease: &Lease) -> bool {
+    match (t.op, t.reply) {
+        (_, Reply::Refused(_)) => false,
+        (Op::Claim { .. } | Op::Poll { .. }, Reply::HandedOut { deliveries, .. }) => {
+            deliveries.iter().any(|delivery| delivery.target.lease() == *lease)
+        }
+        (Op::Release { lease: released, .. }, _) => released == lease,
+        (Op::Settle { target: Target::Entry { .. }, .. }, _) => false,
+        (Op::Settle { target, .. }, Reply::Settled(Settled::Requeued { .. })) => target.lease() == *lease,
+        (Op::Seek { group, .. }, _) => *lease == Lease::Cursor(group.clone()),
+        (Op::Reset { .. } | Op::Restore { .. }, _) => matches!(lease, Lease::Cursor(_)),
+        _ => false,
+    }
+}
+
+/// G2: two leases never share a token.
+pub(super) fn current_tokens_are_distinct(state: &State, _: &Ghost) -> Verdict {
+    let commands = state.queue.values().filter_map(|command| command.lease.map(|lease| lease.token));
+    let cursors = state.groups.values().filter_map(|cursor| cursor.lease.map(|lease| lease.token));
+    let mut seen = BTreeSet::new();
+    for token in commands.chain(cursors) {
+        ensure!(seen.insert(token), "token {token} is current for two leases");
+        ensure!(token <= state.token_last, "token {token} is current but was not minted");
+    }
+    if seen.is_empty() { Verdict::Vacuous } else { Verdict::Held }
+}
+
+/// G3: a token that is not the current one of what it names is refused as `LeaseLost` (or because what it names is
+/// gone or unreadable), and the state is as before; a current one is not told that it was lost.
+pub(super) fn a_stale_token_changes_nothing_and_is_told_so(t: &Transition<'_>) -> Verdict {
+    let Some((lease, token)) = presented(t.op) else { return Verdict::Vacuous };
+    if holds(t) {
+        let foreign_entry = matches!(t.op, Op::Settle { target: Target::Entry { .. }, .. });
+        let lost = *t.reply == Reply::Refused(Refusal::LeaseLost);
+        ensure!(
+            !lost || foreign_entry,
+            "token {token} is current for {lease:?} but was told that it is lost"
+        );
+        ensure_ends(t, &lease)
+    } else {
+        let told = match t.reply {
+            Reply::Refused(Refusal::LeaseLost) => true,
+            Reply::Refused(Refusal::Corrupt) => {
+                matches!(lease, Lease::Command(seq) if t.before.unreadable.contains_key(&seq))
+            }
+            Reply::Refused(Refusal::NotSubscribed) => {
+                matches!(&lease, Lease::Cursor(group) if !t.before.groups.contains_key(group))
+            }
+            Reply::Refused(Refusal::NamesMissing { .. }) => matches!(t.op, Op::Poll { .. }),
+            _ => false,
+        };
+        ensure!(told, "token {token} is stale for {lease:?} but was answered {:?}", t.reply);
+        ensure!(t.before == t.after, "token {token} is stale for {lease:?} but changed the state");
+        Verdict::Held
+    }
+}
+
+/// What ends a lease, ends it: its token is of no more use.
+fn ensure_ends(t: &Transition<'_>, lease: &Lease) -> Verdict {
+    let is_entry = matches!(t.op, Op::Settle { target: Target::Entry { .. }, .. });
+    let ends = match t.reply {
+        Reply::Released => true,
+        Reply::Settled(Settled::Requeued { .. }) => !is_entry,
+        _ => false,
+    };
+    ensure!(!ends || current(t.after, lease).is_none(), "{lease:?} was given back but its token is current");
+    Verdict::Held
+}
+
+/// G4: every token that is minted is larger than all that were ever handed out, and the counter never goes back.
+pub(super) fn tokens_only_grow(t: &Transition<'_>) -> Verdict {
+    let (before, after) = (t.before.token_last, t.after.token_last);
+    ensure!(after >= before, "the token counter went back from {before} to {after}");
+    if matches!(t.op, Op::Reboot | Op::Restore { .. }) && !matches!(t.reply, Reply::Refused(_)) {
+        ensure!(after.get() - before.get() >= 1 << 32, "the token counter moved on by less than 2^32");
+    }
+    let Reply::HandedOut { deliveries, .. } = t.reply else { return Verdict::Vacuous };
+    let mut minted = t.ghost.token_max;
+    let own = presented(t.op).map(|(_, token)| token);
+    for (index, delivery) in deliveries.iter().enumerate() {
+        let shared = matches!(t.op, Op::Poll { .. }) && index > 0;
+        if own == Some(delivery.token) {
+            continue;
+        }
+        if shared {
+            ensure!(delivery.token == deliveries[0].token, "one poll handed out two tokens");
+        } else {
+            ensure!(delivery.token > minted, "token {} was minted after token {minted}", delivery.token);
+            minted = delivery.token;
+        }
+        ensure!(delivery.token <= after, "token {} is beyond the counter {after}", delivery.token);
+    }
+    if deliveries.is_empty() { Verdict::Vacuous } else { Verdict::Held }
+}
+
+/// G8: nothing is handed out whose attempts are used up, nothing is dead-lettered for it too early, and attempts
+/// change by being handed out, released, settled or redriven and by nothing else.
+pub(super) fn attempts_are_counted_and_limited(t: &Transition<'_>) -> Verdict {
+    let mut judged = false;
+    if let (Reply::HandedOut { deliveries, dead_lettered }, Some(max)) = (t.reply, attempts_max(t.op)) {
+        for delivery in deliveries {
+            judged = true;
+            let (seq, attempt) = (delivery.seq, delivery.attempt);
+            ensure!(attempt >= 1, "{seq} was handed out as attempt 0");
+            ensure!(attempt <= max, "{seq} was handed out for attempt {attempt} of at most {max}");
+        }
+        for record in dead_lettered.iter().filter_map(|id| t.after.records.get(id)) {
+            let early = record.cause == Cause::AttemptsExhausted && record.attempts < max;
+            ensure!(!early, "{:?} was exhausted after {} of {max}", record.origin, record.attempts);
+        }
+    }
+    for (seq, before) in &t.before.queue {
+        let Some(after) = t.after.queue.get(seq) else { continue };
+        let expected = expected_attempts(t, *seq, before);
+        ensure!(
+            after.attempts == expected,
+            "command {seq} has {} attempts and not {expected}",
+            after.attempts
+        );
+    }
+    match last_nack(t) {
+        Some(Verdict::Held) => judged = true,
+        Some(broken @ Verdict::Broken(_)) => return broken,
+        _ => {}
+    }
+    match attempts_of_groups(t) {
+        Verdict::Held => judged = true,
+        broken @ Verdict::Broken(_) => return broken,
+        Verdict::Vacuous => {}
+    }
+    if judged { Verdict::Held } else { Verdict::Vacuous }
+}
+
+fn attempts_max(op: &Op) -> Option<u32> {
+    match op {
+        Op::Claim { attempts_max, .. } | Op::Poll { attempts_max, .. } => Some(attempts_max.get()),
+        _ => None,
+    }
+}
+
+fn expected_attempts(t: &Transition<'_>, seq: Seq, before: &Command) -> u32 {
+    match (t.op, t.reply) {
+        (Op::Claim { .. }, Reply::HandedOut { deliveries, .. }) => {
+            let handed = deliveries.iter().any(|delivery| delivery.target == Target::Command(seq));
+            before.attempts + u32::from(handed)
+        }
+        (Op::Release { lease: Lease::Command(released), .. }, Reply::Released) if *released == seq => {
+            before.attempts.saturating_sub(1)
+        }
+        _ => before.attempts,
+    }
+}
+
+/// The nack of the last attempt dead-letters at once, and no other nack does.
+fn last_nack(t: &Transition<'_>) -> Option<Verdict> {
+    let Op::Settle { target, how: Settlement::Nack { .. }, .. } = t.op else { return None };
+    let Reply::Settled(settled) = t.reply else { return None };
+    let (attempts, max) = match target {
+        Target::Command(seq) => {
+            let command = t.before.queue.get(seq)?;
+            (command.attempts, command.lease?.attempts_max)
+        }
+        Target::Event { group, seq } => {
+            let cursor = t.before.groups.get(group)?;
+            (front(t.before, cursor, *seq)?.attempts, cursor.lease?.attempts_max)
+        }
+        Target::Entry { group, record } => {
+            let cursor = t.before.groups.get(group)?;
+            (cursor.entries.get(record)?.attempts, cursor.lease?.attempts_max)
+        }
+    };
+    let expected = if attempts < max { "requeued" } else { "dead-lettered" };
+    let right = match settled {
+        Settled::Requeued { .. } => attempts < max,
+        Settled::DeadLettered { .. } => attempts >= max,
+        _ => false,
+    };
+    let why = format!("the nack of attempt {attempts} of {max} was not {expected}: {settled:?}");
+    Some(if right { Verdict::Held } else { Verdict::Broken(why) })
+}
+
+fn front<'a>(state: &State, cursor: &'a Cursor, seq: Seq) -> Option<&'a Progress> {
+    let crate::state::LogRow::Event(body) = state.log.get(&seq)? else { return None };
+    cursor.names.get(body.name()?)
+}
+
+/// An event counts an attempt only as first in line, at most once under a token; a position that moves begins anew.
+fn attempts_of_groups(t: &Transition<'_>) -> Verdict {
+    let mut judged = false;
+    for (group, before) in &t.before.groups {
+        let Some(after) = t.after.groups.get(group) else { continue };
+        for (name, was) in &before.names {
+            let Some(is) = after.names.get(name).filter(|is| is.position == was.position) else { continue };
+            let token = after.lease.map(|lease| lease.token);
+            let anew = matches!(t.op, Op::Reset { .. } | Op::Seek { .. }) && is.attempts == 0;
+            let counted = is.attempts == was.attempts + 1 && was.counted != is.counted && is.counted == token;
+            let released =
+                matches!(t.op, Op::Release { .. }) && is.attempts + 1 == was.attempts && is.counted.is_none();
+            let same = is.attempts == was.attempts;
+            judged |= counted || released;
+            let (from, to) = (was.attempts, is.attempts);
+            ensure!(
+                same || counted || released || anew,
+                "{group} counts {to} attempts for the next {name} after {from}"
+            );
+        }
+        let Reply::HandedOut { deliveries, .. } = t.reply else { continue };
+        let Some(first) =
+            deliveries.first().filter(|first| first.target.lease() == Lease::Cursor(group.clone()))
+        else {
+            continue;
+        };
+        let counted = match &first.target {
+            Target::Event { seq, .. } => front(t.after, after, *seq).map(|is| (is.attempts, is.counted)),
+            Target::Entry { record, .. } => {
+                after.entries.get(record).map(|entry| (entry.attempts, entry.counted))
+            }
+            Target::Command(_) => None,
+        };
+        judged = true;
+        ensure!(
+            counted == Some((first.attempt, Some(first.token))),
+            "{:?} was first in line for attempt {} but counts {counted:?}",
+            first.target,
+            first.attempt
+        );
+    }
+    if judged { Verdict::Held } else { Verdict::Vacuous }
+}
+
+/// G9 for the queue: `due_at` is what the last operation made it, and a claim takes the due commands of the wanted
+/// names in its order, leaving none out.
+pub(super) fn claims_come_oldest_due_first(t: &Transition<'_>) -> Verdict {
+    for (seq, after) in &t.after.queue {
+        let expected = expected_due_at(t, *seq);
+        ensure!(
+            expected.is_none_or(|due_at| due_at == after.due_at),
+            "command {seq} is due at {} and not at {expected:?}",
+            after.due_at
+        );
+    }
+    let (Op::Claim { names, max, attempts_max, .. }, Reply::HandedOut { deliveries, dead_lettered }) =
+        (t.op, t.reply)
+    else {
+        return Verdict::Vacuous;
+    };
+    let unreadable = t.before.unreadable.len().min(max.get() as usize);
+    let room = max.get() as usize - unreadable;
+    let line = line(t.before, t.now, names);
+    let mut expected_dead = Vec::new();
+    let mut expected = Vec::new();
+    for (seq, command) in &line {
+        if expected_dead.len() + expected.len() == room {
+            break;
+        }
+        if command.attempts >= attempts_max.get() {
+            expected_dead.push(*seq);
+            continue;
+        }
+        let lapsed = command.lease.is_some();
+        if !lapsed || expected.is_empty() {
+            expected.push(*seq);
+        }
+        if lapsed {
+            break;
+        }
+    }
+    let handed: Vec<Seq> = deliveries.iter().map(|delivery: &Delivery| delivery.seq).collect();
+    ensure!(handed == expected, "a claim handed out {handed:?}, but due are, in order, {expected:?}");
+    let dead: Vec<Seq> = dead_lettered
+        .iter()
+        .filter_map(|id| t.after.records.get(id))
+        .filter(|record| record.cause == Cause::AttemptsExhausted)
+        .filter_map(|record| match record.origin {
+            Origin::Queue { seq } => Some(seq),
+            Origin::Log { .. } => None,
+        })
+        .collect();
+    ensure!(dead == expected_dead, "a claim dead-lettered {dead:?}, but exhausted are {expected_dead:?}");
+    if line.is_empty() { Verdict::Vacuous } else { Verdict::Held }
+}
+
+/// The due commands of these names, oldest first.
+fn line<'a>(state: &'a State, now: Timestamp, names: &Names) -> Vec<(Seq, &'a Command)> {
+    let mut line: Vec<_> = state
+        .queue
+        .iter()
+        .filter(|(_, command)| command.due_at <= now)
+        .filter(|(_, command)| command.body.name().is_some_and(|name| names.contains(name)))
+        .map(|(seq, command)| (*seq, command))
+        .collect();
+    line.sort_by_key(|(seq, command)| (command.due_at, *seq));
+    line
+}
+
+fn expected_due_at(t: &Transition<'_>, seq: Seq) -> Option<Timestamp> {
+    let unchanged = t.before.queue.get(&seq).map(|command| command.due_at);
+    let this = |lease: &Lease| *lease == Lease::Command(seq);
+    match (t.op, t.reply) {
+        (Op::Send { delay_ms, .. }, Reply::Accepted { seq: sent, fresh: true }) if *sent == seq => {
+            Some(t.now.plus(*delay_ms))
+        }
+        (Op::Claim { lease_ms, .. }, Reply::HandedOut { deliveries, .. }) => {
+            let handed = deliveries.iter().any(|delivery| delivery.seq == seq);
+            if handed { Some(t.now.plus(*lease_ms)) } else { unchanged }
+        }
+        (Op::Settle { target, how: Settlement::Nack { delay_ms, .. }, .. }, Reply::Settled(_))
+            if this(&target.lease()) =>
+        {
+            Some(t.now.plus(*delay_ms))
+        }
+        (Op::Release { lease, .. }, Reply::Released) if this(lease) => Some(t.now),
+        (Op::Extend { lease, lease_ms, .. }, Reply::Extended { .. }) if this(lease) => {
+            Some(t.now.plus(*lease_ms))
+        }
+        (Op::Redrive { .. }, Reply::Redriven(target)) if this(&target.lease()) => Some(t.now),
+        _ => unchanged,
+    }
+}

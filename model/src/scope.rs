@@ -1,0 +1,292 @@
+//! Small scopes: which operations are offered, what the environment may do, and how far it goes.
+//!
+//! A scope is small enough to be explored to its end, and each is about a few rules of the contract. Its limits are
+//! part of it: what lies beyond is not explored and nobody says that it was. Together the scopes reach every cell
+//! of the coverage matrix. This module knows nothing of how a search is done (that is `check`).
+
+mod named;
+
+use std::num::NonZeroU32;
+use std::sync::Arc;
+
+use crate::coverage::Tally;
+use crate::op::{Lease, Op, Settlement, Target};
+use crate::state::State;
+use crate::vocabulary::{Epoch, Group, RecordId, Seq, Timestamp, Token};
+use crate::world::{Contract, Move, Outcome, Row, World, Wound};
+
+pub use named::{all, by_name, names};
+
+/// A scope to be explored exhaustively.
+#[derive(Clone, Debug)]
+pub struct Scope {
+    /// Its name.
+    pub name: &'static str,
+    /// What it is about.
+    pub about: &'static str,
+    /// How many workers there are. Each may claim, and poll for every group: with two, each group has two replicas.
+    pub workers: u8,
+    /// What was done before the search begins, at time zero.
+    pub start: Vec<Op>,
+    /// Operations that are offered in every state.
+    pub offers: Vec<Arc<Op>>,
+    /// How workers may settle what they believe to hold.
+    pub settlements: Vec<Settlement>,
+    /// Operations that are done together with the ack of a command, in one transaction.
+    pub with_ack: Vec<Op>,
+    /// Whether workers may release what they hold.
+    pub release: bool,
+    /// Whether workers may extend their leases, and for how long.
+    pub extend_ms: Option<u64>,
+    /// Whether commands may be cancelled.
+    pub cancel: bool,
+    /// Whether records may be redriven.
+    pub redrive: bool,
+    /// Whether records may be purged.
+    pub purge: bool,
+    /// How far the clock goes, a millisecond a step.
+    pub clock_max: u32,
+    /// Whether the clock may jump back to zero.
+    pub clock_back: bool,
+    /// Whether workers crash.
+    pub crash: bool,
+    /// Whether workers may fail to hear of an outcome.
+    pub unheard: bool,
+    /// How rows of the queue may be damaged.
+    pub wounds_queue: Vec<Wound>,
+    /// How rows of the log may be damaged.
+    pub wounds_log: Vec<Wound>,
+    /// Whether the store may be copied, and fall back to the copy: by a power cut, or restored into these epochs.
+    pub fall_back: Option<Vec<Option<Epoch>>>,
+    /// How far the scope goes.
+    pub limits: Limits,
+    /// Whether the liveness properties are checked in each state.
+    pub liveness: bool,
+    /// The number of its states, up to the order of workers. A search that finds another number fails.
+    pub states: usize,
+}
+
+/// The limits of a scope: states beyond them do not belong to it.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// The number of the last command.
+    pub commands: u64,
+    /// The head of the log.
+    pub events: u64,
+    /// How many tokens are minted.
+    pub tokens: u64,
+    /// How many records are made.
+    pub records: u64,
+    /// How many times the token counter is moved on.
+    pub reboots: u64,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { commands: 2, events: 2, tokens: 3, records: 2, reboots: 0 }
+    }
+}
+
+impl Default for Scope {
+    fn default() -> Self {
+        Self {
+            name: "",
+            about: "",
+            workers: 2,
+            start: Vec::new(),
+            offers: Vec::new(),
+            settlements: vec![Settlement::Ack],
+            with_ack: Vec::new(),
+            release: false,
+            extend_ms: None,
+            cancel: false,
+            redrive: false,
+            purge: false,
+            clock_max: 2,
+            clock_back: false,
+            crash: false,
+            unheard: false,
+            wounds_queue: Vec::new(),
+            wounds_log: Vec::new(),
+            fall_back: None,
+            limits: Limits::default(),
+            liveness: false,
+            states: 0,
+        }
+    }
+}
+
+impl Scope {
+    /// The world in which the scope begins.
+    pub fn world(&self) -> World {
+        let mut world = World::new(self.workers);
+        for op in &self.start {
+            let action = told(0, op.clone());
+            world.perform(&action, &Contract, &Tally::new());
+        }
+        world
+    }
+
+    /// Whether a world lies within the limits.
+    pub fn contains(&self, world: &World) -> bool {
+        let (state, limits) = (&world.state, &self.limits);
+        let token = state.token_last.get();
+        state.queue_last.get() <= limits.commands
+            && state.head.get() <= limits.events
+            && token & 0xffff_ffff <= limits.tokens
+            && (token >> 32) & 0xffff <= limits.reboots
+            && state.record_last.get() <= limits.records
+    }
+
+    /// Everything that can happen next, in a fixed order.
+    pub fn moves(&self, world: &World, moves: &mut Vec<Move>) {
+        if !world.broken.is_empty() {
+            return;
+        }
+        self.offered(world, moves);
+        for worker in 0..self.workers {
+            self.by_worker(world, worker, moves);
+        }
+        self.by_owner(world, moves);
+        self.by_environment(world, moves);
+    }
+
+    fn offered(&self, world: &World, moves: &mut Vec<Move>) {
+        for op in &self.offers {
+            let workers = match **op {
+                Op::Claim { .. } | Op::Poll { .. } => self.workers,
+                _ => 1,
+            };
+            for worker in 0..workers {
+                self.with_outcomes(worker, op, moves);
+            }
+            let Op::Poll { group, names, max, lease_ms, attempts_max, .. } = &**op else { continue };
+            for worker in 0..self.workers {
+                for token in cursor_tokens(world, worker, group) {
+                    let names = names.clone();
+                    let (max, lease_ms, attempts_max) = (*max, *lease_ms, *attempts_max);
+                    let (group, token) = (group.clone(), Some(token));
+                    moves.push(told(worker, Op::Poll { group, names, token, max, lease_ms, attempts_max }));
+                }
+            }
+        }
+    }
+
+    fn with_outcomes(&self, worker: u8, op: &Arc<Op>, moves: &mut Vec<Move>) {
+        let mut add = |outcome| moves.push(Move::Do { worker, op: Arc::clone(op), outcome });
+        add(Outcome::Told);
+        if self.unheard {
+            add(Outcome::Unheard);
+            add(Outcome::Lost);
+        }
+    }
+
+    /// What a worker may do with what it believes to hold.
+    fn by_worker(&self, world: &World, worker: u8, moves: &mut Vec<Move>) {
+        let mut leases: Vec<(Lease, Token)> = Vec::new();
+        for (target, token) in &world.workers[usize::from(worker)].holds {
+            let token = *token;
+            for how in &self.settlements {
+                let op = Arc::new(Op::Settle { target: target.clone(), token, how: how.clone() });
+                self.with_outcomes(worker, &op, moves);
+            }
+            if matches!(target, Target::Command(_)) {
+                for effect in &self.with_ack {
+                    let ack = Op::Settle { target: target.clone(), token, how: Settlement::Ack };
+                    moves.push(told(worker, Op::Atomic(vec![effect.clone(), ack])));
+                }
+            }
+            leases.push((target.lease(), token));
+        }
+        leases.dedup();
+        for (lease, token) in leases {
+            if self.release {
+                moves.push(told(worker, Op::Release { lease: lease.clone(), token }));
+            }
+            if let Some(lease_ms) = self.extend_ms {
+                moves.push(told(worker, Op::Extend { lease, token, lease_ms }));
+            }
+        }
+        if self.crash && !world.workers[usize::from(worker)].holds.is_empty() {
+            moves.push(Move::Crash { worker });
+        }
+    }
+
+    /// What the owner of the store may do.
+    fn by_owner(&self, world: &World, moves: &mut Vec<Move>) {
+        if self.cancel {
+            let last = world.state.queue_last.get();
+            let seqs = (1..=last).filter_map(|seq| Seq::new(seq).ok());
+            moves.extend(seqs.map(|seq| told(0, Op::Cancel { seq })));
+        }
+        let records = 1..=world.state.record_last.get();
+        for record in records.filter_map(|id| RecordId::new(id).ok()) {
+            if self.redrive {
+                moves.push(told(0, Op::Redrive { record }));
+            }
+            if self.purge {
+                moves.push(told(0, Op::Purge { record }));
+            }
+        }
+    }
+
+    fn by_environment(&self, world: &World, moves: &mut Vec<Move>) {
+        if world.now.get() < u64::from(self.clock_max) {
+            moves.push(Move::Clock(world.now.plus(1)));
+        }
+        if self.clock_back && world.now > Timestamp::ZERO {
+            moves.push(Move::Clock(Timestamp::ZERO));
+        }
+        for wound in &self.wounds_queue {
+            let rows = world.state.queue.keys().map(|seq| Row::Queue(*seq));
+            moves.extend(rows.filter(|row| world.can_damage(*row)).map(|row| damage(row, *wound)));
+        }
+        for wound in &self.wounds_log {
+            let rows = world.state.log.keys().map(|seq| Row::Log(*seq));
+            moves.extend(rows.filter(|row| world.can_damage(*row)).map(|row| damage(row, *wound)));
+        }
+        if let Some(restores) = &self.fall_back {
+            match world.copy {
+                None => moves.push(Move::Copy),
+                Some(copy) => {
+                    let may = |restore: &&Option<Epoch>| may_fall_back(world, &copy.0, **restore);
+                    let fall_back = |restore: &Option<Epoch>| Move::FallBack { restore: *restore };
+                    moves.extend(restores.iter().filter(may).map(fall_back));
+                }
+            }
+        }
+    }
+}
+
+/// A power cut takes away nothing that came before the last boot, which was durable. A restore names an epoch that
+/// is later than every one that any life of this store ever had: that is its owner's to know.
+fn may_fall_back(world: &World, copy: &State, restore: Option<Epoch>) -> bool {
+    match restore {
+        None => copy.token_last.get() >> 32 == world.state.token_last.get() >> 32,
+        Some(next) => world.ghost.epochs.iter().all(|used| *used < next),
+    }
+}
+
+fn told(worker: u8, op: Op) -> Move {
+    Move::Do { worker, op: Arc::new(op), outcome: Outcome::Told }
+}
+
+fn damage(row: Row, wound: Wound) -> Move {
+    Move::Damage { row, wound }
+}
+
+/// The tokens under which a worker believes to hold a group's cursor.
+fn cursor_tokens(world: &World, worker: u8, group: &Group) -> Vec<Token> {
+    let lease = Lease::Cursor(group.clone());
+    let holds = &world.workers[usize::from(worker)].holds;
+    let mut tokens: Vec<Token> =
+        holds.iter().filter(|(target, _)| target.lease() == lease).map(|(_, token)| *token).collect();
+    tokens.sort_unstable();
+    tokens.dedup();
+    tokens
+}
+
+/// A count of at least one; zero counts as one.
+pub(crate) fn count(n: u32) -> NonZeroU32 {
+    NonZeroU32::new(n).unwrap_or(NonZeroU32::MIN)
+}

@@ -1,0 +1,552 @@
+//! The named scopes. Each says in one line what it is about; the numbers of states are pinned.
+
+use std::sync::Arc;
+
+use crate::op::{Op, Settlement, Start};
+use crate::scope::{Limits, Scope, count};
+use crate::vocabulary::{CAUSATION_ID, Epoch, Group, Message, MessageId, Name, Names, Reason, Seq};
+use crate::world::Wound;
+
+/// All named scopes.
+pub fn all() -> Vec<Scope> {
+    vec![
+        leases(),
+        releases(),
+        batches(),
+        ids(),
+        aside(),
+        damaged_commands(),
+        groups(),
+        batches_of_events(),
+        names_added(),
+        events_aside(),
+        entries(),
+        damaged_events(),
+        exhausted_events(),
+        pruning(),
+        seeking(),
+        epochs(),
+        transactions(),
+        falling_back(),
+        answers_lost(),
+    ]
+}
+
+/// The scope of this name.
+pub fn by_name(name: &str) -> Option<Scope> {
+    all().into_iter().find(|scope| scope.name == name)
+}
+
+/// The names of all scopes.
+pub fn names() -> Vec<&'static str> {
+    all().iter().map(|scope| scope.name).collect()
+}
+
+/// A name from a text that is one.
+fn name(text: &str) -> Name {
+    match Name::new(text) {
+        Ok(name) => name,
+        Err(rule) => unreachable!("{text} {rule}"),
+    }
+}
+
+fn group(text: &str) -> Group {
+    match Group::new(text) {
+        Ok(group) => group,
+        Err(rule) => unreachable!("{text} {rule}"),
+    }
+}
+
+fn id(text: &str) -> MessageId {
+    match MessageId::new(text) {
+        Ok(id) => id,
+        Err(rule) => unreachable!("{text} {rule}"),
+    }
+}
+
+fn names_of(texts: &[&str]) -> Names {
+    texts.iter().map(|text| name(text)).collect()
+}
+
+fn command(of: &str, payload: &str) -> Message {
+    Message::command(name(of), payload.as_bytes())
+}
+
+fn event(of: &str, payload: &str) -> Message {
+    Message::event(name(of), payload.as_bytes())
+}
+
+fn send(message: Message, delay_ms: u64) -> Op {
+    Op::Send { message: Arc::new(message), delay_ms }
+}
+
+fn publish(message: Message) -> Op {
+    Op::Publish { message: Arc::new(message) }
+}
+
+fn claim(of: &[&str], max: u32) -> Op {
+    Op::Claim { names: names_of(of), max: count(max), lease_ms: 1, attempts_max: count(2) }
+}
+
+fn poll(by: &str, of: &[&str], max: u32) -> Op {
+    Op::Poll {
+        group: group(by),
+        names: names_of(of),
+        token: None,
+        max: count(max),
+        lease_ms: 1,
+        attempts_max: count(2),
+    }
+}
+
+fn subscribe(by: &str, of: &str, start: Start) -> Op {
+    Op::Subscribe { group: group(by), name: name(of), start }
+}
+
+fn unsubscribe(by: &str, of: &str) -> Op {
+    Op::Unsubscribe { group: group(by), name: name(of) }
+}
+
+fn seek(by: &str, of: &str, position: u32) -> Op {
+    Op::Seek { group: group(by), name: name(of), position: Seq::from(position) }
+}
+
+fn reset(expected: u32, next: u32) -> Op {
+    Op::Reset { expected: Epoch::from(expected), next: Epoch::from(next) }
+}
+
+fn nack(delay_ms: u64) -> Settlement {
+    Settlement::Nack { delay_ms, reason: Reason::from("failed") }
+}
+
+fn dead_letter() -> Settlement {
+    Settlement::DeadLetter { reason: Reason::from("poison") }
+}
+
+fn park() -> Settlement {
+    Settlement::Park { reason: Reason::from("later") }
+}
+
+fn offers(ops: impl IntoIterator<Item = Op>) -> Vec<Arc<Op>> {
+    ops.into_iter().map(Arc::new).collect()
+}
+
+fn leases() -> Scope {
+    Scope {
+        name: "leases",
+        about: "two workers compete for two commands; leases run out, the clock jumps back, workers crash",
+        offers: offers([send(command("bet", "1"), 0), claim(&["bet"], 1)]),
+        settlements: vec![Settlement::Ack, nack(0), nack(1)],
+        clock_max: 3,
+        clock_back: true,
+        crash: true,
+        limits: Limits { tokens: 3, records: 1, ..Limits::default() },
+        liveness: true,
+        states: 0,
+        ..Scope::default()
+    }
+}
+
+fn releases() -> Scope {
+    Scope {
+        name: "releases",
+        about: "deliveries are released and leases extended, before and after their time ran out",
+        offers: offers([send(command("bet", "1"), 0), claim(&["bet"], 1), claim(&["bet"], 2)]),
+        settlements: vec![Settlement::Ack],
+        release: true,
+        extend_ms: Some(2),
+        cancel: true,
+        limits: Limits { tokens: 4, ..Limits::default() },
+        ..Scope::default()
+    }
+}
+
+fn batches() -> Scope {
+    Scope {
+        name: "batches",
+        about: "three commands of two names, with delays, claimed in batches",
+        offers: offers([
+            send(command("bet", "1"), 1),
+            send(command("pay", "2"), 0),
+            claim(&["bet"], 2),
+            claim(&["bet", "pay"], 3),
+        ]),
+        settlements: vec![Settlement::Ack, nack(1)],
+        limits: Limits { commands: 3, tokens: 5, records: 2, ..Limits::default() },
+        ..Scope::default()
+    }
+}
+
+fn ids() -> Scope {
+    let caused = command("bet", "1").with_metadata(CAUSATION_ID, "cause");
+    let traced = command("bet", "1").with_metadata("traceparent", "00-1");
+    Scope {
+        name: "ids",
+        about: "senders retry under an id, with the same and other content, and ids are forgotten",
+        start: vec![subscribe("audit", "bet", Start::Earliest)],
+        offers: offers([
+            send(command("bet", "1").with_id(id("x")), 0),
+            send(traced.with_id(id("x")), 1),
+            send(command("bet", "2").with_id(id("x")), 0),
+            send(caused.with_id(id("x")), 0),
+            send(event("bet", "1"), 0),
+            publish(event("bet", "1").with_id(id("x"))),
+            publish(event("bet", "2").with_id(id("x"))),
+            publish(command("bet", "1")),
+            claim(&["bet"], 1),
+            poll("audit", &["bet"], 1),
+            Op::ForgetIds { retention_ms: 1 },
+            Op::Prune { retention_ms: 0 },
+        ]),
+        settlements: vec![Settlement::Ack, dead_letter()],
+        cancel: true,
+        purge: true,
+        limits: Limits { commands: 2, events: 1, tokens: 2, records: 2, reboots: 0 },
+        ..Scope::default()
+    }
+}
+
+fn aside() -> Scope {
+    Scope {
+        name: "aside",
+        about: "commands are dead-lettered, parked and dropped, redriven and purged",
+        offers: offers([send(command("bet", "1").with_id(id("x")), 0), claim(&["bet"], 1)]),
+        settlements: vec![Settlement::Ack, nack(0), dead_letter(), park(), Settlement::Drop],
+        redrive: true,
+        purge: true,
+        crash: true,
+        clock_max: 2,
+        limits: Limits { tokens: 4, records: 3, ..Limits::default() },
+        liveness: true,
+        ..Scope::default()
+    }
+}
+
+fn damaged_commands() -> Scope {
+    Scope {
+        name: "damaged-commands",
+        about: "rows of the queue are damaged: content, name, bookkeeping",
+        offers: offers([
+            send(command("bet", "1").with_id(id("x")), 0),
+            send(command("bet", "2"), 0),
+            claim(&["bet"], 1),
+            claim(&["bet"], 2),
+        ]),
+        settlements: vec![Settlement::Ack, nack(0), dead_letter(), park(), Settlement::Drop],
+        release: true,
+        extend_ms: Some(1),
+        cancel: true,
+        redrive: true,
+        purge: true,
+        clock_max: 1,
+        wounds_queue: vec![Wound::Body, Wound::Name, Wound::Bookkeeping],
+        workers: 1,
+        limits: Limits { tokens: 3, records: 2, ..Limits::default() },
+        ..Scope::default()
+    }
+}
+
+fn groups() -> Scope {
+    Scope {
+        name: "groups",
+        about: "two groups with two replicas each read two names; leases run out and workers crash",
+        start: vec![
+            subscribe("audit", "bet", Start::Earliest),
+            subscribe("audit", "pay", Start::Earliest),
+            subscribe("stats", "bet", Start::Latest),
+        ],
+        offers: offers([
+            publish(event("bet", "1")),
+            publish(event("pay", "2")),
+            poll("audit", &["bet", "pay"], 1),
+            poll("stats", &["bet"], 2),
+        ]),
+        settlements: vec![Settlement::Ack, nack(1)],
+        crash: true,
+        clock_max: 2,
+        limits: Limits { events: 2, tokens: 3, records: 1, ..Limits::default() },
+        liveness: true,
+        ..Scope::default()
+    }
+}
+
+fn batches_of_events() -> Scope {
+    Scope {
+        name: "batches-of-events",
+        about: "three events are polled in batches and settled in order, out of order, and by a kill",
+        start: vec![subscribe("audit", "bet", Start::Earliest), subscribe("audit", "pay", Start::Earliest)],
+        offers: offers([
+            publish(event("bet", "1")),
+            publish(event("pay", "2")),
+            poll("audit", &["bet", "pay"], 2),
+            poll("audit", &["bet", "pay"], 3),
+        ]),
+        settlements: vec![Settlement::Ack, nack(0), Settlement::Drop],
+        release: true,
+        extend_ms: Some(2),
+        workers: 1,
+        clock_max: 1,
+        limits: Limits { events: 3, tokens: 3, records: 2, ..Limits::default() },
+        ..Scope::default()
+    }
+}
+
+fn names_added() -> Scope {
+    Scope {
+        name: "names-added",
+        about: "a name is added to a group and removed again, while replicas with and without it poll",
+        start: vec![
+            subscribe("audit", "bet", Start::Earliest),
+            publish(event("bet", "1")),
+            publish(event("pay", "2")),
+            publish(event("bet", "3")),
+        ],
+        offers: offers([
+            subscribe("audit", "pay", Start::Earliest),
+            subscribe("audit", "pay", Start::Latest),
+            subscribe("audit", "pay", Start::After(Seq::from(2))),
+            subscribe("stats", "pay", Start::After(Seq::from(9))),
+            subscribe("stats", "bet", Start::Earliest),
+            unsubscribe("audit", "pay"),
+            unsubscribe("audit", "bet"),
+            poll("audit", &["bet"], 2),
+            poll("audit", &["bet", "pay"], 3),
+            poll("stats", &["bet"], 1),
+        ]),
+        settlements: vec![Settlement::Ack, nack(0)],
+        release: true,
+        clock_max: 1,
+        limits: Limits { events: 3, tokens: 2, records: 1, ..Limits::default() },
+        ..Scope::default()
+    }
+}
+
+fn events_aside() -> Scope {
+    Scope {
+        name: "events-aside",
+        about: "events are dead-lettered and parked for one of two groups, and the records purged",
+        start: vec![
+            subscribe("audit", "bet", Start::Earliest),
+            subscribe("stats", "bet", Start::Earliest),
+            publish(event("bet", "1").with_id(id("x"))),
+        ],
+        offers: offers([
+            publish(event("bet", "2")),
+            publish(event("bet", "1").with_id(id("x"))),
+            poll("audit", &["bet"], 1),
+            poll("stats", &["bet"], 1),
+            Op::Prune { retention_ms: 0 },
+            Op::ForgetIds { retention_ms: 0 },
+        ]),
+        settlements: vec![Settlement::Ack, dead_letter(), park()],
+        purge: true,
+        redrive: true,
+        clock_max: 0,
+        workers: 1,
+        limits: Limits { events: 2, tokens: 3, records: 2, ..Limits::default() },
+        ..Scope::default()
+    }
+}
+
+fn entries() -> Scope {
+    Scope {
+        name: "entries",
+        about: "a redriven event is a group's own entry: nacked, killed, released, parked again, left behind",
+        start: vec![
+            subscribe("audit", "bet", Start::Earliest),
+            subscribe("audit", "pay", Start::Earliest),
+            publish(event("bet", "1")),
+            publish(event("pay", "2")),
+        ],
+        offers: offers([
+            poll("audit", &["bet", "pay"], 2),
+            unsubscribe("audit", "bet"),
+            unsubscribe("audit", "pay"),
+            subscribe("audit", "bet", Start::Latest),
+            reset(1, 2),
+        ]),
+        settlements: vec![Settlement::Ack, nack(1), dead_letter(), park(), Settlement::Drop],
+        release: true,
+        redrive: true,
+        clock_max: 2,
+        workers: 1,
+        limits: Limits { tokens: 3, records: 1, ..Limits::default() },
+        liveness: true,
+        ..Scope::default()
+    }
+}
+
+fn damaged_events() -> Scope {
+    Scope {
+        name: "damaged-events",
+        about: "rows of the log are damaged, polled by two groups and pruned",
+        start: vec![subscribe("audit", "bet", Start::Earliest), subscribe("stats", "bet", Start::Earliest)],
+        offers: offers([
+            publish(event("bet", "1").with_id(id("x"))),
+            publish(event("bet", "2")),
+            poll("audit", &["bet"], 2),
+            poll("stats", &["bet"], 1),
+            Op::Prune { retention_ms: 0 },
+        ]),
+        settlements: vec![Settlement::Ack, dead_letter(), Settlement::Drop],
+        redrive: true,
+        purge: true,
+        clock_max: 0,
+        workers: 1,
+        wounds_log: vec![Wound::Body, Wound::Name],
+        limits: Limits { events: 2, tokens: 2, records: 2, ..Limits::default() },
+        ..Scope::default()
+    }
+}
+
+fn exhausted_events() -> Scope {
+    Scope {
+        name: "exhausted-events",
+        about: "events that nobody settles come to rest, one by one, with the batch behind them",
+        start: vec![
+            subscribe("audit", "bet", Start::Earliest),
+            publish(event("bet", "1")),
+            publish(event("bet", "2")),
+        ],
+        offers: offers([poll("audit", &["bet"], 1), poll("audit", &["bet"], 3)]),
+        settlements: vec![Settlement::Ack, nack(0)],
+        redrive: true,
+        clock_max: 3,
+        workers: 1,
+        limits: Limits { tokens: 5, records: 1, ..Limits::default() },
+        liveness: true,
+        ..Scope::default()
+    }
+}
+
+fn pruning() -> Scope {
+    Scope {
+        name: "pruning",
+        about: "the log is pruned beside two groups, positions lie before and behind what is kept",
+        start: vec![subscribe("audit", "bet", Start::Earliest), publish(event("bet", "1").with_id(id("x")))],
+        offers: offers([
+            publish(event("bet", "1").with_id(id("x"))),
+            publish(event("bet", "2")),
+            publish(event("pay", "3")),
+            subscribe("stats", "bet", Start::Earliest),
+            subscribe("stats", "pay", Start::After(Seq::ZERO)),
+            seek("audit", "bet", 0),
+            seek("audit", "bet", 2),
+            poll("audit", &["bet"], 1),
+            poll("stats", &["bet", "pay"], 1),
+            Op::Prune { retention_ms: 0 },
+            Op::Prune { retention_ms: 1 },
+            Op::ForgetIds { retention_ms: 1 },
+        ]),
+        settlements: vec![Settlement::Ack],
+        clock_max: 2,
+        workers: 1,
+        limits: Limits { events: 2, tokens: 2, ..Limits::default() },
+        ..Scope::default()
+    }
+}
+
+fn seeking() -> Scope {
+    Scope {
+        name: "seeking",
+        about: "a group seeks back and forth under its holder",
+        start: vec![
+            subscribe("audit", "bet", Start::Earliest),
+            publish(event("bet", "1")),
+            publish(event("bet", "2")),
+        ],
+        offers: offers([
+            seek("audit", "bet", 0),
+            seek("audit", "bet", 1),
+            seek("audit", "bet", 9),
+            seek("audit", "pay", 0),
+            seek("stats", "bet", 0),
+            poll("audit", &["bet"], 1),
+            poll("audit", &["bet"], 2),
+            poll("stats", &["bet"], 1),
+        ]),
+        settlements: vec![Settlement::Ack, nack(1), dead_letter()],
+        redrive: true,
+        clock_max: 1,
+        limits: Limits { tokens: 3, records: 1, ..Limits::default() },
+        ..Scope::default()
+    }
+}
+
+fn epochs() -> Scope {
+    Scope {
+        name: "epochs",
+        about: "the log is reset under its holders, to fresh, used and unexpected epochs",
+        start: vec![subscribe("audit", "bet", Start::Earliest)],
+        offers: offers([
+            publish(event("bet", "1").with_id(id("x"))),
+            poll("audit", &["bet"], 2),
+            reset(1, 2),
+            reset(2, 1),
+            reset(2, 3),
+            Op::Restore { next: Epoch::from(2) },
+            Op::Restore { next: Epoch::from(4) },
+        ]),
+        settlements: vec![Settlement::Ack, dead_letter(), park()],
+        redrive: true,
+        purge: true,
+        clock_max: 1,
+        limits: Limits { events: 2, tokens: 3, records: 2, reboots: 1, ..Limits::default() },
+        ..Scope::default()
+    }
+}
+
+fn transactions() -> Scope {
+    Scope {
+        name: "transactions",
+        about: "a command's ack and its effects happen together or not at all; a stale token takes them back",
+        start: vec![send(command("bet", "1").with_id(id("x")), 0), send(command("bet", "2"), 0)],
+        offers: offers([
+            claim(&["bet"], 1),
+            Op::Atomic(vec![publish(event("bet", "3")), send(command("bet", "other").with_id(id("x")), 0)]),
+            Op::Atomic(vec![
+                send(command("pay", "4"), 0),
+                Op::Atomic(vec![publish(event("bet", "5")), send(command("pay", "6"), 0)]),
+            ]),
+        ]),
+        with_ack: vec![publish(event("bet", "done")), send(command("pay", "next"), 0)],
+        settlements: vec![Settlement::Ack],
+        clock_max: 2,
+        crash: true,
+        limits: Limits { commands: 4, events: 2, tokens: 4, ..Limits::default() },
+        ..Scope::default()
+    }
+}
+
+fn falling_back() -> Scope {
+    Scope {
+        name: "falling-back",
+        about: "power cuts and restored copies, also of one copy twice: the store falls back, but tokens never do",
+        offers: offers([send(command("bet", "1").with_id(id("x")), 0), claim(&["bet"], 1), Op::Reboot]),
+        settlements: vec![Settlement::Ack, park()],
+        redrive: true,
+        clock_max: 1,
+        workers: 1,
+        fall_back: Some(vec![None, Some(Epoch::from(2)), Some(Epoch::from(3))]),
+        limits: Limits { commands: 1, events: 1, tokens: 2, records: 1, reboots: 2 },
+        ..Scope::default()
+    }
+}
+
+fn answers_lost() -> Scope {
+    Scope {
+        name: "answers-lost",
+        about: "workers do not hear what became of their operations, and do them again",
+        start: vec![subscribe("audit", "bet", Start::Earliest), publish(event("bet", "1"))],
+        offers: offers([
+            send(command("bet", "1").with_id(id("x")), 0),
+            claim(&["bet"], 1),
+            poll("audit", &["bet"], 1),
+        ]),
+        settlements: vec![Settlement::Ack, nack(0), dead_letter()],
+        unheard: true,
+        clock_max: 1,
+        limits: Limits { commands: 1, events: 1, tokens: 3, records: 1, reboots: 0 },
+        ..Scope::default()
+    }
+}

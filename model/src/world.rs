@@ -1,0 +1,364 @@
+//! A bus among its workers and its environment: what the checks explore.
+//!
+//! A [`World`] holds the state of the bus, the clock, what each worker believes to hold, and the history. A [`Move`]
+//! is anything that can happen: a worker's operation (whose answer it may never hear), the clock going on or
+//! jumping, a crash, a damaged row, a copy that is restored. Every operation is judged by every guarantee as it
+//! happens. Which rules the bus plays by is a parameter: the model's, or one of its mutants'.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use crate::coverage::Tally;
+use crate::ghost::Ghost;
+use crate::invariant::{GUARANTEES, TRANSACTIONS, Transition, Verdict};
+use crate::op::{Op, Refusal, Reply, Settled, Target};
+use crate::state::{Body, LogRow, State};
+use crate::vocabulary::{Epoch, Raw, RawValue, Seq, Timestamp, Token};
+
+/// The rules that a bus plays by.
+pub trait Rules: Sync {
+    /// Applies one operation and answers it.
+    fn apply(&self, state: &mut State, now: Timestamp, op: &Op) -> Reply;
+
+    /// What is left of a row that is damaged. A real store shows its columns; here a symbol stands for them.
+    fn remains(&self, row: Row, wound: Wound) -> Raw {
+        let what = format!("{row:?} {wound:?}");
+        Raw(Arc::from([(Arc::from("remains"), RawValue::Text(what.into_bytes()))]))
+    }
+}
+
+/// The rules of the contract: [`crate::step::apply`].
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Contract;
+
+impl Rules for Contract {
+    fn apply(&self, state: &mut State, now: Timestamp, op: &Op) -> Reply {
+        crate::step::apply(state, now, op)
+    }
+}
+
+/// One thing that happens.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "kebab-case"))]
+pub enum Move {
+    /// A worker asks for an operation.
+    Do {
+        /// Which worker, counted from 0.
+        worker: u8,
+        /// The operation.
+        op: Arc<Op>,
+        /// What becomes of it.
+        outcome: Outcome,
+    },
+    /// The clock shows another time from now on, later or earlier.
+    Clock(Timestamp),
+    /// A worker crashes: it forgets what it holds, and a new one takes its place.
+    Crash {
+        /// Which worker.
+        worker: u8,
+    },
+    /// A row is damaged.
+    Damage {
+        /// Which row.
+        row: Row,
+        /// How.
+        wound: Wound,
+    },
+    /// Somebody copies the store.
+    Copy,
+    /// The store falls back to the copy, and is restored: it begins the epoch that is named. Without one, a power
+    /// cut took away what came after the copy, and the machine boots.
+    FallBack {
+        /// The epoch of a restore.
+        restore: Option<Epoch>,
+    },
+    /// The store is closed and opened again. To the contract, nothing happens.
+    Reopen,
+}
+
+/// What becomes of an operation, from its worker's point of view.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "kebab-case"))]
+pub enum Outcome {
+    /// It happens and the worker hears the answer.
+    Told,
+    /// It happens, but the worker never hears the answer.
+    Unheard,
+    /// It does not happen, and the worker cannot tell.
+    Lost,
+}
+
+/// A row that can be damaged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "kebab-case"))]
+pub enum Row {
+    /// A command.
+    Queue(Seq),
+    /// An event.
+    Log(Seq),
+}
+
+/// How a row is damaged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "kebab-case"))]
+pub enum Wound {
+    /// Its content is not what was sent; its name can be read.
+    Body,
+    /// Its name cannot be read.
+    Name,
+    /// The bookkeeping of a command cannot be read.
+    Bookkeeping,
+}
+
+/// What a worker believes to hold.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Worker {
+    /// Deliveries that it has not settled, as far as it heard.
+    pub holds: BTreeSet<(Target, Token)>,
+}
+
+/// A guarantee that was found broken, and how.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Broken {
+    /// Its place in [`GUARANTEES`].
+    pub guarantee: usize,
+    /// What was seen.
+    pub why: String,
+}
+
+/// A bus, its workers, its clock and its history.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct World {
+    /// The state of the bus.
+    pub state: State,
+    /// What the one clock shows.
+    pub now: Timestamp,
+    /// The workers.
+    pub workers: Vec<Worker>,
+    /// The history.
+    pub ghost: Ghost,
+    /// A copy of the store, with the history up to then.
+    pub copy: Option<Arc<(State, Ghost)>>,
+    /// The guarantees that the last operation was found to break; a broken world goes no further.
+    pub broken: Vec<Broken>,
+}
+
+impl World {
+    /// An empty bus at time zero, with this many workers.
+    pub fn new(workers: u8) -> Self {
+        let state = State::new();
+        let ghost = Ghost::new(&state);
+        let workers = vec![Worker::default(); usize::from(workers)];
+        Self { state, now: Timestamp::ZERO, workers, ghost, copy: None, broken: Vec::new() }
+    }
+
+    /// The world after a move, and the reply if the move was an operation that happened.
+    pub fn step(&self, action: &Move, rules: &dyn Rules, tally: &Tally) -> (Self, Option<Reply>) {
+        let mut next = self.clone();
+        let reply = next.perform(action, rules, tally);
+        (next, reply)
+    }
+
+    /// Performs a move. `None` if no operation took place.
+    pub fn perform(&mut self, action: &Move, rules: &dyn Rules, tally: &Tally) -> Option<Reply> {
+        match action {
+            Move::Do { worker, op, outcome } => {
+                if *outcome == Outcome::Lost {
+                    return None;
+                }
+                let reply = self.operate(op, rules, tally);
+                if *outcome == Outcome::Told
+                    && let Some(worker) = self.workers.get_mut(usize::from(*worker))
+                {
+                    worker.hear(op, &reply);
+                }
+                Some(reply)
+            }
+            Move::Clock(now) => {
+                self.now = *now;
+                None
+            }
+            Move::Crash { worker } => {
+                if let Some(worker) = self.workers.get_mut(usize::from(*worker)) {
+                    *worker = Worker::default();
+                }
+                None
+            }
+            Move::Damage { row, wound } => {
+                self.damage(*row, *wound, rules.remains(*row, *wound));
+                None
+            }
+            Move::Copy => {
+                self.copy = Some(Arc::new((self.state.clone(), self.ghost.clone())));
+                None
+            }
+            Move::FallBack { restore } => {
+                let (state, mut ghost) = (**self.copy.as_ref()?).clone();
+                ghost.token_max = self.ghost.token_max;
+                ghost.epochs.extend(&self.ghost.epochs);
+                (self.state, self.ghost) = (state, ghost);
+                let op = restore.map_or(Op::Reboot, |next| Op::Restore { next });
+                Some(self.operate(&op, rules, tally))
+            }
+            Move::Reopen => None,
+        }
+    }
+
+    fn operate(&mut self, op: &Op, rules: &dyn Rules, tally: &Tally) -> Reply {
+        let before = self.state.clone();
+        let reply = rules.apply(&mut self.state, self.now, op);
+        tally.note(&before, self.now, op, &reply);
+        let after = std::mem::take(&mut self.state);
+        self.judge(&before, op, &reply, &after, rules, tally);
+        self.state = after;
+        reply
+    }
+
+    /// Judges one operation by all guarantees and writes it into the history. A transaction that was not refused is
+    /// judged by its parts, and by whether it did what they do one by one (G12).
+    pub fn judge(
+        &mut self,
+        before: &State,
+        op: &Op,
+        reply: &Reply,
+        after: &State,
+        rules: &dyn Rules,
+        tally: &Tally,
+    ) {
+        let (Op::Atomic(ops), Reply::Done(replies)) = (op, reply) else {
+            self.judge_one(before, op, reply, after, tally);
+            return;
+        };
+        let mut state = before.clone();
+        let mut one_by_one = ops.len() == replies.len();
+        for (op, reply) in ops.iter().zip(replies) {
+            let before = state.clone();
+            one_by_one &= rules.apply(&mut state, self.now, op) == *reply;
+            one_by_one &= !matches!(reply, Reply::Refused(_));
+            let after = state.clone();
+            self.judge(&before, op, reply, &after, rules, tally);
+        }
+        one_by_one &= state == *after;
+        if one_by_one {
+            tally.checked(TRANSACTIONS);
+        } else {
+            self.broke(TRANSACTIONS, "a transaction did not do what its parts do one by one".to_owned());
+        }
+    }
+
+    fn judge_one(&mut self, before: &State, op: &Op, reply: &Reply, after: &State, tally: &Tally) {
+        let transition = Transition { before, now: self.now, op, reply, after, ghost: &self.ghost };
+        let mut verdicts: [Verdict; GUARANTEES.len()] =
+            std::array::from_fn(|index| (GUARANTEES[index].of_transition)(&transition));
+        self.ghost.observe(before, op, reply);
+        for (index, guarantee) in GUARANTEES.iter().enumerate() {
+            let of_state = (guarantee.of_state)(after, &self.ghost);
+            match (&verdicts[index], of_state) {
+                (Verdict::Broken(_), _) => {}
+                (_, broken @ Verdict::Broken(_)) => verdicts[index] = broken,
+                (Verdict::Held, _) | (_, Verdict::Held) => tally.checked(index),
+                (Verdict::Vacuous, Verdict::Vacuous) => {}
+            }
+        }
+        for (index, verdict) in verdicts.into_iter().enumerate() {
+            if let Verdict::Broken(why) = verdict {
+                self.broke(index, why);
+            }
+        }
+    }
+
+    fn broke(&mut self, guarantee: usize, why: String) {
+        self.broken.push(Broken { guarantee, why });
+    }
+
+    /// Whether this row is there and sound, so that it can be damaged.
+    pub fn can_damage(&self, row: Row) -> bool {
+        match row {
+            Row::Queue(seq) => self.state.queue.get(&seq).is_some_and(|command| command.body.is_sound()),
+            Row::Log(seq) => {
+                matches!(self.state.log.get(&seq), Some(LogRow::Event(body)) if body.is_sound())
+            }
+        }
+    }
+
+    fn damage(&mut self, row: Row, wound: Wound, raw: Raw) {
+        if !self.can_damage(row) {
+            return;
+        }
+        let wounded = |body: &Body| match (wound, body.name()) {
+            (Wound::Body, Some(name)) => Body::Corrupt { name: name.clone(), raw: raw.clone() },
+            _ => Body::Unreadable { raw: raw.clone() },
+        };
+        match row {
+            Row::Queue(seq) => {
+                self.ghost.damaged_commands.insert(seq, raw.clone());
+                let Some(command) = self.state.queue.get_mut(&seq) else { return };
+                command.body = wounded(&command.body);
+                if wound != Wound::Body {
+                    self.state.queue.remove(&seq);
+                    self.state.unreadable.insert(seq, raw);
+                }
+            }
+            Row::Log(seq) => {
+                self.ghost.damaged_events.insert(seq, raw.clone());
+                if let Some(LogRow::Event(body)) = self.state.log.get_mut(&seq) {
+                    *body = wounded(body);
+                }
+            }
+        }
+    }
+
+    /// The same world with its workers in a fixed order: they differ in nothing but what they hold, so worlds that
+    /// differ in their order are one.
+    #[must_use]
+    pub fn representative(&self) -> Self {
+        let mut same = self.clone();
+        same.workers.sort();
+        same
+    }
+}
+
+impl Worker {
+    /// Learns from an answer what it holds and what it holds no more.
+    fn hear(&mut self, op: &Op, reply: &Reply) {
+        match (op, reply) {
+            (_, Reply::HandedOut { deliveries, .. }) => {
+                self.holds
+                    .extend(deliveries.iter().map(|delivery| (delivery.target.clone(), delivery.token)));
+            }
+            (Op::Atomic(ops), Reply::Done(replies)) => {
+                for (op, reply) in ops.iter().zip(replies) {
+                    self.hear(op, reply);
+                }
+            }
+            (Op::Atomic(ops), Reply::Refused(Refusal::Aborted { index, refusal })) => {
+                if let Some(op) = ops.get(*index as usize) {
+                    self.hear(op, &Reply::Refused((**refusal).clone()));
+                }
+            }
+            (Op::Settle { target, token, .. }, reply) => match reply {
+                Reply::Settled(Settled::Requeued { .. }) if !matches!(target, Target::Entry { .. }) => {
+                    self.forget_lease(target, *token);
+                }
+                Reply::Refused(Refusal::LeaseLost | Refusal::NotSubscribed) => {
+                    self.forget_lease(target, *token)
+                }
+                Reply::Settled(_) => {
+                    self.holds.remove(&(target.clone(), *token));
+                }
+                _ => {}
+            },
+            (Op::Release { lease, token }, Reply::Released)
+            | (
+                Op::Release { lease, token } | Op::Extend { lease, token, .. },
+                Reply::Refused(Refusal::LeaseLost | Refusal::NotSubscribed),
+            ) => self.holds.retain(|(target, of)| target.lease() != *lease || of != token),
+            _ => {}
+        }
+    }
+
+    fn forget_lease(&mut self, target: &Target, token: Token) {
+        let lease = target.lease();
+        self.holds.retain(|(other, of)| other.lease() != lease || *of != token);
+    }
+}
