@@ -246,7 +246,7 @@ impl Scope {
             moves.extend(rows.filter(|row| world.can_damage(*row)).map(|row| damage(row, *wound)));
         }
         if let Some(restores) = &self.fall_back {
-            match world.copy {
+            match &world.copy {
                 None => moves.push(Move::Copy),
                 Some(copy) => {
                     let may = |restore: &&Option<Epoch>| may_fall_back(world, &copy.0, **restore);
