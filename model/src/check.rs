@@ -6,6 +6,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use stateright::{Checker, HasDiscoveries, Model, Path, Property};
 
@@ -14,6 +15,8 @@ use crate::invariant::GUARANTEES;
 use crate::liveness::{LIVENESS, Liveness};
 use crate::scope::Scope;
 use crate::world::{Move, Rules, World};
+
+const PROPERTIES: usize = GUARANTEES.len() + LIVENESS.len();
 
 /// A scope under some rules, as stateright explores it.
 #[derive(Clone)]
@@ -24,8 +27,10 @@ pub struct Search {
     pub rules: Arc<dyn Rules + Send + Sync>,
     /// What was exercised.
     pub tally: Arc<Tally>,
+    /// The properties of which the first counterexample was found already, for a search of the shortest.
+    first: Option<Arc<[AtomicBool; PROPERTIES]>>,
     /// How often each liveness property was checked and had something to judge.
-    pub live: Arc<[std::sync::atomic::AtomicU64; LIVENESS.len()]>,
+    pub live: Arc<[AtomicU64; LIVENESS.len()]>,
 }
 
 /// What a search found.
@@ -50,7 +55,8 @@ impl Search {
             scope: Arc::new(scope),
             rules,
             tally: Arc::new(Tally::new()),
-            live: Arc::new(std::array::from_fn(|_| std::sync::atomic::AtomicU64::new(0))),
+            first: None,
+            live: Arc::new(std::array::from_fn(|_| AtomicU64::new(0))),
         }
     }
 
@@ -64,15 +70,26 @@ impl Search {
 
     /// Explores breadth first until something is broken, for a shortest path.
     pub fn shortest(&self) -> Found {
-        let checker = self.clone().checker().finish_when(HasDiscoveries::AnyFailures).spawn_bfs().join();
-        self.found(&checker)
+        self.breadth_first(HasDiscoveries::AnyFailures)
     }
 
     /// Explores breadth first until this one is broken, for a shortest path to it.
     pub fn shortest_to(&self, name: &'static str) -> Found {
-        let only = HasDiscoveries::AnyOf(BTreeSet::from([name]));
-        let checker = self.clone().checker().finish_when(only).spawn_bfs().join();
+        self.breadth_first(HasDiscoveries::AnyOf(BTreeSet::from([name])))
+    }
+
+    /// stateright looks whether to finish only now and then, and until then a later counterexample takes the place
+    /// of an earlier, shorter one. So a property of such a search is seen broken once.
+    fn breadth_first(&self, finish: HasDiscoveries) -> Found {
+        let first = Some(Arc::new(std::array::from_fn(|_| AtomicBool::new(false))));
+        let search = Self { first, ..self.clone() };
+        let checker = search.checker().finish_when(finish).spawn_bfs().join();
         self.found(&checker)
+    }
+
+    /// Whether a property is to be seen as holding.
+    fn seen(&self, property: usize, holds: bool) -> bool {
+        holds || self.first.as_ref().is_some_and(|first| first[property].swap(true, Ordering::Relaxed))
     }
 
     fn found(&self, checker: &impl Checker<Self>) -> Found {
@@ -97,7 +114,7 @@ impl Search {
         match (LIVENESS[index].check)(world, self.rules.as_ref()) {
             Liveness::Vacuous => true,
             Liveness::Held => {
-                self.live[index].fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+                self.live[index].fetch_add(1, Ordering::Relaxed);
                 true
             }
             Liveness::Broken(_) => false,
@@ -112,8 +129,8 @@ fn moves_of(path: Path<World, Move>) -> Vec<Move> {
 /// `always` for each guarantee: it is not among those that the last step broke.
 macro_rules! guarantees_hold {
     ($($index:literal)*) => {
-        [$(Property::<Search>::always(GUARANTEES[$index].name, |_, world: &World| {
-            !world.broken.iter().any(|broken| broken.guarantee == $index)
+        [$(Property::<Search>::always(GUARANTEES[$index].name, |search: &Search, world: &World| {
+            search.seen($index, !world.broken.iter().any(|broken| broken.guarantee == $index))
         })),*]
     };
 }
@@ -130,7 +147,7 @@ macro_rules! premises_occur {
 macro_rules! liveness_holds {
     ($($index:literal)*) => {
         [$(Property::<Search>::always(LIVENESS[$index].name, |search: &Search, world: &World| {
-            search.is_live($index, world)
+            search.seen(GUARANTEES.len() + $index, search.is_live($index, world))
         })),*]
     };
 }

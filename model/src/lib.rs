@@ -11,6 +11,7 @@ pub mod op;
 pub mod scope;
 pub mod state;
 pub mod step;
+pub mod story;
 pub mod vocabulary;
 pub mod world;
 pub use step::apply;

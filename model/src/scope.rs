@@ -199,6 +199,7 @@ impl Scope {
             leases.push((target.lease(), token));
         }
         leases.dedup();
+        self.mixed_up(world, worker, moves);
         for (lease, token) in leases {
             if self.release {
                 moves.push(told(worker, Op::Release { lease: lease.clone(), token }));
@@ -209,6 +210,22 @@ impl Scope {
         }
         if self.crash && !world.workers[usize::from(worker)].holds.is_empty() {
             moves.push(Move::Crash { worker });
+        }
+    }
+
+    /// A worker that read twice may ack what it was handed out the first time under the token of the second.
+    fn mixed_up(&self, world: &World, worker: u8, moves: &mut Vec<Move>) {
+        for (target, own) in &world.workers[usize::from(worker)].holds {
+            let Target::Event { group, .. } = target else { continue };
+            for token in cursor_tokens(world, worker, group) {
+                let known = world.workers[usize::from(worker)].holds.contains(&(target.clone(), token));
+                if token != *own && !known {
+                    moves.push(told(
+                        worker,
+                        Op::Settle { target: target.clone(), token, how: Settlement::Ack },
+                    ));
+                }
+            }
         }
     }
 

@@ -301,6 +301,7 @@ pub struct Message {
     /// Command or event.
     pub kind: Kind,
     /// The bytes; the bus does not look into them.
+    #[cfg_attr(feature = "serde", serde(with = "payload"))]
     pub payload: Arc<[u8]>,
     /// How to read the payload.
     pub content_type: ContentType,
@@ -336,6 +337,35 @@ impl Message {
     pub fn with_metadata(mut self, key: impl Into<Arc<str>>, value: impl Into<Arc<str>>) -> Self {
         self.metadata.push((key.into(), value.into()));
         self
+    }
+}
+
+/// A payload is written as text where it is text, and as bytes where it is not.
+#[cfg(feature = "serde")]
+mod payload {
+    use std::sync::Arc;
+
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    #[derive(Serialize, Deserialize)]
+    #[serde(untagged)]
+    enum Payload<'a> {
+        Text(std::borrow::Cow<'a, str>),
+        Bytes(std::borrow::Cow<'a, [u8]>),
+    }
+
+    pub(super) fn serialize<S: Serializer>(payload: &Arc<[u8]>, to: S) -> Result<S::Ok, S::Error> {
+        match std::str::from_utf8(payload) {
+            Ok(text) => Payload::Text(text.into()).serialize(to),
+            Err(_) => Payload::Bytes(payload.as_ref().into()).serialize(to),
+        }
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Arc<[u8]>, D::Error> {
+        Ok(match Payload::deserialize(from)? {
+            Payload::Text(text) => text.as_bytes().into(),
+            Payload::Bytes(bytes) => bytes.into(),
+        })
     }
 }
 

@@ -84,7 +84,7 @@ pub(super) const MUTANTS: &[Mutant] = &[
         name: "an_event_is_acked_before_it_was_handed_out",
         story: "The position may be set to anything that exists: a consumer that miscounts skips events.",
         breaks: "a_position_passes_an_event_only_by_its_settlement",
-        scope: "names-added",
+        scope: "exhausted-events",
         apply: |state, now, op| {
             if let Op::Settle { target: Target::Event { group, .. }, .. } = op
                 && let Some(lease) = state.groups.get_mut(group).and_then(|cursor| cursor.lease.as_mut())
@@ -356,7 +356,7 @@ pub(super) const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "a_nack_keeps_the_cursor",
         story: "The replica that failed keeps the group to itself during its back-off.",
-        breaks: "at_most_one_lease_is_current_for_a_delivery",
+        breaks: "a_stale_token_changes_nothing_and_is_told_so",
         scope: "groups",
         apply: |state, now, op| {
             let lease = |state: &State| match op {

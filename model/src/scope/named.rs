@@ -21,7 +21,9 @@ pub fn all() -> Vec<Scope> {
         names_added(),
         events_aside(),
         entries(),
+        entry_settlements(),
         damaged_events(),
+        one_damaged_event(),
         exhausted_events(),
         pruning(),
         seeking(),
@@ -172,7 +174,7 @@ fn batches() -> Scope {
             claim(&["bet", "pay"], 3),
         ]),
         settlements: vec![Settlement::Ack, nack(1)],
-        limits: Limits { commands: 3, tokens: 5, records: 2, ..Limits::default() },
+        limits: Limits { commands: 3, tokens: 4, records: 2, ..Limits::default() },
         ..Scope::default()
     }
 }
@@ -187,7 +189,6 @@ fn ids() -> Scope {
         offers: offers([
             send(command("bet", "1").with_id(id("x")), 0),
             send(traced.with_id(id("x")), 1),
-            send(command("bet", "2").with_id(id("x")), 0),
             send(caused.with_id(id("x")), 0),
             send(event("bet", "1"), 0),
             publish(event("bet", "1").with_id(id("x"))),
@@ -201,6 +202,7 @@ fn ids() -> Scope {
         settlements: vec![Settlement::Ack, dead_letter()],
         cancel: true,
         purge: true,
+        workers: 1,
         limits: Limits { commands: 2, events: 1, tokens: 2, records: 2, reboots: 0 },
         ..Scope::default()
     }
@@ -241,7 +243,7 @@ fn damaged_commands() -> Scope {
         clock_max: 1,
         wounds_queue: vec![Wound::Body, Wound::Name, Wound::Bookkeeping],
         workers: 1,
-        limits: Limits { tokens: 3, records: 2, ..Limits::default() },
+        limits: Limits { tokens: 2, records: 2, ..Limits::default() },
         ..Scope::default()
     }
 }
@@ -263,7 +265,7 @@ fn groups() -> Scope {
         ]),
         settlements: vec![Settlement::Ack, nack(1)],
         crash: true,
-        clock_max: 2,
+        clock_max: 1,
         limits: Limits { events: 2, tokens: 3, records: 1, ..Limits::default() },
         liveness: true,
         ..Scope::default()
@@ -365,13 +367,30 @@ fn entries() -> Scope {
             subscribe("audit", "bet", Start::Latest),
             reset(1, 2),
         ]),
-        settlements: vec![Settlement::Ack, nack(1), dead_letter(), park(), Settlement::Drop],
+        settlements: vec![Settlement::Ack, nack(1), dead_letter()],
         release: true,
         redrive: true,
         clock_max: 2,
         workers: 1,
         limits: Limits { tokens: 3, records: 1, ..Limits::default() },
         liveness: true,
+        ..Scope::default()
+    }
+}
+
+fn entry_settlements() -> Scope {
+    Scope {
+        name: "entry-settlements",
+        about: "a redriven event is settled in every way, under current and stale tokens",
+        start: vec![subscribe("audit", "bet", Start::Earliest), publish(event("bet", "1"))],
+        offers: offers([poll("audit", &["bet"], 1), unsubscribe("audit", "bet")]),
+        settlements: vec![Settlement::Ack, nack(0), dead_letter(), park(), Settlement::Drop],
+        release: true,
+        extend_ms: Some(1),
+        redrive: true,
+        clock_max: 1,
+        workers: 1,
+        limits: Limits { events: 1, tokens: 4, records: 1, ..Limits::default() },
         ..Scope::default()
     }
 }
@@ -395,6 +414,27 @@ fn damaged_events() -> Scope {
         workers: 1,
         wounds_log: vec![Wound::Body, Wound::Name],
         limits: Limits { events: 2, tokens: 2, records: 2, ..Limits::default() },
+        ..Scope::default()
+    }
+}
+
+fn one_damaged_event() -> Scope {
+    Scope {
+        name: "one-damaged-event",
+        about: "one event is damaged under its holder and settled in every way, while its group comes and goes",
+        start: vec![subscribe("audit", "bet", Start::Earliest), publish(event("bet", "1"))],
+        offers: offers([
+            poll("audit", &["bet"], 1),
+            unsubscribe("audit", "bet"),
+            subscribe("audit", "bet", Start::Earliest),
+            Op::Prune { retention_ms: 1 },
+        ]),
+        settlements: vec![Settlement::Ack, nack(0), dead_letter(), park(), Settlement::Drop],
+        extend_ms: Some(1),
+        clock_max: 0,
+        workers: 1,
+        wounds_log: vec![Wound::Body, Wound::Name],
+        limits: Limits { events: 1, tokens: 3, records: 2, ..Limits::default() },
         ..Scope::default()
     }
 }
@@ -468,7 +508,7 @@ fn seeking() -> Scope {
         settlements: vec![Settlement::Ack, nack(1), dead_letter()],
         redrive: true,
         clock_max: 1,
-        limits: Limits { tokens: 3, records: 1, ..Limits::default() },
+        limits: Limits { tokens: 2, records: 1, ..Limits::default() },
         ..Scope::default()
     }
 }
@@ -523,8 +563,7 @@ fn falling_back() -> Scope {
         name: "falling-back",
         about: "power cuts and restored copies, also of one copy twice: the store falls back, but tokens never do",
         offers: offers([send(command("bet", "1").with_id(id("x")), 0), claim(&["bet"], 1), Op::Reboot]),
-        settlements: vec![Settlement::Ack, park()],
-        redrive: true,
+        settlements: vec![Settlement::Ack],
         clock_max: 1,
         workers: 1,
         fall_back: Some(vec![None, Some(Epoch::from(2)), Some(Epoch::from(3))]),
