@@ -1,0 +1,197 @@
+//! What can go wrong in a store, as one typed enum.
+//!
+//! A refusal is no error: it is data, in [`Reply::Refused`](fencepost_model::op::Reply). Every text here is lower
+//! case and fits after "failed to ...: ", and says what to do where the reader can do something. This module knows
+//! the error codes of SQLite and nothing of operations.
+
+use std::fmt;
+
+use rusqlite::ErrorCode;
+
+/// Why an operation of a store failed. Unless it is [`Error::Indeterminate`], nothing changed.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Error {
+    /// Another connection holds the lock that this needs. Retryable.
+    Busy,
+    /// The disk, or a limit on the size of the file, is full. Retryable once there is room.
+    Full,
+    /// The file, or its directory, cannot be written.
+    ReadOnly,
+    /// Something in the file is not what this program wrote, and guessing would break a guarantee.
+    Corrupt {
+        /// What was found.
+        what: Damage,
+    },
+    /// The file is no SQLite database.
+    NotADatabase,
+    /// The file is a SQLite database of another application.
+    NotOurs {
+        /// The application id that was found.
+        application_id: i64,
+    },
+    /// The file was written by a newer version of this program.
+    NewerVersion {
+        /// The version of the file.
+        found: i64,
+        /// The newest version that this program understands.
+        supported: i64,
+    },
+    /// The path is a directory.
+    IsADirectory,
+    /// The file does not exist, and was not to be created.
+    NotFound,
+    /// The file cannot be opened.
+    CannotOpen {
+        /// What SQLite says.
+        source: rusqlite::Error,
+    },
+    /// The file cannot be put into WAL mode, which the promised durability needs.
+    NotWal,
+    /// The store was closed, or closed itself after an operation whose effect is not known.
+    Closed,
+    /// It cannot be known whether the operation took effect.
+    Indeterminate {
+        /// What failed.
+        source: Box<Error>,
+    },
+    /// Anything else that SQLite reports.
+    Sqlite {
+        /// What SQLite says.
+        source: rusqlite::Error,
+    },
+}
+
+/// What was found damaged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Damage {
+    /// SQLite itself finds the file malformed.
+    File,
+    /// The log ends before its recorded head.
+    LogShort {
+        /// The recorded head.
+        head: u64,
+    },
+    /// A number between the log's first and head is missing, or one outside of them is there.
+    LogIncomplete,
+    /// A column of this table holds what this program does not write.
+    Column {
+        /// The table.
+        table: &'static str,
+        /// The column.
+        column: &'static str,
+    },
+    /// A row of this table is not there, although others refer to it.
+    RowMissing {
+        /// The table.
+        table: &'static str,
+    },
+    /// Rows contradict each other, or a constraint of their table.
+    Contradiction,
+}
+
+/// A result of this crate.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+impl Error {
+    /// Whether the same operation may succeed later, with nothing changed but time.
+    pub fn is_retryable(&self) -> bool {
+        matches!(self, Self::Busy | Self::Full)
+    }
+
+    pub(crate) const fn column(table: &'static str, column: &'static str) -> Self {
+        Self::Corrupt { what: Damage::Column { table, column } }
+    }
+
+    pub(crate) const fn row_missing(table: &'static str) -> Self {
+        Self::Corrupt { what: Damage::RowMissing { table } }
+    }
+}
+
+impl fmt::Display for Damage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::File => f.write_str("the file is malformed; restore it from a copy"),
+            Self::LogShort { head } => write!(
+                f,
+                "the log ends before its recorded head {head}; restore the file from a copy, or reset the log"
+            ),
+            Self::LogIncomplete => {
+                f.write_str("the log has a gap; restore the file from a copy, or reset the log")
+            }
+            Self::Column { table, column } => {
+                write!(f, "column {column} of table {table} was damaged; restore the file from a copy")
+            }
+            Self::RowMissing { table } => {
+                write!(f, "a row of table {table} is missing; restore the file from a copy")
+            }
+            Self::Contradiction => f.write_str("rows contradict each other; restore the file from a copy"),
+        }
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Busy => f.write_str("the file is locked by another connection; try again"),
+            Self::Full => f.write_str("no space left for the file; make room and try again"),
+            Self::ReadOnly => {
+                f.write_str("the file is read-only; give write permission to it and its directory")
+            }
+            Self::Corrupt { what } => what.fmt(f),
+            Self::NotADatabase => f.write_str("the file is no SQLite database; choose another path"),
+            Self::NotOurs { application_id } => write!(
+                f,
+                "the file is a database of another application (id {application_id:#x}); choose another path"
+            ),
+            Self::NewerVersion { found, supported } => write!(
+                f,
+                "the file has version {found}, and this program understands versions up to {supported}; \
+                 use a newer program"
+            ),
+            Self::IsADirectory => f.write_str("the path is a directory; name a file in it"),
+            Self::NotFound => f.write_str("the file does not exist, and was not to be created"),
+            Self::CannotOpen { .. } => {
+                f.write_str("the file cannot be opened; look at the permissions of it and its directory")
+            }
+            Self::NotWal => f.write_str("the file cannot be put into WAL mode; keep it on a local disk"),
+            Self::Closed => f.write_str("the store is closed; open it again"),
+            Self::Indeterminate { .. } => f.write_str(
+                "it is not known whether the operation took effect; open the store again and look",
+            ),
+            Self::Sqlite { .. } => f.write_str("the database reported an error"),
+        }
+    }
+}
+
+impl std::error::Error for Error {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::CannotOpen { source } | Self::Sqlite { source } => Some(source),
+            Self::Indeterminate { source } => Some(source.as_ref()),
+            _ => None,
+        }
+    }
+}
+
+impl From<rusqlite::Error> for Error {
+    fn from(source: rusqlite::Error) -> Self {
+        match source.sqlite_error_code() {
+            Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => Self::Busy,
+            Some(ErrorCode::DiskFull) => Self::Full,
+            Some(ErrorCode::ReadOnly) => Self::ReadOnly,
+            Some(ErrorCode::DatabaseCorrupt) => Self::Corrupt { what: Damage::File },
+            Some(ErrorCode::ConstraintViolation) => Self::Corrupt { what: Damage::Contradiction },
+            Some(ErrorCode::NotADatabase) => Self::NotADatabase,
+            Some(ErrorCode::CannotOpen) => Self::CannotOpen { source },
+            _ => Self::Sqlite { source },
+        }
+    }
+}
+
+impl From<Damage> for Error {
+    fn from(what: Damage) -> Self {
+        Self::Corrupt { what }
+    }
+}

@@ -1,0 +1,32 @@
+//! The schema and its versions.
+//!
+//! What always holds: a file goes from one version to the next inside the transaction that it is opened with, and a
+//! version that this program does not know is refused before anything is written. Each version is one `.sql` file
+//! that never changes once it was released.
+
+use rusqlite::Connection;
+
+use crate::error::{Error, Result};
+
+/// Marks a SQLite file as a fencepost store: the letters "FncP".
+pub const APPLICATION_ID: i64 = 0x466e_6350;
+
+/// What leads from each version to the next, beginning with an empty file.
+const MIGRATIONS: &[&str] = &[include_str!("schema.sql")];
+
+/// The version of the schema that this program writes.
+pub const SCHEMA_VERSION: i64 = MIGRATIONS.len() as i64;
+
+/// Brings a file from a version to the newest, inside the caller's transaction.
+pub(super) fn migrate(conn: &Connection, found: i64) -> Result<()> {
+    let done = usize::try_from(found).ok().filter(|done| *done <= MIGRATIONS.len());
+    let done = done.ok_or(Error::NewerVersion { found, supported: SCHEMA_VERSION })?;
+    for (version, step) in (1_i64..).zip(MIGRATIONS).skip(done) {
+        conn.execute_batch(step)?;
+        conn.pragma_update(None, "user_version", version)?;
+    }
+    if done == 0 {
+        conn.pragma_update(None, "application_id", APPLICATION_ID)?;
+    }
+    Ok(())
+}

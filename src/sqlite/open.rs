@@ -1,0 +1,247 @@
+//! Opening a file: whose it is, how it is hardened, its version, and the boot.
+//!
+//! What always holds: a file that is refused is left as it was, byte for byte, and nothing is put beside it. So the
+//! first look at a file takes no lock and writes nothing; only a file that is ours is opened for writing. The database
+//! file is never opened but through SQLite: closing a second descriptor would drop the locks of the first.
+
+use std::path::{Path, PathBuf};
+
+use rusqlite::config::DbConfig;
+use rusqlite::{Connection, OpenFlags, named_params};
+
+use fencepost_model::vocabulary::Timestamp;
+
+use crate::error::{Error, Result};
+use crate::sqlite::cursor::skip_tokens;
+use crate::sqlite::migrate::{APPLICATION_ID, SCHEMA_VERSION, migrate};
+use crate::sqlite::session::Session;
+use crate::sqlite::statements::{StatementId as Sql, Statements};
+
+/// What an acknowledged operation survives.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Durability {
+    /// A power cut: every commit is synced.
+    #[default]
+    PowerLoss,
+    /// A killed process. A power cut may take the newest operations, and leaves a prefix.
+    ProcessCrash,
+}
+
+/// How to open a store.
+#[derive(Clone, Debug)]
+pub struct OpenOptions {
+    /// What an acknowledged operation survives.
+    pub durability: Durability,
+    /// Whether to create the file if it does not exist.
+    pub create: bool,
+    /// How long to wait for another connection's lock, in milliseconds.
+    pub busy_timeout_ms: u32,
+    /// The identity of this boot, instead of the operating system's: for tests.
+    pub boot_id: Option<String>,
+    /// The name of the registered SQLite file system to use, instead of the operating system's: for tests.
+    pub vfs: Option<String>,
+}
+
+impl Default for OpenOptions {
+    fn default() -> Self {
+        Self {
+            durability: Durability::PowerLoss,
+            create: true,
+            busy_timeout_ms: 5_000,
+            boot_id: None,
+            vfs: None,
+        }
+    }
+}
+
+/// What the first look at a file finds.
+enum Look {
+    /// Nothing yet, or a file of no bytes.
+    Empty,
+    /// A fencepost store.
+    Ours,
+    /// Damaged, with a rollback journal beside it: SQLite has to recover it before anyone can say more.
+    Interrupted,
+}
+
+/// Opens a connection that is hardened, migrated and past its boot.
+pub(super) fn open(path: &Path, options: &OpenOptions, sql: &Statements) -> Result<Connection> {
+    let look = look(path, options)?;
+    if matches!(look, Look::Empty) && !options.create {
+        return Err(Error::NotFound);
+    }
+    let mut flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    if options.create {
+        flags |= OpenFlags::SQLITE_OPEN_CREATE;
+    }
+    let conn = connect(path, flags, options)?;
+    // Until it is known that the file is ours in every way, closing it must not checkpoint it.
+    conn.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
+    harden(&conn)?;
+    if conn.is_readonly(rusqlite::MAIN_DB)? {
+        return Err(Error::ReadOnly);
+    }
+    // Creation, and the switch to WAL, go through a rollback journal. If its removal did not reach the directory, a
+    // power cut would bring it back and undo everything since, so the directory is synced too until they are over.
+    conn.pragma_update(None, "synchronous", "EXTRA")?;
+    let application_id: i64 = conn.pragma_query_value(None, "application_id", |row| row.get(0))?;
+    if application_id != APPLICATION_ID {
+        create(&conn, options, sql)?;
+    }
+    let mode: String = conn.pragma_update_and_check(None, "journal_mode", "WAL", |row| row.get(0))?;
+    if mode != "wal" {
+        return Err(Error::NotWal);
+    }
+    begin_boot(&conn, options, sql)?;
+    conn.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, false)?;
+    let synchronous = match options.durability {
+        Durability::PowerLoss => "FULL",
+        Durability::ProcessCrash => "NORMAL",
+    };
+    conn.pragma_update(None, "synchronous", synchronous)?;
+    Ok(conn)
+}
+
+/// An in-memory store in rollback mode, so that its image can be copied.
+pub(super) fn in_memory() -> Result<Connection> {
+    let conn = Connection::open_in_memory()?;
+    harden(&conn)?;
+    migrate(&conn, 0)?;
+    Ok(conn)
+}
+
+fn connect(path: &Path, flags: OpenFlags, options: &OpenOptions) -> Result<Connection> {
+    let conn = match &options.vfs {
+        Some(vfs) => Connection::open_with_flags_and_vfs(path, flags, vfs.as_str())?,
+        None => Connection::open_with_flags(path, flags)?,
+    };
+    conn.busy_timeout(std::time::Duration::from_millis(u64::from(options.busy_timeout_ms)))?;
+    Ok(conn)
+}
+
+/// What every connection of ours has: no trust in the schema, no way around SQLite's own structures, full syncs.
+fn harden(conn: &Connection) -> Result<()> {
+    conn.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true)?;
+    conn.set_db_config(DbConfig::SQLITE_DBCONFIG_TRUSTED_SCHEMA, false)?;
+    conn.set_db_config(DbConfig::SQLITE_DBCONFIG_DQS_DML, false)?;
+    conn.set_db_config(DbConfig::SQLITE_DBCONFIG_DQS_DDL, false)?;
+    // Plans do not depend on what is bound: they stay as tested, and binding a value never prepares anew.
+    conn.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
+    conn.pragma_update(None, "cell_size_check", true)?;
+    conn.pragma_update(None, "synchronous", "FULL")?;
+    if cfg!(target_os = "macos") {
+        conn.pragma_update(None, "fullfsync", true)?;
+        conn.pragma_update(None, "checkpoint_fullfsync", true)?;
+    }
+    conn.set_prepared_statement_cache_capacity(2 * Sql::ALL.len());
+    Ok(())
+}
+
+/// Looks at a file without a lock and without writing anything, not even beside it.
+fn look(path: &Path, options: &OpenOptions) -> Result<Look> {
+    let flags =
+        OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let conn = match connect(&immutable_uri(path), flags, options) {
+        Ok(conn) => conn,
+        Err(error) => return cannot_open(path, options, error),
+    };
+    let pragma = |name| Ok::<i64, Error>(conn.pragma_query_value(None, name, |row| row.get(0))?);
+    // A checkpoint of another process may be under way, so of a file that is ours the header alone is read.
+    match pragma("application_id") {
+        Ok(APPLICATION_ID) => match pragma("user_version")? {
+            found if found > SCHEMA_VERSION => Err(Error::NewerVersion { found, supported: SCHEMA_VERSION }),
+            _ => Ok(Look::Ours),
+        },
+        Ok(application_id) => match pragma("page_count")? {
+            0 => Ok(Look::Empty),
+            _ => Err(Error::NotOurs { application_id }),
+        },
+        Err(Error::NotADatabase | Error::Corrupt { .. }) if may_have_journal(path, options) => {
+            Ok(Look::Interrupted)
+        }
+        Err(Error::CannotOpen { source }) => cannot_open(path, options, Error::CannotOpen { source }),
+        Err(error) => Err(error),
+    }
+}
+
+/// Tells a missing file from a directory and from one that may not be read.
+fn cannot_open(path: &Path, options: &OpenOptions, error: Error) -> Result<Look> {
+    match std::fs::metadata(path) {
+        Ok(found) if found.is_dir() => Err(Error::IsADirectory),
+        Ok(_) if options.vfs.is_none() => Err(error),
+        _ => Ok(Look::Empty),
+    }
+}
+
+/// Whether an interrupted creation may have left its rollback journal. Into another file system nobody looks here.
+fn may_have_journal(path: &Path, options: &OpenOptions) -> bool {
+    let mut journal = path.as_os_str().to_owned();
+    journal.push("-journal");
+    options.vfs.is_some() || std::fs::metadata(journal).is_ok_and(|found| found.len() > 0)
+}
+
+/// The path as a URI that makes SQLite neither lock nor recover nor write.
+fn immutable_uri(path: &Path) -> PathBuf {
+    let mut uri = String::from("file:");
+    for byte in path.as_os_str().as_encoded_bytes() {
+        match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'/' | b'.' | b'-' | b'_' | b'~' => {
+                uri.push(char::from(*byte));
+            }
+            _ => uri.push_str(&format!("%{byte:02X}")),
+        }
+    }
+    uri.push_str("?immutable=1");
+    PathBuf::from(uri)
+}
+
+/// Creates the tables in an empty file. This happens in rollback mode, so that the main file says whose it is as soon
+/// as it says anything.
+fn create(conn: &Connection, options: &OpenOptions, sql: &Statements) -> Result<()> {
+    conn.execute_batch(sql.get(Sql::Begin))?;
+    // Another process may have created it since the look, and what was interrupted may have been somebody else's.
+    let application_id = conn.pragma_query_value(None, "application_id", |row| row.get(0))?;
+    let tables: i64 = conn.query_row(sql.get(Sql::TablesCount), [], |row| row.get(0))?;
+    if tables > 0 && application_id != APPLICATION_ID {
+        return Err(Error::NotOurs { application_id });
+    }
+    if application_id != APPLICATION_ID {
+        migrate(conn, 0)?;
+        conn.execute(sql.get(Sql::BootWrite), named_params! {":boot_id": boot_id(options)})?;
+    }
+    conn.execute_batch(sql.get(Sql::Commit))?;
+    Ok(())
+}
+
+/// Brings the file to the newest version and, if the machine has booted since it was last open for writing, moves the
+/// token counter on, durably: a power cut may have taken tokens that the outside world has seen (G4).
+fn begin_boot(conn: &Connection, options: &OpenOptions, sql: &Statements) -> Result<()> {
+    conn.execute_batch(sql.get(Sql::Begin))?;
+    let found: i64 = conn.query_row(sql.get(Sql::SchemaVersion), [], |row| row.get(0))?;
+    if found > SCHEMA_VERSION {
+        return Err(Error::NewerVersion { found, supported: SCHEMA_VERSION });
+    }
+    if found < SCHEMA_VERSION {
+        migrate(conn, found)?;
+    }
+    let s = Session::new(conn, sql, Timestamp::ZERO);
+    let before = s.first(Sql::BootRead, &[], |row| Ok(row.get::<_, Option<String>>(0)?))?;
+    let before = before.ok_or(Error::row_missing("store"))?;
+    let boot_id = boot_id(options);
+    // Where no boot can be told from another, each opening counts as one.
+    if boot_id.is_none() || boot_id != before {
+        skip_tokens(&s, None)?;
+        s.run(Sql::BootWrite, named_params! {":boot_id": boot_id})?;
+    }
+    conn.execute_batch(sql.get(Sql::Commit))?;
+    Ok(())
+}
+
+/// The identity of this boot of the machine, where the operating system tells it.
+fn boot_id(options: &OpenOptions) -> Option<String> {
+    if options.boot_id.is_some() {
+        return options.boot_id.clone();
+    }
+    let id = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
+    Some(id.trim().to_owned()).filter(|id| !id.is_empty())
+}

@@ -1,0 +1,155 @@
+//! What was moved aside: the words for it, redriving it, purging it.
+//!
+//! What always holds: a redrive moves by copying columns as they are and deleting the record in the same transaction
+//! (G14), and purging is the one way for a record to disappear (G1).
+
+use fencepost_model::op::{Refusal, Reply, Settled, Target};
+use fencepost_model::state::{Body, Cause, Place};
+use fencepost_model::vocabulary::{Epoch, Group, Kind, Name, Reason, RecordId, Seq};
+use rusqlite::types::ValueRef;
+use rusqlite::{Row, named_params};
+
+use crate::error::{Error, Result};
+use crate::sqlite::cursor::store;
+use crate::sqlite::ids;
+use crate::sqlite::rows::{body, int, maybe_number, number, text};
+use crate::sqlite::session::{Answer, Session};
+use crate::sqlite::statements::StatementId as Sql;
+
+/// How something is moved aside.
+pub(super) struct Aside<'a> {
+    pub(super) place: Place,
+    pub(super) cause: Cause,
+    /// Why; without one, that of the last nack stays.
+    pub(super) reason: Option<&'a str>,
+}
+
+impl<'a> Aside<'a> {
+    pub(super) fn dead(cause: Cause, reason: Option<&'a Reason>) -> Self {
+        Self { place: Place::Dead, cause, reason: reason.map(AsRef::as_ref) }
+    }
+
+    pub(super) fn parked(reason: &'a Reason) -> Self {
+        Self { place: Place::Parked, cause: Cause::Settled, reason: Some(reason) }
+    }
+
+    /// The answer to the settlement that moved it here.
+    pub(super) fn settled(&self, record: RecordId) -> Settled {
+        match self.place {
+            Place::Dead => Settled::DeadLettered { record },
+            Place::Parked => Settled::Parked { record },
+        }
+    }
+}
+
+/// The word of a place in the tables.
+pub(super) const fn place_word(place: Place) -> &'static str {
+    match place {
+        Place::Dead => "dead",
+        Place::Parked => "parked",
+    }
+}
+
+/// The word of a cause in the tables.
+pub(super) const fn cause_word(cause: Cause) -> &'static str {
+    match cause {
+        Cause::Settled => "settled",
+        Cause::AttemptsExhausted => "attempts-exhausted",
+        Cause::Corrupt => "corrupt",
+        Cause::Unsubscribed => "unsubscribed",
+        Cause::EpochEnded => "epoch-ended",
+    }
+}
+
+/// Where a record came from.
+pub(super) enum Source {
+    /// The queue.
+    Queue { seq: Seq },
+    /// The log, for one group or for all.
+    Log { epoch: Epoch, seq: Seq, group: Option<Group> },
+}
+
+impl Source {
+    fn kind(&self) -> (Kind, Seq) {
+        match self {
+            Self::Queue { seq } => (Kind::Command, *seq),
+            Self::Log { seq, .. } => (Kind::Event, *seq),
+        }
+    }
+}
+
+/// Reads the columns kind, seq, epoch and group_name of a record from `first` on.
+pub(super) fn source(row: &Row<'_>, first: usize) -> Result<Source> {
+    let seq = number(row, first + 1, ("records", "seq"))?;
+    let epoch = maybe_number(row, first + 2, ("records", "epoch"))?;
+    match (row.get_ref(first)?, epoch) {
+        (ValueRef::Text(b"command"), None) => Ok(Source::Queue { seq }),
+        (ValueRef::Text(b"event"), Some(epoch)) => {
+            let group = match row.get_ref(first + 3)? {
+                ValueRef::Null => None,
+                _ => Some(text(row, first + 3, ("records", "group_name"))?),
+            };
+            Ok(Source::Log { epoch, seq, group })
+        }
+        _ => Err(Error::column("records", "kind")),
+    }
+}
+
+/// Puts a message back: a command into the queue, an event into its group alone, as an entry.
+pub(super) fn redrive(s: &Session<'_>, record: RecordId) -> Answer<Reply> {
+    let (source, body) = read(s, record)?.ok_or(Refusal::NotFound)?;
+    let Body::Sound { message, .. } = body else { return Err(Refusal::Corrupt.into()) };
+    let params = named_params! {":record": int(record), ":now": int(s.now)};
+    let target = match source {
+        Source::Queue { seq } => {
+            s.run(Sql::RecordToQueue, params)?;
+            Target::Command(seq)
+        }
+        Source::Log { epoch, group, .. } => {
+            if epoch != store(s)?.epoch {
+                return Err(Refusal::EpochRetired.into());
+            }
+            let group = group.ok_or(Refusal::NotSubscribed)?;
+            if position(s, &group, &message.name)?.is_none() {
+                return Err(Refusal::NotSubscribed.into());
+            }
+            s.run(Sql::RecordToEntry, params)?;
+            Target::Entry { group, record }
+        }
+    };
+    remove(s, record)?;
+    Ok(Reply::Redriven(target))
+}
+
+/// Where a group stands in a name that it reads.
+pub(super) fn position(s: &Session<'_>, group: &Group, name: &Name) -> Result<Option<Seq>> {
+    let params = named_params! {":group": group.as_str(), ":name": name.as_str()};
+    s.first(Sql::SubscriptionRead, params, |row| number(row, 0, ("subscriptions", "position")))
+}
+
+pub(super) fn purge(s: &Session<'_>, record: RecordId) -> Answer<Reply> {
+    let (source, _) = read(s, record)?.ok_or(Refusal::NotFound)?;
+    remove(s, record)?;
+    if let Source::Queue { seq } = source {
+        ids::end(s, Kind::Command, seq)?;
+    }
+    Ok(Reply::Purged)
+}
+
+fn read(s: &Session<'_>, record: RecordId) -> Result<Option<(Source, Body)>> {
+    s.first(Sql::RecordRead, named_params! {":record": int(record)}, |row| {
+        let source = source(row, 0)?;
+        let (kind, seq) = source.kind();
+        let body = match row.get_ref(4)? {
+            ValueRef::Integer(0) => body(row, 5, kind, seq.get())?,
+            ValueRef::Integer(1) => Body::Unreadable { raw: crate::sqlite::rows::raw(row, 5, &[])? },
+            _ => return Err(Error::column("records", "unreadable")),
+        };
+        Ok((source, body))
+    })
+}
+
+fn remove(s: &Session<'_>, record: RecordId) -> Result<()> {
+    s.run(Sql::RecordRemove, named_params! {":record": int(record)})?;
+    Ok(())
+}

@@ -1,0 +1,98 @@
+//! One transaction at work: the connection, the statements and the time, and the three ways to run a statement.
+//!
+//! What always holds: every statement goes through the registry and the cache of prepared statements. This module
+//! knows nothing of what the statements do.
+
+use fencepost_model::op::Refusal;
+use fencepost_model::vocabulary::Timestamp;
+use rusqlite::{CachedStatement, Connection, Row, ToSql};
+
+use crate::error::{Error, Result};
+use crate::sqlite::statements::{StatementId, Statements};
+
+/// The named parameters of a statement.
+pub(super) type Params<'a> = &'a [(&'a str, &'a dyn ToSql)];
+
+/// Why an operation did not answer with a plain reply.
+pub(super) enum Stop {
+    /// It was refused, and has changed nothing.
+    Refused(Refusal),
+    /// It failed; the transaction must be taken back.
+    Failed(Error),
+}
+
+/// What an operation comes to.
+pub(super) type Answer<T> = std::result::Result<T, Stop>;
+
+impl From<Refusal> for Stop {
+    fn from(refusal: Refusal) -> Self {
+        Self::Refused(refusal)
+    }
+}
+
+impl From<Error> for Stop {
+    fn from(error: Error) -> Self {
+        Self::Failed(error)
+    }
+}
+
+/// A connection within a transaction, at one time.
+pub(super) struct Session<'a> {
+    conn: &'a Connection,
+    sql: &'a Statements,
+    /// The time of the operation.
+    pub(super) now: Timestamp,
+}
+
+impl<'a> Session<'a> {
+    pub(super) fn new(conn: &'a Connection, sql: &'a Statements, now: Timestamp) -> Self {
+        Self { conn, sql, now }
+    }
+
+    fn prepare(&self, id: StatementId) -> Result<CachedStatement<'a>> {
+        Ok(self.conn.prepare_cached(self.sql.get(id))?)
+    }
+
+    /// Runs a statement that returns no rows, and says how many rows it changed.
+    pub(super) fn run(&self, id: StatementId, params: Params<'_>) -> Result<usize> {
+        Ok(self.prepare(id)?.execute(params)?)
+    }
+
+    /// Runs a statement to its first row, if there is one.
+    pub(super) fn first<T>(
+        &self,
+        id: StatementId,
+        params: Params<'_>,
+        read: impl FnOnce(&Row<'_>) -> Result<T>,
+    ) -> Result<Option<T>> {
+        let mut statement = self.prepare(id)?;
+        let mut rows = statement.query(params)?;
+        rows.next()?.map(read).transpose()
+    }
+
+    /// Runs a statement to its end.
+    pub(super) fn all<T>(
+        &self,
+        id: StatementId,
+        params: Params<'_>,
+        mut read: impl FnMut(&Row<'_>) -> Result<T>,
+    ) -> Result<Vec<T>> {
+        let mut statement = self.prepare(id)?;
+        let mut rows = statement.query(params)?;
+        let mut found = Vec::new();
+        while let Some(row) = rows.next()? {
+            found.push(read(row)?);
+        }
+        Ok(found)
+    }
+
+    /// The answer of a statement that asks whether something is so.
+    pub(super) fn holds(&self, id: StatementId, params: Params<'_>) -> Result<bool> {
+        Ok(self.first(id, params, |row| Ok(row.get::<_, bool>(0)?))?.unwrap_or(false))
+    }
+
+    /// Whether a statement finds or changes a row, whose first column it returns.
+    pub(super) fn any(&self, id: StatementId, params: Params<'_>) -> Result<bool> {
+        Ok(self.first(id, params, |_| Ok(()))?.is_some())
+    }
+}

@@ -1,0 +1,140 @@
+//! One connection to one file, and one transaction for each operation.
+//!
+//! What always holds: an operation is committed before it is answered, and one whose effect is not known closes the
+//! store. This module must not know what operations do.
+
+use std::path::Path;
+
+use fencepost_model::op::{Op, Reply};
+use fencepost_model::state::State;
+use fencepost_model::vocabulary::Timestamp;
+use rusqlite::{Connection, ErrorCode};
+
+use crate::error::{Error, Result};
+use crate::sqlite::execute::execute;
+use crate::sqlite::migrate::SCHEMA_VERSION;
+use crate::sqlite::open::{self, OpenOptions};
+use crate::sqlite::session::Session;
+use crate::sqlite::snapshot::snapshot;
+use crate::sqlite::statements::{StatementId as Sql, Statements};
+
+/// An open store. It knows no clock: every operation is given its time.
+#[derive(Debug)]
+pub struct Store {
+    conn: Connection,
+    sql: Statements,
+    /// Whether a commit failed in a way that leaves its effect unknown.
+    failed: bool,
+}
+
+/// Takes a transaction back unless it was committed.
+struct Guard<'a>(&'a Connection, &'a Statements);
+
+impl Drop for Guard<'_> {
+    fn drop(&mut self) {
+        if !self.0.is_autocommit() {
+            // Nothing can be done about a failure here; SQLite takes the transaction back when it closes.
+            let _ = self.0.execute_batch(self.1.get(Sql::Rollback));
+        }
+    }
+}
+
+impl Store {
+    /// Opens a file, creates it if that is wanted, and brings it to this program's version.
+    ///
+    /// # Errors
+    /// A typed [`Error`] that says what to do. A file that is refused is left as it was.
+    pub fn open(path: impl AsRef<Path>, options: &OpenOptions) -> Result<Self> {
+        let sql = Statements::standard();
+        let conn = open::open(path.as_ref(), options, &sql)?;
+        Ok(Self { conn, sql, failed: false })
+    }
+
+    /// A store in memory, in rollback mode, so that its image can be copied.
+    ///
+    /// # Errors
+    /// Whatever SQLite reports.
+    pub fn in_memory() -> Result<Self> {
+        Ok(Self { conn: open::in_memory()?, sql: Statements::standard(), failed: false })
+    }
+
+    /// The same store, running other statements: for tests that show that a wrong one is noticed.
+    #[must_use]
+    pub fn with_statements(mut self, sql: Statements) -> Self {
+        self.sql = sql;
+        self
+    }
+
+    /// The statements that it runs.
+    pub fn statements(&self) -> &Statements {
+        &self.sql
+    }
+
+    /// Applies one operation at the time `now`, as one transaction. A refused one changes nothing.
+    ///
+    /// # Errors
+    /// Nothing changed, unless it is [`Error::Indeterminate`]: then the store is closed.
+    pub fn apply(&mut self, now: Timestamp, op: &Op) -> Result<Reply> {
+        if self.failed {
+            return Err(Error::Closed);
+        }
+        let guard = Guard(&self.conn, &self.sql);
+        let s = Session::new(&self.conn, &self.sql, now);
+        s.run(Sql::Begin, &[])?;
+        let found = s.first(Sql::SchemaVersion, &[], |row| Ok(row.get::<_, i64>(0)?))?.unwrap_or_default();
+        if found != SCHEMA_VERSION {
+            return Err(Error::NewerVersion { found, supported: SCHEMA_VERSION });
+        }
+        let reply = execute(&self.conn, &self.sql, now, op)?;
+        if matches!(reply, Reply::Refused(_)) {
+            s.run(Sql::Rollback, &[])?;
+            return Ok(reply);
+        }
+        let committed = s.run(Sql::Commit, &[]);
+        drop(guard);
+        match committed {
+            Ok(_) => Ok(reply),
+            Err(error) if is_certain(&error) => Err(error),
+            Err(error) => {
+                self.failed = true;
+                Err(Error::Indeterminate { source: Box::new(error) })
+            }
+        }
+    }
+
+    /// The whole store as a state of the model.
+    ///
+    /// # Errors
+    /// [`Error::Corrupt`] if a row outside of what a delivery carries is damaged, and whatever SQLite reports.
+    pub fn snapshot(&self) -> Result<State> {
+        snapshot(&self.conn)
+    }
+
+    /// The connection.
+    pub fn connection(&self) -> &Connection {
+        &self.conn
+    }
+
+    /// The connection, to begin transactions with.
+    pub fn connection_mut(&mut self) -> &mut Connection {
+        &mut self.conn
+    }
+
+    /// Closes the file.
+    ///
+    /// # Errors
+    /// Whatever SQLite reports; the file is closed all the same.
+    pub fn close(self) -> Result<()> {
+        self.conn.close().map_err(|(_, error)| error.into())
+    }
+}
+
+/// Whether a commit that failed like this surely did not take effect: no lock, or no room for its last page. A failed
+/// write or sync may have reached the disk or not.
+fn is_certain(error: &Error) -> bool {
+    match error {
+        Error::Sqlite { source } => source.sqlite_error_code() == Some(ErrorCode::ConstraintViolation),
+        Error::Busy | Error::Full | Error::ReadOnly => true,
+        _ => false,
+    }
+}

@@ -1,0 +1,151 @@
+//! Opening: a file that is not ours, or that this program does not understand, is refused with a typed error, and
+//! nothing on disk changes. A file of ours opens again, whatever an interrupted creation left.
+
+#![expect(clippy::unwrap_used, reason = "a failed step of a test is a failed test")]
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+
+use fencepost::Error;
+use fencepost::sqlite::{Durability, OpenOptions, SCHEMA_VERSION, Store};
+use fencepost_model::op::{Op, Reply};
+use fencepost_model::vocabulary::{Message, Name, Timestamp};
+use rusqlite::Connection;
+
+/// Every file of a directory with its bytes, and its time of last change.
+fn listing(directory: &Path) -> BTreeMap<String, (Vec<u8>, std::time::SystemTime)> {
+    let entries = fs::read_dir(directory).unwrap().map(Result::unwrap);
+    let files = entries.filter(|entry| entry.file_type().unwrap().is_file());
+    let read = |entry: fs::DirEntry| {
+        let modified = entry.metadata().unwrap().modified().unwrap();
+        (entry.file_name().into_string().unwrap(), (fs::read(entry.path()).unwrap(), modified))
+    };
+    files.map(read).collect()
+}
+
+/// Opens a file that must be refused, and returns why, once it is sure that nothing changed on disk.
+fn refused(path: &Path, options: &OpenOptions) -> Error {
+    let directory = path.parent().unwrap();
+    let before = listing(directory);
+    let error = Store::open(path, options).unwrap_err();
+    assert_eq!(listing(directory), before, "{error}");
+    error
+}
+
+fn send(store: &mut Store) -> Reply {
+    let message = Message::command(Name::new("a").unwrap(), *b"x").into();
+    store.apply(Timestamp::ZERO, &Op::Send { message, delay_ms: 0 }).unwrap()
+}
+
+#[test]
+fn a_file_that_is_no_database_is_refused() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("notes.txt");
+    fs::write(&path, "these are my notes, and they are longer than a header of SQLite is\n".repeat(40))
+        .unwrap();
+    assert!(matches!(refused(&path, &OpenOptions::default()), Error::NotADatabase));
+    fs::write(&path, "short").unwrap();
+    assert!(matches!(refused(&path, &OpenOptions::default()), Error::NotADatabase));
+}
+
+#[test]
+fn a_database_of_another_application_is_refused_in_either_journal_mode() {
+    for mode in ["DELETE", "WAL"] {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("theirs #1?.db");
+        let theirs = Connection::open(&path).unwrap();
+        theirs.pragma_update(None, "journal_mode", mode).unwrap();
+        theirs.execute_batch("PRAGMA application_id = 7; CREATE TABLE theirs (x)").unwrap();
+        // A WAL file with frames in it, as a killed process leaves it, stays as well.
+        let while_open = refused(&path, &OpenOptions::default());
+        assert!(matches!(while_open, Error::NotOurs { .. }), "{while_open:?}");
+        drop(theirs);
+        let error = refused(&path, &OpenOptions::default());
+        assert!(matches!(error, Error::NotOurs { application_id: 7 }), "{error:?}");
+    }
+}
+
+#[test]
+fn an_empty_database_of_somebody_else_is_refused() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("theirs.db");
+    Connection::open(&path).unwrap().execute_batch("CREATE TABLE x (y); DROP TABLE x; VACUUM").unwrap();
+    assert!(matches!(refused(&path, &OpenOptions::default()), Error::NotOurs { application_id: 0 }));
+}
+
+#[test]
+fn a_newer_version_is_refused() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("bus.db");
+    Store::open(&path, &OpenOptions::default()).unwrap().close().unwrap();
+    let newer = SCHEMA_VERSION + 1;
+    Connection::open(&path).unwrap().pragma_update(None, "user_version", newer).unwrap();
+    let error = refused(&path, &OpenOptions::default());
+    assert!(matches!(error, Error::NewerVersion { found, supported: SCHEMA_VERSION } if found == newer));
+}
+
+#[test]
+fn a_version_that_grows_under_an_open_store_is_noticed_in_its_next_transaction() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("bus.db");
+    let mut store = Store::open(&path, &OpenOptions::default()).unwrap();
+    Connection::open(&path).unwrap().pragma_update(None, "user_version", SCHEMA_VERSION + 1).unwrap();
+    let error = store.apply(Timestamp::ZERO, &Op::Reboot).unwrap_err();
+    assert!(matches!(error, Error::NewerVersion { .. }));
+}
+
+#[test]
+fn a_directory_and_a_missing_file_are_refused() {
+    let directory = tempfile::tempdir().unwrap();
+    let inside = directory.path().join("inside");
+    fs::create_dir(&inside).unwrap();
+    assert!(matches!(refused(&inside, &OpenOptions::default()), Error::IsADirectory));
+    let missing = directory.path().join("missing.db");
+    let open_only = OpenOptions { create: false, ..OpenOptions::default() };
+    assert!(matches!(refused(&missing, &open_only), Error::NotFound));
+    let nowhere = directory.path().join("nowhere/bus.db");
+    let error = Store::open(&nowhere, &OpenOptions::default()).unwrap_err();
+    assert!(matches!(error, Error::CannotOpen { .. }), "{error:?}");
+}
+
+#[test]
+fn a_file_of_ours_opens_again_and_holds_what_was_acknowledged() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("100% ours?#.db");
+    for durability in [Durability::PowerLoss, Durability::ProcessCrash] {
+        let options = OpenOptions { durability, ..OpenOptions::default() };
+        let mut store = Store::open(&path, &options).unwrap();
+        send(&mut store);
+        let before = store.snapshot().unwrap();
+        let synchronous: i64 =
+            store.connection().pragma_query_value(None, "synchronous", |row| row.get(0)).unwrap();
+        assert_eq!(synchronous, if durability == Durability::PowerLoss { 2 } else { 1 });
+        store.close().unwrap();
+        assert_eq!(listing(directory.path()).len(), 1, "the log of changes is folded in when a file closes");
+        assert_eq!(Store::open(&path, &options).unwrap().snapshot().unwrap(), before);
+    }
+}
+
+#[test]
+fn an_empty_file_becomes_a_store_and_an_interrupted_creation_is_taken_up_again() {
+    let directory = tempfile::tempdir().unwrap();
+    let empty = directory.path().join("empty.db");
+    fs::write(&empty, "").unwrap();
+    send(&mut Store::open(&empty, &OpenOptions::default()).unwrap());
+
+    // A rollback journal of a transaction that began with no pages, beside a file of pages that were never synced.
+    let torn = directory.path().join("torn.db");
+    let creating = Connection::open(&torn).unwrap();
+    creating.execute_batch("PRAGMA cache_size = 1; BEGIN; CREATE TABLE store (x)").unwrap();
+    let insert = "INSERT INTO store SELECT randomblob(3000) FROM \
+                  (WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 50) SELECT i FROM n)";
+    creating.execute_batch(insert).unwrap();
+    let copy = directory.path().join("copy.db");
+    let journal = fs::read(directory.path().join("torn.db-journal")).unwrap();
+    assert!(!journal.is_empty());
+    fs::write(&copy, vec![0; 8192]).unwrap();
+    fs::write(directory.path().join("copy.db-journal"), journal).unwrap();
+    let opened = Store::open(&copy, &OpenOptions::default());
+    send(&mut opened.unwrap());
+}
