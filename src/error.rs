@@ -55,6 +55,11 @@ pub enum Error {
         /// What failed.
         source: Box<Error>,
     },
+    /// The operating system refuses something beside the database.
+    Io {
+        /// What it says.
+        source: std::io::Error,
+    },
     /// Anything else that SQLite reports.
     Sqlite {
         /// What SQLite says.
@@ -160,6 +165,7 @@ impl fmt::Display for Error {
             Self::Indeterminate { .. } => f.write_str(
                 "it is not known whether the operation took effect; open the store again and look",
             ),
+            Self::Io { .. } => f.write_str("the operating system refused; look at disk and permissions"),
             Self::Sqlite { .. } => f.write_str("the database reported an error"),
         }
     }
@@ -170,6 +176,7 @@ impl std::error::Error for Error {
         match self {
             Self::CannotOpen { source } | Self::Sqlite { source } => Some(source),
             Self::Indeterminate { source } => Some(source.as_ref()),
+            Self::Io { source } => Some(source),
             _ => None,
         }
     }
@@ -187,6 +194,12 @@ impl From<rusqlite::Error> for Error {
             Some(ErrorCode::CannotOpen) => Self::CannotOpen { source },
             _ => Self::Sqlite { source },
         }
+    }
+}
+
+impl From<std::io::Error> for Error {
+    fn from(source: std::io::Error) -> Self {
+        Self::Io { source }
     }
 }
 

@@ -1,8 +1,40 @@
 //! A durable message bus in one SQLite file, held step for step against an executable specification.
+//!
+//! The specification is the crate [`fencepost_model`]; start there to learn what the bus promises. [`sqlite`] keeps
+//! the promises in SQL, [`verify`] holds the two together.
+//!
+//! ```
+//! use std::num::NonZeroU32;
+//! use std::sync::Arc;
+//!
+//! use fencepost::sqlite::{OpenOptions, Store};
+//! use fencepost_model::op::{Op, Reply, Settled, Settlement};
+//! use fencepost_model::vocabulary::{Message, Name, Timestamp};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let directory = tempfile::tempdir()?;
+//! # let path = directory.path().join("bus.db");
+//! let mut store = Store::open(&path, &OpenOptions::default())?;
+//! let (name, now, one) = (Name::new("place.bet")?, Timestamp::from(0), NonZeroU32::MIN);
+//! let message = Arc::new(Message::command(name.clone(), *b"17 on red"));
+//! store.apply(now, &Op::Send { message, delay_ms: 0 })?;
+//!
+//! let claim = Op::Claim { names: [name].into(), max: one, lease_ms: 30_000, attempts_max: one };
+//! let Reply::HandedOut { deliveries, .. } = store.apply(now, &claim)? else { unreachable!() };
+//! let (target, token) = (deliveries[0].target.clone(), deliveries[0].token);
+//! let ack = Op::Settle { target, token, how: Settlement::Ack };
+//! assert_eq!(store.apply(now, &ack)?, Reply::Settled(Settled::Acked));
+//! # Ok(())
+//! # }
+//! ```
 #![forbid(unsafe_code)]
 
+#[cfg(feature = "cli")]
+pub mod cli;
 pub mod clock;
 pub mod error;
 pub mod sqlite;
+#[cfg(feature = "verify")]
+pub mod verify;
 
 pub use error::{Error, Result};

@@ -111,7 +111,7 @@ impl Search {
         if !self.scope.liveness || !world.broken.is_empty() {
             return true;
         }
-        match (LIVENESS[index].check)(world, self.rules.as_ref()) {
+        match LIVENESS[index].check(world, self.rules.as_ref()) {
             Liveness::Vacuous => true,
             Liveness::Held => {
                 self.live[index].fetch_add(1, Ordering::Relaxed);
@@ -135,10 +135,30 @@ macro_rules! guarantees_hold {
     };
 }
 
+/// The names of the `sometimes` properties, one beside each guarantee: its premise occurred.
+pub const PREMISES: [&str; GUARANTEES.len()] = [
+    "G1 occurs",
+    "G2 occurs",
+    "G3 occurs",
+    "G4 occurs",
+    "G5 occurs",
+    "G6 occurs",
+    "G7 occurs",
+    "G8 occurs",
+    "G9 occurs in the queue",
+    "G9 occurs in the log",
+    "G10 occurs",
+    "G11 occurs",
+    "G12 occurs",
+    "G13 occurs",
+    "G14 occurs",
+    "G15 occurs",
+];
+
 /// `sometimes` for each guarantee: its premise occurred, so there was something to judge.
 macro_rules! premises_occur {
-    ($($index:literal $name:literal)*) => {
-        [$(Property::<Search>::sometimes($name, |search: &Search, _: &World| {
+    ($($index:literal)*) => {
+        [$(Property::<Search>::sometimes(PREMISES[$index], |search: &Search, _: &World| {
             search.tally.times_checked($index) > 0
         })),*]
     };
@@ -173,11 +193,7 @@ impl Model for Search {
         let mut all = Vec::new();
         all.extend(guarantees_hold!(0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15));
         all.extend(liveness_holds!(0 1 2 3));
-        all.extend(premises_occur!(
-            0 "G1 occurs" 1 "G2 occurs" 2 "G3 occurs" 3 "G4 occurs" 4 "G5 occurs" 5 "G6 occurs" 6 "G7 occurs"
-            7 "G8 occurs" 8 "G9 occurs in the queue" 9 "G9 occurs in the log" 10 "G10 occurs"
-            11 "G11 occurs" 12 "G12 occurs" 13 "G13 occurs" 14 "G14 occurs" 15 "G15 occurs"
-        ));
+        all.extend(premises_occur!(0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15));
         all
     }
 

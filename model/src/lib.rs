@@ -3,6 +3,7 @@
 #[cfg(feature = "check")]
 pub mod check;
 pub mod coverage;
+pub mod generate;
 pub mod ghost;
 pub mod invariant;
 pub mod liveness;

@@ -23,6 +23,9 @@ pub enum Liveness {
     Broken(String),
 }
 
+/// One operation of a fair run, with its time and its answer.
+pub type Step = (Timestamp, Op, Reply);
+
 /// A liveness property of the contract.
 #[derive(Clone, Copy)]
 pub struct Property {
@@ -30,25 +33,47 @@ pub struct Property {
     pub id: &'static str,
     /// Its name, a sentence.
     pub name: &'static str,
-    /// What it says of a world, under some rules.
-    pub check: fn(&World, &dyn Rules) -> Liveness,
+    judge: fn(&mut Fair<'_>) -> Liveness,
+}
+
+impl Property {
+    /// What the property says of a world, under some rules.
+    pub fn check(&self, world: &World, rules: &dyn Rules) -> Liveness {
+        (self.judge)(&mut Fair { world, rules, steps: None })
+    }
+
+    /// If the property does not hold: why, and the fair run from this world that shows it.
+    pub fn counterexample(&self, world: &World, rules: &dyn Rules) -> Option<(String, Vec<Step>)> {
+        let mut fair = Fair { world, rules, steps: Some(Vec::new()) };
+        match (self.judge)(&mut fair) {
+            Liveness::Broken(why) => Some((why, fair.steps.unwrap_or_default())),
+            Liveness::Vacuous | Liveness::Held => None,
+        }
+    }
 }
 
 /// All liveness properties.
 pub const LIVENESS: [Property; 4] = [
-    Property { id: "L1", name: "every_command_comes_to_rest", check: every_command_comes_to_rest },
-    Property { id: "L2", name: "an_abandoned_lease_is_claimed_again", check: abandoned_leases },
+    Property { id: "L1", name: "every_command_comes_to_rest", judge: every_command_comes_to_rest },
+    Property { id: "L2", name: "an_abandoned_lease_is_claimed_again", judge: abandoned_leases },
     Property {
         id: "L3",
         name: "a_poison_message_holds_up_others_only_for_a_bounded_number_of_attempts",
-        check: poison_is_bounded,
+        judge: poison_is_bounded,
     },
     Property {
         id: "L4",
         name: "every_group_reaches_every_head_that_was",
-        check: every_group_reaches_the_head,
+        judge: every_group_reaches_the_head,
     },
 ];
+
+/// Fair runs from one world. The operations of the last one are kept if somebody wants to read them.
+struct Fair<'a> {
+    world: &'a World,
+    rules: &'a dyn Rules,
+    steps: Option<Vec<Step>>,
+}
 
 /// How handlers behave.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -76,6 +101,7 @@ struct Run {
     state: State,
     handed: BTreeMap<Target, u32>,
     aside: BTreeSet<Seq>,
+    steps: Option<Vec<Step>>,
 }
 
 /// All names that anybody could ask for.
@@ -98,29 +124,43 @@ fn rounds(state: &State, now: Timestamp) -> u64 {
     waiting + things as u64 * (u64::from(ATTEMPTS_MAX) + 1) + 2
 }
 
-fn fair_run(world: &World, rules: &dyn Rules, temper: Temper) -> Run {
-    let mut run = Run { state: world.state.clone(), handed: BTreeMap::new(), aside: BTreeSet::new() };
-    let names = every_name(&run.state);
-    let groups: Vec<_> = run.state.groups.keys().cloned().collect();
-    let mut now = world.now;
-    for _ in 0..rounds(&world.state, world.now) {
-        now = now.plus(1);
-        let (max, attempts_max) = (count(1), count(ATTEMPTS_MAX));
-        let claim = Op::Claim { names: names.clone(), max, lease_ms: 1, attempts_max };
-        run.take(rules, now, &claim, temper);
-        for group in &groups {
-            let (group, names) = (group.clone(), names.clone());
-            let poll = Op::Poll { group, names, token: None, max, lease_ms: 1, attempts_max };
-            run.take(rules, now, &poll, temper);
+impl Fair<'_> {
+    fn run(&mut self, temper: Temper) -> Run {
+        let (world, rules) = (self.world, self.rules);
+        let steps = self.steps.as_ref().map(|_| Vec::new());
+        let mut run =
+            Run { state: world.state.clone(), handed: BTreeMap::new(), aside: BTreeSet::new(), steps };
+        let names = every_name(&run.state);
+        let groups: Vec<_> = run.state.groups.keys().cloned().collect();
+        let mut now = world.now;
+        for _ in 0..rounds(&world.state, world.now) {
+            now = now.plus(1);
+            let (max, attempts_max) = (count(1), count(ATTEMPTS_MAX));
+            let claim = Op::Claim { names: names.clone(), max, lease_ms: 1, attempts_max };
+            run.take(rules, now, &claim, temper);
+            for group in &groups {
+                let (group, names) = (group.clone(), names.clone());
+                let poll = Op::Poll { group, names, token: None, max, lease_ms: 1, attempts_max };
+                run.take(rules, now, &poll, temper);
+            }
         }
+        self.steps.clone_from(&run.steps);
+        run
     }
-    run
 }
 
 impl Run {
+    fn apply(&mut self, rules: &dyn Rules, now: Timestamp, op: &Op) -> Reply {
+        let reply = rules.apply(&mut self.state, now, op);
+        if let Some(steps) = &mut self.steps {
+            steps.push((now, op.clone(), reply.clone()));
+        }
+        reply
+    }
+
     /// One consumer takes one delivery and handles it after its temper.
     fn take(&mut self, rules: &dyn Rules, now: Timestamp, op: &Op, temper: Temper) {
-        let Reply::HandedOut { deliveries, dead_lettered } = rules.apply(&mut self.state, now, op) else {
+        let Reply::HandedOut { deliveries, dead_lettered } = self.apply(rules, now, op) else {
             return;
         };
         for record in dead_lettered.iter().filter_map(|id| self.state.records.get(id)) {
@@ -139,7 +179,7 @@ impl Run {
                 Temper::Ack | Temper::DieOf(_) => Settlement::Ack,
             };
             let settle = Op::Settle { target: delivery.target, token: delivery.token, how };
-            rules.apply(&mut self.state, now, &settle);
+            self.apply(rules, now, &settle);
         }
     }
 }
@@ -153,12 +193,12 @@ fn is(poison: Poison, delivery: &Delivery) -> bool {
 }
 
 /// L1: whatever the handlers do, every command is acked or dead in the end, or parked.
-fn every_command_comes_to_rest(world: &World, rules: &dyn Rules) -> Liveness {
-    if world.state.queue.is_empty() && world.state.unreadable.is_empty() {
+fn every_command_comes_to_rest(fair: &mut Fair<'_>) -> Liveness {
+    if fair.world.state.queue.is_empty() && fair.world.state.unreadable.is_empty() {
         return Liveness::Vacuous;
     }
     for temper in [Temper::Ack, Temper::Fail, Temper::Die] {
-        let run = fair_run(world, rules, temper);
+        let run = fair.run(temper);
         let left: Vec<&Seq> = run.state.queue.keys().chain(run.state.unreadable.keys()).collect();
         if !left.is_empty() {
             return Liveness::Broken(format!(
@@ -170,7 +210,8 @@ fn every_command_comes_to_rest(world: &World, rules: &dyn Rules) -> Liveness {
 }
 
 /// L2: what a worker held and never settled is handed out again, or moved aside with its attempts used up.
-fn abandoned_leases(world: &World, rules: &dyn Rules) -> Liveness {
+fn abandoned_leases(fair: &mut Fair<'_>) -> Liveness {
+    let world = fair.world;
     let held: Vec<Seq> = world
         .state
         .queue
@@ -188,7 +229,7 @@ fn abandoned_leases(world: &World, rules: &dyn Rules) -> Liveness {
     if held.is_empty() && cursors.is_empty() {
         return Liveness::Vacuous;
     }
-    let run = fair_run(world, rules, Temper::Ack);
+    let run = fair.run(Temper::Ack);
     for seq in held {
         if !run.handed.contains_key(&Target::Command(seq)) && !run.aside.contains(&seq) {
             return Liveness::Broken(format!("the abandoned lease of command {seq} is never claimed again"));
@@ -203,15 +244,15 @@ fn abandoned_leases(world: &World, rules: &dyn Rules) -> Liveness {
 }
 
 /// L3: one that kills its worker each time is handed out no more often than allowed, and all others are handled.
-fn poison_is_bounded(world: &World, rules: &dyn Rules) -> Liveness {
-    let command = world.state.queue.keys().next().map(|seq| Poison::Command(*seq));
-    let event = world.state.log.keys().next().map(|seq| Poison::Event(*seq));
+fn poison_is_bounded(fair: &mut Fair<'_>) -> Liveness {
+    let command = fair.world.state.queue.keys().next().map(|seq| Poison::Command(*seq));
+    let event = fair.world.state.log.keys().next().map(|seq| Poison::Event(*seq));
     let poisons: Vec<Poison> = command.into_iter().chain(event).collect();
     if poisons.is_empty() {
         return Liveness::Vacuous;
     }
     for poison in poisons {
-        let run = fair_run(world, rules, Temper::DieOf(poison));
+        let run = fair.run(Temper::DieOf(poison));
         if !run.state.queue.is_empty() {
             let left: Vec<&Seq> = run.state.queue.keys().collect();
             return Liveness::Broken(format!("{poison:?} holds up commands {left:?}"));
@@ -229,12 +270,12 @@ fn poison_is_bounded(world: &World, rules: &dyn Rules) -> Liveness {
 }
 
 /// L4: whatever the handlers do, each group passes every event that is there.
-fn every_group_reaches_the_head(world: &World, rules: &dyn Rules) -> Liveness {
-    if world.state.groups.is_empty() || world.state.log.is_empty() {
+fn every_group_reaches_the_head(fair: &mut Fair<'_>) -> Liveness {
+    if fair.world.state.groups.is_empty() || fair.world.state.log.is_empty() {
         return Liveness::Vacuous;
     }
     for temper in [Temper::Ack, Temper::Fail, Temper::Die] {
-        let run = fair_run(world, rules, temper);
+        let run = fair.run(temper);
         for (group, cursor) in &run.state.groups {
             if let Some(seq) = behind(&run.state, cursor) {
                 return Liveness::Broken(format!("{group} never passes {seq} when handlers {temper:?}"));

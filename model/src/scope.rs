@@ -5,6 +5,7 @@
 //! of the coverage matrix. This module knows nothing of how a search is done (that is `check`).
 
 mod named;
+mod wide;
 
 use std::num::NonZeroU32;
 use std::sync::Arc;
@@ -58,6 +59,8 @@ pub struct Scope {
     pub wounds_log: Vec<Wound>,
     /// Whether the store may be copied, and fall back to the copy: by a power cut, or restored into these epochs.
     pub fall_back: Option<Vec<Option<Epoch>>>,
+    /// Whether the store may be closed and opened again.
+    pub reopen: bool,
     /// How far the scope goes.
     pub limits: Limits,
     /// Whether the liveness properties are checked in each state.
@@ -109,6 +112,7 @@ impl Default for Scope {
             wounds_queue: Vec::new(),
             wounds_log: Vec::new(),
             fall_back: None,
+            reopen: false,
             limits: Limits::default(),
             liveness: false,
             states: 0,
@@ -152,13 +156,17 @@ impl Scope {
     }
 
     fn offered(&self, world: &World, moves: &mut Vec<Move>) {
+        // Who holds the least asks first: of two stories of one length, the one with another worker is told.
+        let mut workers: Vec<u8> = (0..self.workers).collect();
+        workers.sort_by_key(|worker| world.workers[usize::from(*worker)].holds.len());
         for op in &self.offers {
-            let workers = match **op {
-                Op::Claim { .. } | Op::Poll { .. } => self.workers,
-                _ => 1,
-            };
-            for worker in 0..workers {
-                self.with_outcomes(worker, op, moves);
+            match **op {
+                Op::Claim { .. } | Op::Poll { .. } => {
+                    for worker in &workers {
+                        self.with_outcomes(*worker, op, moves);
+                    }
+                }
+                _ => self.with_outcomes(0, op, moves),
             }
             let Op::Poll { group, names, max, lease_ms, attempts_max, .. } = &**op else { continue };
             for worker in 0..self.workers {
@@ -253,6 +261,9 @@ impl Scope {
         }
         if self.clock_back && world.now > Timestamp::ZERO {
             moves.push(Move::Clock(Timestamp::ZERO));
+        }
+        if self.reopen {
+            moves.push(Move::Reopen);
         }
         for wound in &self.wounds_queue {
             let rows = world.state.queue.keys().map(|seq| Row::Queue(*seq));

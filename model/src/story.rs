@@ -2,41 +2,44 @@
 //!
 //! Nothing is decided here. The same path always gives the same text.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
+use std::num::NonZeroU32;
+use std::sync::Arc;
 
 use crate::coverage::Tally;
 use crate::invariant::GUARANTEES;
-use crate::liveness::{LIVENESS, Liveness};
+use crate::liveness::{LIVENESS, Step};
 use crate::op::{Delivery, Lease, Op, Refusal, Reply, Settled, Settlement, Start, Target};
 use crate::scope::Scope;
-use crate::state::{Body, LogRow, Origin, Place, State};
-use crate::vocabulary::{Message, Names};
-use crate::world::{Move, Outcome, Row, Rules, World};
+use crate::state::{Body, Command, Cursor, LogRow, Origin, Place, Progress, State};
+use crate::vocabulary::{Group, Message, Name, Names, Seq, Timestamp, Token};
+use crate::world::{Contract, Move, Outcome, Row, Rules, World, Wound};
 
 /// Tells a path of a scope under some rules, up to what it breaks.
 pub fn tell(scope: &Scope, path: &[Move], rules: &dyn Rules) -> String {
-    let mut world = scope.world();
     let mut text = String::new();
     let width = scope.start.len() + path.len();
-    let mut line = Lines { number: 0, digits: width.to_string().len() };
+    let mut lines = Lines { number: 0, digits: width.to_string().len(), stood: String::new() };
     let mut early = World::new(scope.workers);
     for op in &scope.start {
-        let action = Move::Do { worker: 0, op: std::sync::Arc::new(op.clone()), outcome: Outcome::Told };
-        let reply = early.perform(&action, &crate::world::Contract, &Tally::new());
-        line.add(&mut text, &early, &action, reply.as_ref());
+        let action = Move::Do { worker: 0, op: Arc::new(op.clone()), outcome: Outcome::Told };
+        let reply = early.perform(&action, &Contract, &Tally::new());
+        lines.add(&mut text, early.now, &early.state, &action, reply.as_ref());
     }
+    let mut world = scope.world();
     for action in path {
         let before = world.now;
         let reply = world.perform(action, rules, &Tally::new());
-        let at = World { now: before, ..world.clone() };
-        line.add(&mut text, &at, action, reply.as_ref());
+        lines.add(&mut text, before, &world.state, action, reply.as_ref());
     }
     text.push('\n');
     text.push_str(&verdict(&world, rules));
     text
 }
 
-/// What is broken in a world: guarantees by its last operation, or else what can never come about from here.
+/// What is broken in a world: guarantees by its last operation, or else what can never come about from here, with
+/// the run of willing consumers that shows it.
 pub fn verdict(world: &World, rules: &dyn Rules) -> String {
     let mut text = String::new();
     for broken in &world.broken {
@@ -44,33 +47,72 @@ pub fn verdict(world: &World, rules: &dyn Rules) -> String {
         let _ = writeln!(text, "broken: {} {}\n        {}", guarantee.id, guarantee.name, broken.why);
     }
     if world.broken.is_empty() {
-        for property in &LIVENESS {
-            if let Liveness::Broken(why) = (property.check)(world, rules) {
-                let _ = writeln!(text, "broken: {} {}\n        {why}", property.id, property.name);
+        let broken = LIVENESS.iter().filter_map(|property| {
+            let (why, steps) = property.counterexample(world, rules)?;
+            Some((property, why, steps))
+        });
+        for (index, (property, why, steps)) in broken.enumerate() {
+            if index == 0 {
+                text.push_str(&from_here_on(world, &steps));
             }
+            let _ = writeln!(text, "broken: {} {}\n        {why}", property.id, property.name);
         }
     }
+    text
+}
+
+/// How many lines a run of willing consumers is told in; by then it repeats itself.
+const RUN_LINES_MAX: usize = 8;
+
+/// What consumers that never tire get to see: each answer once, until it changes.
+fn from_here_on(world: &World, steps: &[Step]) -> String {
+    let mut text =
+        "From here on the clock goes on, and consumers ask for every name again and again:\n\n".to_owned();
+    let no_commands = world.state.queue.is_empty() && world.state.unreadable.is_empty();
+    let mut last = BTreeMap::new();
+    let mut lines = Vec::new();
+    for (at, op, reply) in steps {
+        if no_commands && matches!(op, Op::Claim { .. }) {
+            continue;
+        }
+        let (what, answer) = (describe(op), answer(reply));
+        if last.insert(what.clone(), answer.clone()).as_ref() != Some(&answer) {
+            lines.push(format!("    t={at}  a consumer {what}  ->  {answer}\n"));
+        }
+    }
+    text.extend(lines.iter().take(RUN_LINES_MAX).map(String::as_str));
+    let end = match steps.last() {
+        Some((at, _, _)) if lines.len() <= RUN_LINES_MAX => format!("the same until t={at}"),
+        _ => "and so on".to_owned(),
+    };
+    let _ = writeln!(text, "    ... {end}\n");
     text
 }
 
 struct Lines {
     number: usize,
     digits: usize,
+    /// How the bus stood when that was last told.
+    stood: String,
 }
 
 impl Lines {
-    fn add(&mut self, text: &mut String, world: &World, action: &Move, reply: Option<&Reply>) {
+    fn add(&mut self, text: &mut String, at: Timestamp, state: &State, action: &Move, reply: Option<&Reply>) {
         self.number += 1;
         let (who, what) = actor_and_action(action);
         let (number, digits) = (self.number, self.digits);
-        let _ = write!(text, "{number:digits$}  t={}  {who:8}  {what}", world.now);
+        let _ = writeln!(text, "{number:digits$}  t={at}  {who:8}  {what}");
+        let pad = " ".repeat(digits + 7);
         if let Some(reply) = reply {
             let unheard = matches!(action, Move::Do { outcome: Outcome::Unheard, .. });
             let heard = if unheard { " (but nobody hears it)" } else { "" };
-            let _ = write!(text, "  ->  {}{heard}", answer(reply));
+            let _ = writeln!(text, "{pad}-> {}{heard}", answer(reply));
         }
-        let pad = " ".repeat(digits);
-        let _ = writeln!(text, "\n{pad}       {}", stand(&world.state));
+        let stands = stand(state);
+        if stands != self.stood {
+            let _ = writeln!(text, "{pad}   [{stands}]");
+            self.stood = stands;
+        }
     }
 }
 
@@ -84,32 +126,68 @@ pub fn line(action: &Move, reply: Option<&Reply>) -> String {
 }
 
 fn actor_and_action(action: &Move) -> (String, String) {
-    match action {
+    let worker_of = |worker: &u8| format!("worker {}", char::from(b'A' + *worker));
+    let (who, what) = match action {
         Move::Do { worker, op, outcome } => {
-            let who = format!("worker {}", char::from(b'A' + *worker));
             let lost = if *outcome == Outcome::Lost { " (which is lost on the way)" } else { "" };
-            (who, format!("{}{lost}", describe(op)))
+            let who = actor(op).map_or_else(|| worker_of(worker), ToOwned::to_owned);
+            return (who, format!("{}{lost}", describe(op)));
         }
-        Move::Clock(now) => ("clock".to_owned(), format!("shows {now}")),
         Move::Crash { worker } => {
-            (format!("worker {}", char::from(b'A' + *worker)), "crashes and forgets what it holds".to_owned())
+            return (worker_of(worker), "crashes and forgets what it holds".to_owned());
         }
+        Move::Clock(now) => ("clock", format!("shows {now}")),
         Move::Damage { row, wound } => {
             let row = match row {
                 Row::Queue(seq) => format!("command {seq}"),
                 Row::Log(seq) => format!("event {seq}"),
             };
-            ("damage".to_owned(), format!("{row}: {wound:?}"))
+            let what = match wound {
+                Wound::Body => "is no longer what was sent",
+                Wound::Name => "has a name that cannot be read",
+                Wound::Bookkeeping => "has a due time that cannot be read",
+            };
+            ("damage", format!("{row} {what}"))
         }
-        Move::Copy => ("owner".to_owned(), "copies the store".to_owned()),
+        Move::Copy => ("owner", "copies the store".to_owned()),
         Move::FallBack { restore: None } => {
-            ("power".to_owned(), "is cut; what came after the copy is gone; the machine boots".to_owned())
+            ("power", "is cut; what came after the copy is gone; the machine boots".to_owned())
         }
-        Move::FallBack { restore: Some(epoch) } => {
-            ("owner".to_owned(), format!("restores the copy into epoch {epoch}"))
+        Move::FallBack { restore: Some(epoch) } => ("owner", format!("restores the copy into epoch {epoch}")),
+        Move::Reopen => ("owner", "closes the store and opens it again".to_owned()),
+    };
+    (who.to_owned(), what)
+}
+
+/// Who does such a thing, if it is not a worker.
+fn actor(op: &Op) -> Option<&'static str> {
+    match op {
+        Op::Send { .. } | Op::Publish { .. } => Some("sender"),
+        Op::Claim { .. } | Op::Poll { .. } | Op::Settle { .. } | Op::Release { .. } | Op::Extend { .. } => {
+            None
         }
-        Move::Reopen => ("owner".to_owned(), "closes the store and opens it again".to_owned()),
+        Op::Reboot => Some("machine"),
+        Op::Atomic(ops) => ops.iter().map(actor).collect::<Option<Vec<_>>>().map(|_| "sender"),
+        _ => Some("owner"),
     }
+}
+
+fn token(token: Token) -> String {
+    let number = token.get();
+    let (epoch, boots, count) = (number >> 48, (number >> 32) & 0xffff, number & 0xffff_ffff);
+    let times = |n: u64, unit: &str| if n == 1 { unit.to_owned() } else { format!("{n}*{unit}") };
+    let high = [(epoch, "2^48"), (boots, "2^32")];
+    let mut parts: Vec<String> =
+        high.iter().filter(|(n, _)| *n > 0).map(|(n, unit)| times(*n, unit)).collect();
+    if count > 0 || parts.is_empty() {
+        parts.push(count.to_string());
+    }
+    parts.join("+")
+}
+
+/// How many at most, of which names.
+fn up_to(max: NonZeroU32, of: &Names) -> String {
+    if max.get() == 1 { names(of) } else { format!("up to {max} of {}", names(of)) }
 }
 
 fn message(message: &Message) -> String {
@@ -144,7 +222,7 @@ pub fn describe(op: &Op) -> String {
         Op::Send { message: sent, delay_ms: 0 } => format!("sends {}", message(sent)),
         Op::Send { message: sent, delay_ms } => format!("sends {} in {delay_ms} ms", message(sent)),
         Op::Claim { names: of, max, lease_ms, attempts_max } => {
-            format!("claims up to {max} of {} for {lease_ms} ms, at most {attempts_max} attempts", names(of))
+            format!("claims {} (lease {lease_ms} ms, attempts {attempts_max})", up_to(*max, of))
         }
         Op::Publish { message: published } => format!("publishes {}", message(published)),
         Op::Subscribe { group, name, start } => {
@@ -156,28 +234,28 @@ pub fn describe(op: &Op) -> String {
             format!("subscribes {group} to {name} from {start}")
         }
         Op::Unsubscribe { group, name } => format!("unsubscribes {group} from {name}"),
-        Op::Poll { group, names: of, token, max, lease_ms, attempts_max } => {
-            let under = token.map(|token| format!(" under token {token}")).unwrap_or_default();
-            let of = names(of);
-            format!(
-                "polls up to {max} of {of} for {group}{under} for {lease_ms} ms, at most {attempts_max} attempts"
-            )
+        Op::Poll { group, names: of, token: own, max, lease_ms, attempts_max } => {
+            let under = own.map(|own| format!(" under token {}", token(own))).unwrap_or_default();
+            let of = up_to(*max, of);
+            format!("polls {of} for {group}{under} (lease {lease_ms} ms, attempts {attempts_max})")
         }
-        Op::Settle { target: what, token, how } => {
-            let verb = match how {
-                Settlement::Ack => "acks".to_owned(),
+        Op::Settle { target: what, token: by, how } => {
+            let (verb, more) = match how {
+                Settlement::Ack => ("acks", String::new()),
                 Settlement::Nack { delay_ms, reason } => {
-                    format!("nacks (again in {delay_ms} ms: {reason:?})")
+                    ("nacks", format!(" ({reason:?}, again in {delay_ms} ms)"))
                 }
-                Settlement::DeadLetter { reason } => format!("dead-letters ({reason:?})"),
-                Settlement::Park { reason } => format!("parks ({reason:?})"),
-                Settlement::Drop => "drops".to_owned(),
+                Settlement::DeadLetter { reason } => ("dead-letters", format!(" ({reason:?})")),
+                Settlement::Park { reason } => ("parks", format!(" ({reason:?})")),
+                Settlement::Drop => ("drops", String::new()),
             };
-            format!("{verb} {} under token {token}", target(what))
+            format!("{verb} {} under token {}{more}", target(what), token(*by))
         }
-        Op::Release { lease: what, token } => format!("releases {} under token {token}", lease(what)),
-        Op::Extend { lease: what, token, lease_ms } => {
-            format!("extends {} under token {token} to {lease_ms} ms from now", lease(what))
+        Op::Release { lease: what, token: by } => {
+            format!("releases {} under token {}", lease(what), token(*by))
+        }
+        Op::Extend { lease: what, token: by, lease_ms } => {
+            format!("extends {} under token {} to {lease_ms} ms from now", lease(what), token(*by))
         }
         Op::Cancel { seq } => format!("cancels command {seq}"),
         Op::Seek { group, name, position } => format!("seeks {group} to {position} for {name}"),
@@ -197,7 +275,7 @@ pub fn describe(op: &Op) -> String {
 
 fn delivery(delivery: &Delivery) -> String {
     let corrupt = if delivery.body.is_sound() { "" } else { " (corrupt)" };
-    let (what, token, attempt) = (target(&delivery.target), delivery.token, delivery.attempt);
+    let (what, token, attempt) = (target(&delivery.target), token(delivery.token), delivery.attempt);
     format!("{what}{corrupt}, token {token}, attempt {attempt}, until {}", delivery.lease_until)
 }
 
@@ -231,8 +309,11 @@ pub fn answer(reply: &Reply) -> String {
         Reply::Unsubscribed { returned } => format!("unsubscribed; records {}", records(returned)),
         Reply::Redriven(to) => format!("now {}", target(to)),
         Reply::Pruned { first, removed, dead_lettered } => {
-            let dead = if dead_lettered.is_empty() { String::new() } else { records(dead_lettered) };
-            format!("{removed} gone, {first} is the first; dead: [{dead}]")
+            let dead = match dead_lettered.as_slice() {
+                [] => String::new(),
+                dead => format!("; dead-lettered as record {}", records(dead)),
+            };
+            format!("{removed} gone, {first} is the first{dead}")
         }
         Reply::Forgotten { ids } => format!("{ids} forgotten"),
         Reply::EpochBegun { .. } => "epoch begun".to_owned(),
@@ -254,6 +335,10 @@ fn refused(refusal: &Refusal) -> String {
         Refusal::Held { until } => format!("Held until {until}"),
         Refusal::Conflict { seq } => format!("Conflict with {seq}"),
         Refusal::NotNext { next: Some(next) } => format!("NotNext, {next} is"),
+        Refusal::NotNext { next: None } => "NotNext, nothing is".to_owned(),
+        Refusal::BeyondHead { head } => format!("BeyondHead, which is {head}"),
+        Refusal::Pruned { first } => format!("Pruned, {first} is the first"),
+        Refusal::EpochMismatch { current } => format!("EpochMismatch, the epoch is {current}"),
         Refusal::Aborted { index, refusal } => format!("Aborted by part {}: {}", index + 1, refused(refusal)),
         other => format!("{other:?}"),
     }
@@ -262,35 +347,15 @@ fn refused(refusal: &Refusal) -> String {
 /// How queue, log, groups and records stand, in one line.
 pub fn stand(state: &State) -> String {
     let mut parts = Vec::new();
-    for (seq, command) in &state.queue {
-        let lease = command.lease.map(|lease| format!(" token {}", lease.token)).unwrap_or_default();
-        let corrupt = if command.body.is_sound() { "" } else { " corrupt" };
-        let (due_at, attempts) = (command.due_at, command.attempts);
-        parts.push(format!("command {seq}{corrupt} due {due_at} attempts {attempts}{lease}"));
-    }
+    parts.extend(state.queue.iter().map(|(seq, command)| command_stands(*seq, command)));
     parts.extend(state.unreadable.keys().map(|seq| format!("command {seq} unreadable")));
+    if state.epoch.get() > 1 {
+        parts.push(format!("epoch {}", state.epoch));
+    }
     if state.head.get() > 0 {
-        let rows: String = state
-            .log
-            .values()
-            .map(|row| match row {
-                LogRow::Event(Body::Sound { .. }) => 'e',
-                LogRow::Event(_) => '!',
-                LogRow::Tombstone => 't',
-            })
-            .collect();
-        parts.push(format!("log {}..={} {rows}", state.first, state.head));
+        parts.push(log_stands(state));
     }
-    for (group, cursor) in &state.groups {
-        let positions: Vec<String> =
-            cursor.names.iter().map(|(name, progress)| format!("{name}@{}", progress.position)).collect();
-        let lease = cursor
-            .lease
-            .map(|lease| format!(" token {} until {}", lease.token, cursor.due_at))
-            .unwrap_or_default();
-        let entries: String = cursor.entries.keys().map(|id| format!(" entry {id}")).collect();
-        parts.push(format!("{group} {}{lease}{entries}", positions.join(" ")));
-    }
+    parts.extend(state.groups.iter().map(|(group, cursor)| cursor_stands(group, cursor)));
     for (id, record) in &state.records {
         let place = match record.place {
             Place::Dead => "dead",
@@ -301,7 +366,47 @@ pub fn stand(state: &State) -> String {
             Origin::Log { seq, group: Some(group), .. } => format!("event {seq} of {group}"),
             Origin::Log { seq, group: None, .. } => format!("event {seq}"),
         };
-        parts.push(format!("{place} {id} ({origin})"));
+        parts.push(format!("{place}: {origin} as record {id}"));
     }
-    if parts.is_empty() { "(empty)".to_owned() } else { parts.join(" | ") }
+    if parts.is_empty() { "empty".to_owned() } else { parts.join(" | ") }
+}
+
+fn command_stands(seq: Seq, command: &Command) -> String {
+    let corrupt = if command.body.is_sound() { "" } else { " (corrupt)" };
+    let (due_at, attempts) = (command.due_at, command.attempts);
+    match command.lease {
+        Some(lease) => {
+            format!("command {seq}{corrupt} token {} until {due_at}, attempt {attempts}", token(lease.token))
+        }
+        None if attempts == 0 => format!("command {seq}{corrupt} due {due_at}"),
+        None => format!("command {seq}{corrupt} due {due_at} after attempt {attempts}"),
+    }
+}
+
+/// Of a longer log, only the numbers.
+const ROWS_MAX: usize = 6;
+
+fn log_stands(state: &State) -> String {
+    let row = |(seq, row): (&Seq, &LogRow)| match row {
+        LogRow::Event(Body::Sound { message, .. }) => format!("{seq} {}", message.name),
+        LogRow::Event(Body::Corrupt { name, .. }) => format!("{seq} {name} (corrupt)"),
+        LogRow::Event(Body::Unreadable { .. }) => format!("{seq} unreadable"),
+        LogRow::Tombstone => format!("{seq} tombstone"),
+    };
+    match state.log.len() {
+        0 => format!("log empty after {}", state.head),
+        rows if rows > ROWS_MAX => format!("log {} to {}", state.first, state.head),
+        _ => format!("log {}", state.log.iter().map(row).collect::<Vec<_>>().join(", ")),
+    }
+}
+
+fn cursor_stands(group: &Group, cursor: &Cursor) -> String {
+    let name = |(name, progress): (&Name, &Progress)| match progress.attempts {
+        0 => format!("{name} past {}", progress.position),
+        attempts => format!("{name} past {} (next: attempt {attempts})", progress.position),
+    };
+    let mut parts = vec![cursor.names.iter().map(name).collect::<Vec<_>>().join(", ")];
+    parts.extend(cursor.lease.map(|lease| format!("token {} until {}", token(lease.token), cursor.due_at)));
+    parts.extend(cursor.entries.iter().map(|(id, entry)| format!("entry {id} due {}", entry.due_at)));
+    format!("{group}: {}", parts.join("; "))
 }

@@ -102,9 +102,8 @@ pub(super) fn open(path: &Path, options: &OpenOptions, sql: &Statements) -> Resu
     Ok(conn)
 }
 
-/// An in-memory store in rollback mode, so that its image can be copied.
-pub(super) fn in_memory() -> Result<Connection> {
-    let conn = Connection::open_in_memory()?;
+/// Makes an empty database of the caller's ours, in whatever journal mode it is.
+pub(super) fn over(conn: Connection) -> Result<Connection> {
     harden(&conn)?;
     migrate(&conn, 0)?;
     Ok(conn)

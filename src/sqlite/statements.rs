@@ -7,7 +7,7 @@
 mod registry;
 
 use std::borrow::Cow;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 pub use registry::StatementId;
 
@@ -27,7 +27,9 @@ pub struct Statements(Arc<[Cow<'static, str>]>);
 impl Statements {
     /// The statements as they are meant to be.
     pub fn standard() -> Self {
-        Self(StatementId::ALL.iter().map(|id| Cow::Borrowed(id.text())).collect())
+        static STANDARD: LazyLock<Statements> =
+            LazyLock::new(|| Statements(StatementId::ALL.iter().map(|id| Cow::Borrowed(id.text())).collect()));
+        STANDARD.clone()
     }
 
     /// The text of a statement.

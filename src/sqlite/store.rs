@@ -55,7 +55,17 @@ impl Store {
     /// # Errors
     /// Whatever SQLite reports.
     pub fn in_memory() -> Result<Self> {
-        Ok(Self { conn: open::in_memory()?, sql: Statements::standard(), failed: false })
+        Self::over(Connection::open_in_memory()?)
+    }
+
+    /// A store over an empty database that the caller opened in its own way: for tests of what operations do, which
+    /// have no use for durability.
+    ///
+    /// # Errors
+    /// Whatever SQLite reports.
+    #[doc(hidden)]
+    pub fn over(conn: Connection) -> Result<Self> {
+        Ok(Self { conn: open::over(conn)?, sql: Statements::standard(), failed: false })
     }
 
     /// The same store, running other statements: for tests that show that a wrong one is noticed.

@@ -3,7 +3,7 @@
 //! The classes are those that the contract tells apart. They are worked out from the state alone.
 
 use crate::op::{Lease, Op, Settlement, Start, Target};
-use crate::state::{Body, Command, Cursor, LogRow, Origin, Remembered, State};
+use crate::state::{Body, Command, Cursor, LogRow, Origin, Progress, Remembered, State};
 use crate::vocabulary::{Content, Kind, Message, MessageId, Names, RecordId, Seq, Timestamp, Token};
 
 /// Which operation this is.
@@ -228,10 +228,10 @@ fn settling(state: &State, now: Timestamp, target: &Target, token: Token, how: &
             let Some(cursor) = cursor.filter(|_| held.starts_with("current")) else { return held };
             let Some(lease) = cursor.lease else { return held };
             match front(state, cursor) {
-                Some((first, attempts)) if first == *seq && *seq <= lease.handed_through => {
+                Some((first, progress)) if first == *seq && *seq <= lease.handed_through => {
                     if lease.corrupt == Some(*seq) {
                         "current, corrupt"
-                    } else if nack && attempts >= lease.attempts_max {
+                    } else if nack && progress.attempts >= lease.attempts_max {
                         "current, last attempt"
                     } else {
                         held
@@ -258,12 +258,12 @@ fn settling(state: &State, now: Timestamp, target: &Target, token: Token, how: &
     }
 }
 
-/// The event that is first in line for a group, and its attempts.
-fn front(state: &State, cursor: &Cursor) -> Option<(Seq, u32)> {
+/// The event that is first in line for a group, and what is counted of it.
+fn front<'a>(state: &State, cursor: &'a Cursor) -> Option<(Seq, &'a Progress)> {
     state.log.iter().find_map(|(seq, row)| {
         let LogRow::Event(body) = row else { return None };
         let progress = cursor.names.get(body.name()?)?;
-        (progress.position < *seq).then_some((*seq, progress.attempts))
+        (progress.position < *seq).then_some((*seq, progress))
     })
 }
 
@@ -289,18 +289,23 @@ fn polling(
     if state.log.values().any(|row| matches!(row, LogRow::Event(Body::Unreadable { .. }))) {
         return "an unreadable event";
     }
+    // The attempt that is under way under the holder's token was counted already; any other would be one more.
+    let exhausted = |attempts: u32, counted: Option<Token>| {
+        let under_way = token.is_some() && counted == token;
+        attempts + u32::from(!under_way) > attempts_max
+    };
     let due = cursor.entries.values().filter(|entry| entry.due_at <= now);
     let entry = due.min_by_key(|entry| entry.seq);
     match (entry, front(state, cursor)) {
         (Some(entry), event) if event.is_none_or(|(event, _)| entry.seq <= event) => {
-            if entry.attempts >= attempts_max && entry.counted != current {
+            if exhausted(entry.attempts, entry.counted) {
                 "first is an exhausted entry"
             } else {
                 "first is an entry"
             }
         }
-        (_, Some((event, attempts))) => match &state.log[&event] {
-            _ if attempts >= attempts_max && token.is_none() => "first is exhausted",
+        (_, Some((event, progress))) => match &state.log[&event] {
+            _ if exhausted(progress.attempts, progress.counted) => "first is exhausted",
             LogRow::Event(body) if !body.is_sound() => "first is corrupt",
             _ => "first is an event",
         },

@@ -3,6 +3,7 @@
 use crate::invariant::{Transition, Verdict, ensure};
 use crate::op::{Lease, Op, Refusal, Reply, Settled, Settlement, Start, Target};
 use crate::state::{Body, Cursor, LogRow, Origin, Place, State};
+use crate::story::describe;
 use crate::vocabulary::{Group, Name, Seq, Timestamp};
 
 /// The unsettled events of a group, lowest first.
@@ -113,7 +114,12 @@ fn may_move(t: &Transition<'_>, group: &Group, name: &Name, from: Seq, to: Seq) 
             let lost: Vec<Seq> = passed.into_iter().filter(|seq| !recorded(seq)).collect();
             ensure!(lost.is_empty(), "a poll moved {group} over {lost:?} of {name} without a record");
         }
-        (op, _) => return Verdict::Broken(format!("{group} moved from {from} to {to} for {name} by {op:?}")),
+        (op, _) => {
+            return Verdict::Broken(format!(
+                "{group} moved from {from} to {to} for {name} by \"{}\"",
+                describe(op)
+            ));
+        }
     }
     Verdict::Held
 }
@@ -222,7 +228,7 @@ pub(super) fn groups_do_not_see_each_other(t: &Transition<'_>) -> Verdict {
     let mut judged = false;
     for (group, before) in t.before.groups.iter().filter(|(group, _)| Some(*group) != named) {
         judged = true;
-        ensure!(t.after.groups.get(group) == Some(before), "{group} was changed by {:?}", t.op);
+        ensure!(t.after.groups.get(group) == Some(before), "{group} was changed by \"{}\"", describe(t.op));
     }
     for (id, record) in &t.before.records {
         let Origin::Log { group: Some(group), .. } = &record.origin else { continue };
@@ -239,8 +245,9 @@ pub(super) fn each_poll_hands_out_the_lowest_unsettled_numbers(t: &Transition<'_
         let expected = expected_due_at(t, group);
         ensure!(
             expected.is_none_or(|due_at| due_at == after.due_at),
-            "the cursor of {group} is due at {} and not at {expected:?}",
-            after.due_at
+            "the cursor of {group} is due at {} and not at {}",
+            after.due_at,
+            expected.unwrap_or_default()
         );
     }
     let Op::Poll { group, names, token, max, attempts_max, .. } = t.op else { return Verdict::Vacuous };

@@ -6,6 +6,7 @@ use crate::ghost::Ghost;
 use crate::invariant::{Transition, Verdict, ensure};
 use crate::op::{Op, Refusal, Reply};
 use crate::state::{Body, LogRow, Origin, Remembered, State};
+use crate::story::describe;
 use crate::vocabulary::{Content, Message, MessageId, Seq};
 
 type Ids = BTreeMap<MessageId, Remembered>;
@@ -44,7 +45,7 @@ pub(super) fn a_remembered_id_is_accepted_once(t: &Transition<'_>) -> Verdict {
                 Op::Reset { .. } => of_events,
                 _ => false,
             };
-            ensure!(may, "the id {id} was forgotten or changed by {:?}", t.op);
+            ensure!(may, "the id {id} was forgotten or changed by \"{}\"", describe(t.op));
             judged = true;
         }
     }
@@ -133,9 +134,9 @@ pub(super) fn a_retired_epoch_moves_nothing(t: &Transition<'_>) -> Verdict {
         Op::Reset { next, .. } => (*next, true),
         Op::Restore { next } => (*next, false),
         _ => {
-            ensure!(t.before.epoch == t.after.epoch, "the epoch was changed by {:?}", t.op);
+            ensure!(t.before.epoch == t.after.epoch, "the epoch was changed by \"{}\"", describe(t.op));
             let kept = t.before.epochs_retired == t.after.epochs_retired;
-            ensure!(kept, "the retired epochs were changed by {:?}", t.op);
+            ensure!(kept, "the retired epochs were changed by \"{}\"", describe(t.op));
             return redrive_of_a_retired_epoch(t);
         }
     };
@@ -220,7 +221,11 @@ pub(super) fn a_refused_transaction_leaves_nothing(t: &Transition<'_>) -> Verdic
 pub(super) fn prune_keeps_what_a_group_still_needs(t: &Transition<'_>) -> Verdict {
     let Op::Prune { retention_ms } = t.op else {
         let may = matches!(t.op, Op::Reset { .. });
-        ensure!(may || t.before.first == t.after.first, "the front of the log was moved by {:?}", t.op);
+        ensure!(
+            may || t.before.first == t.after.first,
+            "the front of the log was moved by \"{}\"",
+            describe(t.op)
+        );
         return Verdict::Vacuous;
     };
     let Reply::Pruned { first, removed, .. } = t.reply else {

@@ -4,6 +4,7 @@ use crate::ghost::Ghost;
 use crate::invariant::{Transition, Verdict, ensure};
 use crate::op::{Op, Refusal, Reply, Settled, Settlement, Target};
 use crate::state::{Body, Cause, LogRow, Origin, Place, State};
+use crate::story::describe;
 use crate::vocabulary::{Raw, RecordId, Seq};
 
 /// G1: ready, leased, dead, parked, or ended by someone who said so; and what is there is what was sent.
@@ -43,7 +44,7 @@ pub(super) fn nothing_is_lost_on_the_way(t: &Transition<'_>) -> Verdict {
         let same = t.after.records.get(id).is_some_and(|after| {
             after.body == before.body && after.place == before.place && after.cause == before.cause
         });
-        ensure!(same || gone, "record {id} was changed or lost by {:?}", t.op);
+        ensure!(same || gone, "record {id} was changed or lost by \"{}\"", describe(t.op));
     }
     if let (Op::Settle { target, how, .. }, Reply::Settled(settled)) = (t.op, t.reply) {
         judged = true;

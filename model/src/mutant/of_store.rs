@@ -145,7 +145,8 @@ pub(super) const MUTANTS: &[Mutant] = &[
     },
     Mutant {
         name: "a_reset_is_done_twice",
-        story: "Two operators reset at once; the second one does not look which epoch it ends.",
+        story: "Two operators reset at once. The second one names the epoch that it means to end, and nobody looks \
+                whether that is the current one.",
         breaks: "a_retired_epoch_moves_nothing",
         scope: "epochs",
         apply: |state, now, op| {
@@ -162,7 +163,7 @@ pub(super) const MUTANTS: &[Mutant] = &[
         breaks: "a_retired_epoch_moves_nothing",
         scope: "epochs",
         apply: |state, now, op| {
-            if matches!(op, Op::Reset { .. }) {
+            if matches!(op, Op::Reset { expected, .. } if *expected == state.epoch) {
                 state.epochs_retired.clear();
             }
             contract(state, now, op)

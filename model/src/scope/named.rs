@@ -2,9 +2,11 @@
 
 use std::sync::Arc;
 
-use crate::op::{Op, Settlement, Start};
+use crate::op::{Op, Settlement, Start, Target};
 use crate::scope::{Limits, Scope, count};
-use crate::vocabulary::{CAUSATION_ID, Epoch, Group, Message, MessageId, Name, Names, Reason, Seq};
+use crate::vocabulary::{
+    CAUSATION_ID, Epoch, Group, Message, MessageId, Name, Names, Reason, RecordId, Seq, Token,
+};
 use crate::world::Wound;
 
 /// All named scopes.
@@ -22,6 +24,7 @@ pub fn all() -> Vec<Scope> {
         events_aside(),
         entries(),
         entry_settlements(),
+        two_entries(),
         damaged_events(),
         one_damaged_event(),
         exhausted_events(),
@@ -34,9 +37,9 @@ pub fn all() -> Vec<Scope> {
     ]
 }
 
-/// The scope of this name.
+/// The scope of this name; `wide`, which is walked and never explored to its end, is one.
 pub fn by_name(name: &str) -> Option<Scope> {
-    all().into_iter().find(|scope| scope.name == name)
+    all().into_iter().chain([super::wide::wide()]).find(|scope| scope.name == name)
 }
 
 /// The names of all scopes.
@@ -45,44 +48,44 @@ pub fn names() -> Vec<&'static str> {
 }
 
 /// A name from a text that is one.
-fn name(text: &str) -> Name {
+pub(super) fn name(text: &str) -> Name {
     match Name::new(text) {
         Ok(name) => name,
         Err(rule) => unreachable!("{text} {rule}"),
     }
 }
 
-fn group(text: &str) -> Group {
+pub(super) fn group(text: &str) -> Group {
     match Group::new(text) {
         Ok(group) => group,
         Err(rule) => unreachable!("{text} {rule}"),
     }
 }
 
-fn id(text: &str) -> MessageId {
+pub(super) fn id(text: &str) -> MessageId {
     match MessageId::new(text) {
         Ok(id) => id,
         Err(rule) => unreachable!("{text} {rule}"),
     }
 }
 
-fn names_of(texts: &[&str]) -> Names {
+pub(super) fn names_of(texts: &[&str]) -> Names {
     texts.iter().map(|text| name(text)).collect()
 }
 
-fn command(of: &str, payload: &str) -> Message {
+pub(super) fn command(of: &str, payload: &str) -> Message {
     Message::command(name(of), payload.as_bytes())
 }
 
-fn event(of: &str, payload: &str) -> Message {
+pub(super) fn event(of: &str, payload: &str) -> Message {
     Message::event(name(of), payload.as_bytes())
 }
 
-fn send(message: Message, delay_ms: u64) -> Op {
+pub(super) fn send(message: Message, delay_ms: u64) -> Op {
     Op::Send { message: Arc::new(message), delay_ms }
 }
 
-fn publish(message: Message) -> Op {
+pub(super) fn publish(message: Message) -> Op {
     Op::Publish { message: Arc::new(message) }
 }
 
@@ -101,35 +104,35 @@ fn poll(by: &str, of: &[&str], max: u32) -> Op {
     }
 }
 
-fn subscribe(by: &str, of: &str, start: Start) -> Op {
+pub(super) fn subscribe(by: &str, of: &str, start: Start) -> Op {
     Op::Subscribe { group: group(by), name: name(of), start }
 }
 
-fn unsubscribe(by: &str, of: &str) -> Op {
+pub(super) fn unsubscribe(by: &str, of: &str) -> Op {
     Op::Unsubscribe { group: group(by), name: name(of) }
 }
 
-fn seek(by: &str, of: &str, position: u32) -> Op {
+pub(super) fn seek(by: &str, of: &str, position: u32) -> Op {
     Op::Seek { group: group(by), name: name(of), position: Seq::from(position) }
 }
 
-fn reset(expected: u32, next: u32) -> Op {
+pub(super) fn reset(expected: u32, next: u32) -> Op {
     Op::Reset { expected: Epoch::from(expected), next: Epoch::from(next) }
 }
 
-fn nack(delay_ms: u64) -> Settlement {
+pub(super) fn nack(delay_ms: u64) -> Settlement {
     Settlement::Nack { delay_ms, reason: Reason::from("failed") }
 }
 
-fn dead_letter() -> Settlement {
+pub(super) fn dead_letter() -> Settlement {
     Settlement::DeadLetter { reason: Reason::from("poison") }
 }
 
-fn park() -> Settlement {
+pub(super) fn park() -> Settlement {
     Settlement::Park { reason: Reason::from("later") }
 }
 
-fn offers(ops: impl IntoIterator<Item = Op>) -> Vec<Arc<Op>> {
+pub(super) fn offers(ops: impl IntoIterator<Item = Op>) -> Vec<Arc<Op>> {
     ops.into_iter().map(Arc::new).collect()
 }
 
@@ -212,7 +215,11 @@ fn aside() -> Scope {
     Scope {
         name: "aside",
         about: "commands are dead-lettered, parked and dropped, redriven and purged",
-        offers: offers([send(command("bet", "1").with_id(id("x")), 0), claim(&["bet"], 1)]),
+        offers: offers([
+            send(command("bet", "1").with_id(id("x")), 0),
+            send(event("bet", "1"), 1),
+            claim(&["bet"], 1),
+        ]),
         settlements: vec![Settlement::Ack, nack(0), dead_letter(), park(), Settlement::Drop],
         redrive: true,
         purge: true,
@@ -388,9 +395,39 @@ fn entry_settlements() -> Scope {
         release: true,
         extend_ms: Some(1),
         redrive: true,
-        clock_max: 1,
+        clock_max: 3,
         workers: 1,
         limits: Limits { events: 1, tokens: 4, records: 1, ..Limits::default() },
+        ..Scope::default()
+    }
+}
+
+fn two_entries() -> Scope {
+    let dead_letter_event = |seq: u32| {
+        let target = Target::Event { group: group("audit"), seq: Seq::from(seq) };
+        Op::Settle { target, token: Token::from(1), how: dead_letter() }
+    };
+    let redrive = |record: u32| Op::Redrive { record: RecordId::from(record) };
+    Scope {
+        name: "two-entries",
+        about: "the holder of one redriven event meets another that has used up its attempts, and the event behind",
+        start: vec![
+            subscribe("audit", "bet", Start::Earliest),
+            publish(event("bet", "1")),
+            publish(event("bet", "2")),
+            poll("audit", &["bet"], 2),
+            dead_letter_event(1),
+            dead_letter_event(2),
+            redrive(1),
+            redrive(2),
+            publish(event("bet", "3")),
+        ],
+        offers: offers([poll("audit", &["bet"], 2)]),
+        settlements: vec![Settlement::Ack, nack(2)],
+        clock_max: 5,
+        workers: 1,
+        limits: Limits { events: 3, tokens: 6, records: 2, ..Limits::default() },
+        liveness: true,
         ..Scope::default()
     }
 }
@@ -522,8 +559,8 @@ fn epochs() -> Scope {
             publish(event("bet", "1").with_id(id("x"))),
             poll("audit", &["bet"], 2),
             reset(1, 2),
-            reset(2, 1),
             reset(2, 3),
+            reset(2, 1),
             Op::Restore { next: Epoch::from(2) },
             Op::Restore { next: Epoch::from(4) },
         ]),

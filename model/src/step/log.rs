@@ -80,9 +80,11 @@ pub(super) fn unsubscribe(
     let cursor = state.groups.get_mut(group).ok_or(Refusal::NotSubscribed)?;
     cursor.names.remove(name).ok_or(Refusal::NotSubscribed)?;
     let entries = std::mem::take(&mut cursor.entries);
-    let (leaving, staying) = entries.into_iter().partition(|(_, entry)| entry.body.name() == Some(name));
+    let ends = cursor.names.is_empty();
+    let leaves = |entry: &Entry| ends || entry.body.name() == Some(name);
+    let (leaving, staying) = entries.into_iter().partition(|(_, entry)| leaves(entry));
     cursor.entries = staying;
-    if cursor.names.is_empty() {
+    if ends {
         state.groups.remove(group);
     }
     let mut returned = Vec::new();

@@ -1,0 +1,64 @@
+//! The one generator of moves: from a scope, a world and a number.
+//!
+//! A search takes all moves of a scope ([`Scope::moves`]); a seeded walk and a fuzzer take one by a number, kinds of
+//! moves being equally likely whatever their count. The same numbers always give the same moves, and removing a
+//! number from a list leaves a list that means something, so that failures shrink.
+
+use std::collections::BTreeMap;
+
+use crate::coverage::kind;
+use crate::scope::Scope;
+use crate::world::{Move, World};
+
+/// The move that a number stands for in this world. `None` if nothing can happen.
+pub fn choose(scope: &Scope, world: &World, number: u32) -> Option<Move> {
+    let mut moves = Vec::new();
+    scope.moves(world, &mut moves);
+    let mut kinds: BTreeMap<&'static str, Vec<Move>> = BTreeMap::new();
+    for action in moves {
+        kinds.entry(kind_of(&action)).or_default().push(action);
+    }
+    let count = u32::try_from(kinds.len()).ok().filter(|count| *count > 0)?;
+    let mut of_kind = kinds.into_values().nth((number % count) as usize)?;
+    let index = (number / count) as usize % of_kind.len();
+    Some(of_kind.swap_remove(index))
+}
+
+fn kind_of(action: &Move) -> &'static str {
+    match action {
+        Move::Do { op, .. } => kind(op),
+        Move::Clock(_) => "clock",
+        Move::Crash { .. } => "crash",
+        Move::Damage { .. } => "damage",
+        Move::Copy => "copy",
+        Move::FallBack { .. } => "fall back",
+        Move::Reopen => "reopen",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::coverage::Tally;
+    use crate::scope;
+    use crate::world::Contract;
+
+    #[test]
+    fn the_same_numbers_give_the_same_moves() {
+        let Some(scope) = scope::by_name("wide") else { panic!("there is a wide scope") };
+        let walk = |seed: u32| {
+            let mut world = scope.world();
+            let numbers = (0..200u32).map(|step| step.wrapping_mul(2_654_435_761).wrapping_add(seed));
+            let moves: Vec<Move> = numbers
+                .map_while(|number| {
+                    let action = choose(&scope, &world, number)?;
+                    world.perform(&action, &Contract, &Tally::new());
+                    Some(action)
+                })
+                .collect();
+            (moves, world)
+        };
+        assert_eq!(walk(7), walk(7));
+        assert_ne!(walk(7).0, walk(8).0);
+    }
+}

@@ -1,0 +1,35 @@
+//! `fencepost explore`.
+
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::sync::Arc;
+
+use clap::Args;
+use fencepost_model::check::Search;
+use fencepost_model::scope;
+use fencepost_model::world::Contract;
+use stateright::Model as _;
+
+use crate::cli::{Ended, Failed};
+
+/// Serve a scope of the model for walking through its states in a browser. Loopback only; ends with Ctrl-C.
+#[derive(Debug, Args)]
+pub(super) struct Arguments {
+    /// The name of a scope.
+    scope: String,
+    /// The port on 127.0.0.1.
+    #[arg(long, default_value_t = 3000)]
+    port: u16,
+}
+
+pub(super) fn run(arguments: &Arguments) -> Result<Ended, Failed> {
+    let name = &arguments.scope;
+    let scope = scope::by_name(name).ok_or_else(|| Failed::UnknownScope(name.clone()))?;
+    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, arguments.port));
+    let taken = |source| Failed::Address { address: address.to_string(), source };
+    // The server panics where it cannot listen, so this looks first.
+    drop(TcpListener::bind(address).map_err(taken)?);
+    println!("{name}: {}", scope.about);
+    println!("open http://{address} in a browser; Ctrl-C ends");
+    Search::new(scope, Arc::new(Contract)).checker().serve(address);
+    Ok(Ended::Held)
+}

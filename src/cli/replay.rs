@@ -1,0 +1,53 @@
+//! `fencepost replay`.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use fencepost_model::invariant::GUARANTEES;
+use fencepost_model::{mutant, scope, story};
+
+use crate::cli::{Ended, Failed, read};
+use crate::sqlite::Statements;
+use crate::verify::trace::Trace;
+use crate::verify::{sequence, sql_mutant};
+
+/// Run a trace file again. Exit status: 0 all held this time, 1 it is broken, 2 it could not run.
+#[derive(Debug, Args)]
+pub(super) struct Arguments {
+    /// The trace file that `verify` wrote.
+    file: PathBuf,
+}
+
+pub(super) fn run(arguments: &Arguments) -> Result<Ended, Failed> {
+    let path = &arguments.file;
+    let text = read(path)?;
+    let trace = Trace::read(&text).map_err(|source| Failed::Trace { path: path.clone(), source })?;
+    let name = &trace.head.scope;
+    let scope = scope::by_name(name).ok_or_else(|| Failed::UnknownScope(name.clone()))?;
+    let mut sql = Statements::standard();
+    if let Some(name) = &trace.head.mutant {
+        let unknown = || Failed::UnknownMutant(name.clone());
+        if let Some(name) = name.strip_prefix("model:") {
+            let mutant = mutant::by_name(name).ok_or_else(unknown)?;
+            let told = story::tell(&scope, &trace.moves, &mutant);
+            print!("{told}");
+            return Ok(if told.contains("broken: ") { Ended::Broken } else { Ended::Held });
+        }
+        let mutant = name.strip_prefix("sql:").and_then(sql_mutant::by_name).ok_or_else(unknown)?;
+        sql = mutant.statements().ok_or_else(unknown)?;
+    }
+    let (told, wrong) = sequence::replay(&scope, &sql, &trace.moves)?;
+    print!("{told}");
+    let Some(wrong) = wrong else {
+        println!("\nheld: {} moves, and the store and the model agree", trace.moves.len());
+        return Ok(Ended::Held);
+    };
+    let id = GUARANTEES.iter().find(|guarantee| guarantee.name == wrong.property).map(|found| found.id);
+    println!(
+        "\nbroken: {}{}\n{}",
+        id.map(|id| format!("{id} ")).unwrap_or_default(),
+        wrong.property,
+        wrong.why
+    );
+    Ok(Ended::Broken)
+}

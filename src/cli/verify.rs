@@ -1,0 +1,145 @@
+//! `fencepost verify`.
+
+use std::io::IsTerminal as _;
+use std::path::PathBuf;
+use std::time::Instant;
+
+use clap::{Args, ValueEnum};
+use indicatif::{ProgressBar, ProgressStyle};
+
+use crate::cli::{Ended, Failed, write};
+use crate::verify::run::{Failure, Phase, Plan, Progress, Reach, run as verify};
+
+/// Check the whole contract. Exit status: 0 all held, 1 a guarantee is broken, 2 it could not run.
+#[derive(Debug, Args)]
+pub(super) struct Arguments {
+    /// How far to go.
+    #[arg(long, value_enum, default_value_t = ScopeName::Standard)]
+    scope: ScopeName,
+    /// Only these phases, separated by commas.
+    #[arg(long, value_enum, value_delimiter = ',')]
+    only: Vec<PhaseName>,
+    /// The seed of everything random; the same seed gives the same run.
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// Write the report to this file, as JSON.
+    #[arg(long)]
+    json: Option<PathBuf>,
+    /// How many threads; as many as there are processors if not said.
+    #[arg(long)]
+    threads: Option<std::num::NonZeroUsize>,
+    /// The directory that the trace of a broken guarantee is written to.
+    #[arg(long, default_value = ".")]
+    traces: PathBuf,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum ScopeName {
+    /// A part of the scopes: some seconds.
+    Quick,
+    /// All scopes: two minutes at most.
+    Standard,
+    /// All scopes with wider limits: as long as it takes.
+    Deep,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum PhaseName {
+    /// The model alone, exhaustively.
+    Model,
+    /// The store held against the model: exhaustively, and by long sequences.
+    Lockstep,
+    /// Known mistakes, each of which must be noticed.
+    Mutants,
+}
+
+const PHASES: [(PhaseName, Phase); 3] = [
+    (PhaseName::Model, Phase::Model),
+    (PhaseName::Lockstep, Phase::Lockstep),
+    (PhaseName::Mutants, Phase::Mutants),
+];
+
+pub(super) fn run(arguments: &Arguments) -> Result<Ended, Failed> {
+    let wanted = |name: &PhaseName| arguments.only.is_empty() || arguments.only.contains(name);
+    let processors = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let plan = Plan {
+        reach: match arguments.scope {
+            ScopeName::Quick => Reach::Quick,
+            ScopeName::Standard => Reach::Standard,
+            ScopeName::Deep => Reach::Deep,
+        },
+        phases: PHASES.iter().filter(|(name, _)| wanted(name)).map(|(_, phase)| *phase).collect(),
+        seed: arguments.seed,
+        threads: arguments.threads.map_or(processors, std::num::NonZero::get),
+    };
+    let mut shown = Shown::new();
+    let (report, failure) = verify(&plan, &mut shown)?;
+    shown.end();
+    if let Some(path) = &arguments.json {
+        write(path, &(serde_json::to_string_pretty(&report).map_err(Failed::Json)? + "\n"))?;
+    }
+    if let Some(failure) = &failure {
+        tell(failure, &arguments.traces)?;
+    }
+    print!("{}", report.table());
+    let held = report.verdict == crate::verify::report::Outcome::Held;
+    Ok(if held { Ended::Held } else { Ended::Broken })
+}
+
+/// Prints a counterexample, and writes the trace that replays it.
+fn tell(failure: &Failure, directory: &std::path::Path) -> Result<(), Failed> {
+    let path = directory.join(format!("fencepost-{}.trace", failure.property));
+    write(&path, &failure.trace.write().map_err(Failed::Json)?)?;
+    println!("\nin scope {}:\n", failure.trace.head.scope);
+    println!("{}", failure.story.trim_end());
+    println!("\nto see it again: fencepost replay {}\n", path.display());
+    Ok(())
+}
+
+/// Bars on a terminal, plain lines elsewhere.
+struct Shown {
+    bar: Option<ProgressBar>,
+    phase: String,
+    began: Instant,
+}
+
+impl Shown {
+    fn new() -> Self {
+        let bar = std::io::stderr().is_terminal().then(|| {
+            let style = ProgressStyle::with_template("{prefix:9} {bar:30} {pos:>3}/{len:3} {elapsed} {msg}");
+            ProgressBar::new(0).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
+        });
+        if let Some(bar) = &bar {
+            bar.enable_steady_tick(std::time::Duration::from_millis(200));
+        }
+        Self { bar, phase: String::new(), began: Instant::now() }
+    }
+
+    fn end(&self) {
+        if let Some(bar) = &self.bar {
+            bar.finish_and_clear();
+        }
+    }
+}
+
+impl Progress for Shown {
+    fn at(&mut self, phase: &str, part: &str, done: usize, total: usize) {
+        match &self.bar {
+            Some(bar) => {
+                if self.phase != phase {
+                    bar.reset_elapsed();
+                }
+                bar.set_length(total as u64);
+                bar.set_position(done as u64);
+                bar.set_prefix(phase.to_owned());
+                bar.set_message(part.to_owned());
+            }
+            None if phase != "mutants" || done % 10 == 0 => {
+                let seconds = self.began.elapsed().as_secs_f64();
+                println!("{seconds:6.1} s  {phase}  {:3} of {total}  {part}", done + 1);
+            }
+            None => {}
+        }
+        phase.clone_into(&mut self.phase);
+    }
+}

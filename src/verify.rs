@@ -1,0 +1,14 @@
+//! Holding the store against the model: exhaustively over images, by long sequences over a file, and by mutants.
+//!
+//! This is where the two meet, and the only place in `src` that may call the model's rules. The store under test is
+//! never told that it is tested. Every choice comes from a search order or from a printed seed.
+
+pub mod lockstep;
+pub mod model;
+pub mod mutants;
+pub mod report;
+pub mod run;
+pub mod sequence;
+pub mod sql_mutant;
+pub mod subject;
+pub mod trace;

@@ -1,0 +1,70 @@
+//! The phase `mutants`: every known mistake is made, in the model and in the SQL, and must be noticed.
+
+use std::sync::Arc;
+
+use fencepost_model::check::Search;
+use fencepost_model::mutant;
+use fencepost_model::scope;
+
+use crate::verify::lockstep::Lockstep;
+use crate::verify::sql_mutant;
+
+/// What the phase found about one set of mutants.
+#[derive(Clone, Debug, Default)]
+pub struct Killed {
+    /// How many were noticed.
+    pub killed: usize,
+    /// How many there are.
+    pub total: usize,
+    /// Those that were not noticed, each with the reason, if it is known to make no difference.
+    pub survivors: Vec<(&'static str, Option<&'static str>)>,
+}
+
+impl Killed {
+    /// Whether each survivor is known to make no difference.
+    pub fn all_accounted_for(&self) -> bool {
+        self.survivors.iter().all(|(_, reason)| reason.is_some())
+    }
+}
+
+/// Runs the mutants of the model: each must break the guarantee that was named for it.
+pub fn of_model(mut progress: impl FnMut(&str)) -> Killed {
+    let mut found = Killed::default();
+    for mutant in mutant::all() {
+        progress(mutant.name);
+        found.total += 1;
+        let breaks = mutant.breaks;
+        let killed = scope::by_name(mutant.scope).is_some_and(|scope| {
+            let run = Search::new(scope, Arc::new(mutant)).shortest_to(breaks);
+            run.broken.iter().any(|(name, _)| *name == breaks)
+        });
+        if killed {
+            found.killed += 1;
+        } else {
+            found.survivors.push((mutant.name, None));
+        }
+    }
+    found
+}
+
+/// Runs the mutants of the SQL: the lockstep must notice each, unless it is known to make no difference.
+pub fn of_sql(mut progress: impl FnMut(&str)) -> Killed {
+    let mut found = Killed::default();
+    for mutant in sql_mutant::ALL {
+        progress(mutant.name);
+        found.total += 1;
+        let killed = mutant
+            .statements()
+            .zip(scope::by_name(mutant.scope))
+            .is_some_and(|(sql, scope)| !Lockstep::new(scope, sql).shortest().broken.is_empty());
+        match (killed, mutant.equivalent) {
+            (true, None) => found.killed += 1,
+            (false, reason) => found.survivors.push((mutant.name, reason)),
+            (true, Some(_)) => {
+                found.killed += 1;
+                found.survivors.push(("a mutant that was said to make no difference was noticed", None));
+            }
+        }
+    }
+    found
+}

@@ -1,0 +1,317 @@
+//! A verification as a whole: its phases one after the other, up to the first counterexample.
+//!
+//! Further phases join here: a phase is a function that adds its figures to the report, and a counterexample if it
+//! finds one. What is printed on the way is the caller's business.
+
+use std::time::Instant;
+
+use fencepost_model::coverage::Tally;
+use fencepost_model::invariant::GUARANTEES;
+use fencepost_model::liveness::LIVENESS;
+use fencepost_model::op::Op;
+use fencepost_model::scope::{self, Scope};
+use fencepost_model::world::Move;
+
+use crate::error::Result;
+use crate::sqlite::Statements;
+use crate::verify::lockstep::{AGREES, Lockstep};
+use crate::verify::report::{
+    Coverage, LockstepPhase, ModelPhase, MutantsPhase, Outcome, Phases, Report, lines,
+};
+use crate::verify::trace::Trace;
+use crate::verify::{model, mutants, sequence};
+
+/// How far to go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reach {
+    /// A part of the scopes, for every commit.
+    Quick,
+    /// All scopes.
+    Standard,
+    /// All scopes with wider limits.
+    Deep,
+}
+
+/// The phases there are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Phase {
+    /// The model alone.
+    Model,
+    /// The store held against the model.
+    Lockstep,
+    /// Known mistakes.
+    Mutants,
+}
+
+/// What to verify.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// How far to go.
+    pub reach: Reach,
+    /// Which phases.
+    pub phases: Vec<Phase>,
+    /// The seed of everything random.
+    pub seed: u64,
+    /// How many threads.
+    pub threads: usize,
+}
+
+/// A counterexample, ready to be told and replayed.
+#[derive(Clone, Debug)]
+pub struct Failure {
+    /// What is broken.
+    pub property: String,
+    /// The story of it.
+    pub story: String,
+    /// The trace that replays it.
+    pub trace: Trace,
+}
+
+/// What happens on the way.
+pub trait Progress {
+    /// A phase or a part of it has begun; `done` of `total` parts lie behind.
+    fn at(&mut self, phase: &str, part: &str, done: usize, total: usize);
+}
+
+/// The scopes of the quick run: one for each part of the contract.
+const QUICK: &[&str] = &[
+    "releases",
+    "aside",
+    "one-damaged-event",
+    "groups",
+    "names-added",
+    "events-aside",
+    "entry-settlements",
+    "seeking",
+    "transactions",
+    "answers-lost",
+];
+
+fn scopes(reach: Reach) -> Vec<Scope> {
+    let mut all = scope::all();
+    match reach {
+        Reach::Quick => all.retain(|scope| QUICK.contains(&scope.name)),
+        Reach::Standard => {}
+        Reach::Deep => all.iter_mut().for_each(widen),
+    }
+    all
+}
+
+/// A wider scope has no pinned size.
+fn widen(scope: &mut Scope) {
+    scope.limits.tokens += 1;
+    scope.limits.records += 1;
+    scope.clock_max += 1;
+    scope.states = 0;
+}
+
+/// Runs a plan.
+///
+/// # Errors
+/// If it could not be run at all: no temporary directory, no memory for a database.
+pub fn run(plan: &Plan, progress: &mut dyn Progress) -> Result<(Report, Option<Failure>)> {
+    let began = Instant::now();
+    let mut run = Run { plan, phases: Phases::default(), complaints: Vec::new(), failure: None };
+    let mut of_model: Option<(Tally, [u64; LIVENESS.len()])> = None;
+    let mut of_lockstep: Option<Tally> = None;
+    for phase in &plan.phases {
+        if run.failure.is_some() {
+            break;
+        }
+        match phase {
+            Phase::Model => of_model = Some(run.model(progress)),
+            Phase::Lockstep => of_lockstep = Some(run.lockstep(progress)?),
+            Phase::Mutants => run.mutants(progress),
+        }
+    }
+    let broken: Vec<&str> = run.failure.iter().map(|failure| failure.property.as_str()).collect();
+    let model = of_model.as_ref().map(|(tally, live)| (tally, live));
+    let guarantees = lines(model, of_lockstep.as_ref(), &broken);
+    let held = run.failure.is_none() && run.complaints.is_empty();
+    let report = Report {
+        verdict: if held { Outcome::Held } else { Outcome::Broken },
+        seconds: began.elapsed().as_secs_f64(),
+        seed: plan.seed,
+        scope: format!("{:?}", plan.reach).to_lowercase(),
+        phases: run.phases,
+        guarantees,
+        complaints: run.complaints,
+    };
+    Ok((report, run.failure))
+}
+
+struct Run<'a> {
+    plan: &'a Plan,
+    phases: Phases,
+    complaints: Vec<String>,
+    failure: Option<Failure>,
+}
+
+impl Run<'_> {
+    fn model(&mut self, progress: &mut dyn Progress) -> (Tally, [u64; LIVENESS.len()]) {
+        let began = Instant::now();
+        let scopes = scopes(self.plan.reach);
+        let (total, mut done) = (scopes.len(), 0);
+        let complete = self.plan.reach == Reach::Standard;
+        let found = model::run(scopes, complete, self.plan.threads, |part| {
+            progress.at("model", part, done, total);
+            done += 1;
+        });
+        self.complaints.extend(found.complaints);
+        if let Some(broken) = found.broken {
+            let trace = Trace::new(broken.scope, None, broken.property, broken.moves);
+            let (property, story) = (broken.property.to_owned(), broken.story);
+            self.failure = Some(Failure { property, story, trace });
+        }
+        self.phases.model = Some(ModelPhase {
+            scopes: found.scopes.len(),
+            states: found.scopes.iter().map(|(_, states, _)| states).sum(),
+            transitions: found.scopes.iter().map(|(_, _, transitions)| transitions).sum(),
+            coverage: Coverage::of(&found.tally),
+            seconds: began.elapsed().as_secs_f64(),
+        });
+        (found.tally, found.live)
+    }
+
+    fn lockstep(&mut self, progress: &mut dyn Progress) -> Result<Tally> {
+        let began = Instant::now();
+        let tally = Tally::new();
+        let sql = Statements::standard();
+        let mut figures = LockstepPhase {
+            scopes: 0,
+            states: 0,
+            transitions: 0,
+            sequences: 0,
+            moves: 0,
+            twins: 0,
+            seconds: 0.0,
+        };
+        let scopes = scopes(self.plan.reach);
+        let total = scopes.len() + 1;
+        for scope in scopes {
+            if self.failure.is_some() {
+                break;
+            }
+            progress.at("lockstep", scope.name, figures.scopes, total);
+            self.lockstep_scope(&scope, &sql, &tally, &mut figures)?;
+        }
+        if self.failure.is_none() {
+            progress.at("lockstep", "sequences on a file", figures.scopes, total);
+            self.sequences(&sql, &tally, &mut figures)?;
+        }
+        figures.seconds = began.elapsed().as_secs_f64();
+        self.phases.lockstep = Some(figures);
+        Ok(tally)
+    }
+
+    fn lockstep_scope(
+        &mut self,
+        scope: &Scope,
+        sql: &Statements,
+        tally: &Tally,
+        figures: &mut LockstepPhase,
+    ) -> Result<()> {
+        let search = Lockstep::new(scope.clone(), sql.clone());
+        let found = search.run(self.plan.threads);
+        figures.scopes += 1;
+        figures.states += found.states;
+        figures.transitions += found.transitions;
+        tally.add(search.tally());
+        if !found.broken.is_empty() {
+            let shortest = Lockstep::new(scope.clone(), sql.clone()).shortest();
+            if let Some((property, moves)) = shortest.broken.into_iter().next() {
+                let difference = shortest.difference.unwrap_or_default();
+                self.failure = Some(failure(scope, sql, property, moves, &difference)?);
+            }
+            return Ok(());
+        }
+        if scope.states != 0 && found.states != scope.states {
+            let (name, states, pinned) = (scope.name, found.states, scope.states);
+            self.complaints.push(format!("lockstep of {name} has {states} states, and {pinned} are pinned"));
+        }
+        match search.images_agree() {
+            Ok(twins) => figures.twins += twins,
+            Err(difference) => {
+                let name = scope.name;
+                self.complaints.push(format!("two images of one state of {name} differ: {difference}"));
+            }
+        }
+        Ok(())
+    }
+
+    fn sequences(&mut self, sql: &Statements, tally: &Tally, figures: &mut LockstepPhase) -> Result<()> {
+        let (sequences, steps) = match self.plan.reach {
+            Reach::Quick => (8, 200),
+            Reach::Standard => (32, 400),
+            Reach::Deep => (2_000, 1_000),
+        };
+        let found = sequence::run(sql, self.plan.seed, sequences, steps, tally)?;
+        figures.sequences = found.sequences;
+        figures.moves = found.moves;
+        if let (Some((moves, wrong)), Some(scope)) = (found.failure, scope::by_name("wide")) {
+            self.failure = Some(failure(&scope, sql, wrong.property, moves, &wrong.why)?);
+        }
+        Ok(())
+    }
+
+    fn mutants(&mut self, progress: &mut dyn Progress) {
+        let began = Instant::now();
+        let (of_model, of_sql) = (fencepost_model::mutant::all().len(), crate::verify::sql_mutant::ALL.len());
+        let total = of_model + of_sql;
+        let mut done = 0;
+        let mut at = |part: &str| {
+            progress.at("mutants", part, done, total);
+            done += 1;
+        };
+        let model = mutants::of_model(&mut at);
+        let sql = mutants::of_sql(&mut at);
+        for (of, found) in [("model", &model), ("SQL", &sql)] {
+            for (name, _) in found.survivors.iter().filter(|(_, reason)| reason.is_none()) {
+                self.complaints.push(format!("nothing noticed the mutant of the {of} {name}"));
+            }
+        }
+        let seconds = began.elapsed().as_secs_f64();
+        self.phases.mutants = Some(MutantsPhase { model: (&model).into(), sql: (&sql).into(), seconds });
+    }
+}
+
+/// A failure of the lockstep, told by running it again on a file.
+fn failure(
+    scope: &Scope,
+    sql: &Statements,
+    property: &str,
+    moves: Vec<Move>,
+    difference: &str,
+) -> Result<Failure> {
+    let (mut story, wrong) = sequence::replay(scope, sql, &moves)?;
+    story.push('\n');
+    let guarantee = GUARANTEES.iter().find(|guarantee| guarantee.name == property);
+    match guarantee {
+        Some(guarantee) => story += &format!("broken: {} {}\n", guarantee.id, guarantee.name),
+        None => story += &format!("broken: {property}, at stake: {}\n", at_stake(moves.last())),
+    }
+    story += wrong.as_ref().map_or(difference, |wrong| &wrong.why);
+    let trace = Trace::new(scope.name, None, property, moves);
+    Ok(Failure { property: property.to_owned(), story, trace })
+}
+
+/// The guarantees that an operation carries, for a difference that breaks none of them by itself yet.
+pub fn at_stake(action: Option<&Move>) -> &'static str {
+    let Some(Move::Do { op, .. }) = action else { return AGREES };
+    match **op {
+        Op::Send { .. } => "G1, G10, G15",
+        Op::Claim { .. } => "G2, G4, G8, G9",
+        Op::Publish { .. } => "G10, G15",
+        Op::Subscribe { .. } | Op::Unsubscribe { .. } | Op::Seek { .. } => "G6, G7",
+        Op::Poll { .. } => "G2, G4, G6, G8, G9",
+        Op::Settle { .. } => "G1, G3, G6",
+        Op::Release { .. } | Op::Extend { .. } => "G2, G3, G8",
+        Op::Cancel { .. } | Op::Purge { .. } => "G1",
+        Op::Redrive { .. } => "G14",
+        Op::Prune { .. } => "G13",
+        Op::ForgetIds { .. } => "G10",
+        Op::Reset { .. } | Op::Restore { .. } => "G4, G11",
+        Op::Reboot => "G4",
+        Op::Atomic(_) => "G12",
+    }
+}

@@ -1,0 +1,267 @@
+//! Long sequences on a real file: proptest drives model and store side by side, the file is in WAL mode in a temporary
+//! directory, and it is closed and opened again at any step.
+//!
+//! A failure shrinks to few moves and is handed back as such. The same seed gives the same sequences.
+
+use std::path::{Path, PathBuf};
+
+use fencepost_model::coverage::Tally;
+use fencepost_model::generate::choose;
+use fencepost_model::op::Reply;
+use fencepost_model::scope::Scope;
+use fencepost_model::state::State;
+use fencepost_model::story;
+use fencepost_model::world::{Move, World};
+use proptest::collection::vec;
+use proptest::prelude::any;
+use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestError, TestRng, TestRunner};
+
+use crate::error::Result;
+use crate::sqlite::{Durability, OpenOptions, Statements, Store};
+use crate::verify::subject::{Call, Remains, call, compare, damage, undigest};
+
+/// A store in a file beside a world.
+pub struct Side {
+    world: World,
+    store: Option<Store>,
+    sql: Statements,
+    directory: tempfile::TempDir,
+    copy: Option<PathBuf>,
+    files: u32,
+    path: PathBuf,
+}
+
+/// What was wrong after a move.
+#[derive(Clone, Debug)]
+pub struct Wrong {
+    /// The name of a guarantee, or that of agreement with the model.
+    pub property: &'static str,
+    /// What was seen, in words.
+    pub why: String,
+}
+
+fn options() -> OpenOptions {
+    // What is checked here is what operations do, and a killed process at most; power cuts have a room of their own.
+    let durability = Durability::ProcessCrash;
+    OpenOptions { durability, boot_id: Some("verify".to_owned()), ..OpenOptions::default() }
+}
+
+impl Side {
+    /// An empty store beside the beginning of a scope.
+    ///
+    /// # Errors
+    /// Whatever the operating system or SQLite reports.
+    pub fn new(scope: &Scope, sql: &Statements) -> Result<Self> {
+        let directory = tempfile::tempdir()?;
+        let path = directory.path().join("bus-0.db");
+        let (world, sql) = (scope.world(), sql.clone());
+        let mut side = Self { world, store: None, sql, directory, copy: None, files: 0, path };
+        side.open()?;
+        for op in &scope.start {
+            side.store()?.apply(fencepost_model::vocabulary::Timestamp::ZERO, op)?;
+        }
+        Ok(side)
+    }
+
+    /// The model's side.
+    pub fn world(&self) -> &World {
+        &self.world
+    }
+
+    fn open(&mut self) -> Result<()> {
+        self.store = Some(Store::open(&self.path, &options())?.with_statements(self.sql.clone()));
+        Ok(())
+    }
+
+    fn store(&mut self) -> Result<&mut Store> {
+        self.store.as_mut().ok_or(crate::error::Error::Closed)
+    }
+
+    fn close(&mut self) -> Result<()> {
+        self.store.take().map_or(Ok(()), Store::close)
+    }
+
+    fn next_path(&mut self) -> PathBuf {
+        self.files += 1;
+        self.directory.path().join(format!("bus-{}.db", self.files))
+    }
+
+    /// Makes a move on both sides and compares them.
+    ///
+    /// # Errors
+    /// What is wrong, if anything is.
+    pub fn step(&mut self, action: &Move, tally: &Tally) -> std::result::Result<Option<Reply>, Wrong> {
+        let call = call(&self.world, action);
+        let before = self.world.state.clone();
+        let mut raw = None;
+        let mut actual = self.perform(&call, &mut raw);
+        let reply = self.world.perform(action, &Remains(raw), tally);
+        if let Ok((_, state)) = &mut actual {
+            undigest(state, &self.world.state);
+            undigest(state, &before);
+        }
+        let expected = match call {
+            Call::Operation(..) | Call::FallBack(..) => reply.as_ref(),
+            _ => None,
+        };
+        let difference = compare((expected, &self.world.state), &actual);
+        if let Some(broken) = self.world.broken.first() {
+            let property = fencepost_model::invariant::GUARANTEES[broken.guarantee].name;
+            return Err(Wrong { property, why: broken.why.clone() });
+        }
+        match difference {
+            None => Ok(reply),
+            Some(difference) => Err(self.judge(&before, &call, &actual, difference.what)),
+        }
+    }
+
+    /// Names what the store breaks where it differs from the model.
+    fn judge(
+        &self,
+        before: &State,
+        call: &Call,
+        actual: &Result<(Option<Reply>, State)>,
+        what: String,
+    ) -> Wrong {
+        if let (Call::Operation(_, op), Ok((Some(reply), after))) = (call, actual) {
+            let mut world = World { state: before.clone(), ..self.world.clone() };
+            world.judge(before, op, reply, after, &Remains(None), &Tally::new());
+            if let Some(broken) = world.broken.first() {
+                let property = fencepost_model::invariant::GUARANTEES[broken.guarantee].name;
+                return Wrong { property, why: format!("{}\n{what}", broken.why) };
+            }
+        }
+        Wrong { property: crate::verify::lockstep::AGREES, why: what }
+    }
+
+    fn perform(
+        &mut self,
+        call: &Call,
+        raw: &mut Option<fencepost_model::vocabulary::Raw>,
+    ) -> Result<(Option<Reply>, State)> {
+        let reply = match call {
+            Call::Nothing => None,
+            Call::Reopen => {
+                self.close()?;
+                self.open()?;
+                None
+            }
+            Call::Operation(now, op) => Some(self.store()?.apply(*now, op)?),
+            Call::Damage(row, wound) => {
+                *raw = Some(damage(self.store()?.connection_mut(), *row, *wound)?);
+                None
+            }
+            Call::Copy => {
+                let copy = self.next_path();
+                vacuum_into(self.store()?, &copy)?;
+                self.copy = Some(copy);
+                None
+            }
+            Call::FallBack(now, op) => {
+                self.close()?;
+                let copy = self.copy.clone().ok_or(crate::error::Error::Closed)?;
+                self.path = self.next_path();
+                let copied = Store::open(&copy, &options())?;
+                vacuum_into(&copied, &self.path)?;
+                copied.close()?;
+                self.open()?;
+                Some(self.store()?.apply(*now, op)?)
+            }
+        };
+        let state = self.store()?.snapshot()?;
+        Ok((reply, state))
+    }
+}
+
+fn vacuum_into(store: &Store, path: &Path) -> Result<()> {
+    store.connection().execute("VACUUM INTO ?1", [path.to_string_lossy()])?;
+    Ok(())
+}
+
+/// What a run of sequences found.
+#[derive(Debug, Default)]
+pub struct Found {
+    /// How many sequences were run.
+    pub sequences: u64,
+    /// How many moves they had.
+    pub moves: u64,
+    /// The shortest failing sequence, and what is wrong after it.
+    pub failure: Option<(Vec<Move>, Wrong)>,
+}
+
+/// Runs sequences of up to `steps` moves in the scope `wide`.
+///
+/// # Errors
+/// Whatever the operating system or SQLite reports before the first move.
+pub fn run(sql: &Statements, seed: u64, sequences: u32, steps: usize, tally: &Tally) -> Result<Found> {
+    let Some(scope) = fencepost_model::scope::by_name("wide") else { return Ok(Found::default()) };
+    drop(Side::new(&scope, sql)?);
+    let mut bytes = [0; 32];
+    bytes[..8].copy_from_slice(&seed.to_le_bytes());
+    let config =
+        Config { cases: sequences, failure_persistence: None, max_shrink_iters: 2_000, ..Config::default() };
+    let mut runner = TestRunner::new_with_rng(config, TestRng::from_seed(RngAlgorithm::ChaCha, &bytes));
+    let counts = std::cell::Cell::new((0, 0));
+    let outcome = runner.run(&vec(any::<u32>(), steps / 2..=steps), |numbers| {
+        let (moves, wrong) = walk(&scope, sql, &numbers, tally);
+        let (sequences, total) = counts.get();
+        counts.set((sequences + 1, total + moves.len() as u64));
+        match wrong {
+            None => Ok(()),
+            Some(wrong) => Err(TestCaseError::fail(wrong.why)),
+        }
+    });
+    let (sequences, moves) = counts.get();
+    let failure = match outcome {
+        Ok(()) => None,
+        Err(TestError::Fail(_, numbers)) => {
+            let (moves, wrong) = walk(&scope, sql, &numbers, &Tally::new());
+            wrong.map(|wrong| (moves, wrong))
+        }
+        Err(TestError::Abort(reason)) => {
+            let why = format!("the runner gave up: {reason}");
+            Some((Vec::new(), Wrong { property: crate::verify::lockstep::AGREES, why }))
+        }
+    };
+    Ok(Found { sequences, moves, failure })
+}
+
+/// The moves that some numbers stand for, made one after the other until something is wrong.
+fn walk(scope: &Scope, sql: &Statements, numbers: &[u32], tally: &Tally) -> (Vec<Move>, Option<Wrong>) {
+    let mut moves = Vec::new();
+    let mut side = match Side::new(scope, sql) {
+        Ok(side) => side,
+        Err(error) => {
+            let why = format!("the store could not be opened: {error}");
+            return (moves, Some(Wrong { property: crate::verify::lockstep::AGREES, why }));
+        }
+    };
+    for number in numbers {
+        let Some(action) = choose(scope, &side.world, *number) else { break };
+        moves.push(action.clone());
+        if let Err(wrong) = side.step(&action, tally) {
+            return (moves, Some(wrong));
+        }
+    }
+    (moves, None)
+}
+
+/// Runs moves again and tells them as they happen; the last line says what is wrong, if anything is.
+///
+/// # Errors
+/// Whatever the operating system or SQLite reports before the first move.
+pub fn replay(scope: &Scope, sql: &Statements, moves: &[Move]) -> Result<(String, Option<Wrong>)> {
+    let mut side = Side::new(scope, sql)?;
+    let mut text = String::new();
+    for (index, action) in moves.iter().enumerate() {
+        let at = side.world.now;
+        let outcome = side.step(action, &Tally::new());
+        let reply = outcome.as_ref().ok().and_then(Option::as_ref);
+        text += &format!("{:4}  t={at}  {}\n", index + 1, story::line(action, reply));
+        text += &format!("            {}\n", story::stand(&side.world.state));
+        if let Err(wrong) = outcome {
+            return Ok((text, Some(wrong)));
+        }
+    }
+    Ok((text, None))
+}
