@@ -6,6 +6,7 @@
 pub mod lockstep;
 pub mod model;
 pub mod mutants;
+pub mod pool;
 pub mod report;
 pub mod run;
 pub mod sequence;

@@ -58,11 +58,10 @@ impl Ghost {
                     }
                 }
             }
-            (Op::Settle { target, .. }, Reply::Settled(Settled::Acked | Settled::Dropped)) => {
-                if let Target::Command(seq) = target {
-                    self.end(*seq);
-                }
-            }
+            (
+                Op::Settle { target: Target::Command(seq), .. },
+                Reply::Settled(Settled::Acked | Settled::Dropped),
+            ) => self.end(*seq),
             (Op::Cancel { seq }, Reply::Cancelled) => self.end(*seq),
             (Op::Purge { record }, Reply::Purged) => match before.records.get(record).map(|r| &r.origin) {
                 Some(Origin::Queue { seq }) => self.end(*seq),

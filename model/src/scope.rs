@@ -306,9 +306,9 @@ fn damage(row: Row, wound: Wound) -> Move {
 /// The tokens under which a worker believes to hold a group's cursor.
 fn cursor_tokens(world: &World, worker: u8, group: &Group) -> Vec<Token> {
     let lease = Lease::Cursor(group.clone());
-    let holds = &world.workers[usize::from(worker)].holds;
-    let mut tokens: Vec<Token> =
-        holds.iter().filter(|(target, _)| target.lease() == lease).map(|(_, token)| *token).collect();
+    let worker = &world.workers[usize::from(worker)];
+    let held = worker.holds.iter().filter(|(target, _)| target.lease() == lease).map(|(_, token)| *token);
+    let mut tokens: Vec<Token> = held.chain(worker.cursors.get(group).copied()).collect();
     tokens.sort_unstable();
     tokens.dedup();
     tokens

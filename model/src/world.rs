@@ -5,15 +5,15 @@
 //! jumping, a crash, a damaged row, a copy that is restored. Every operation is judged by every guarantee as it
 //! happens. Which rules the bus plays by is a parameter: the model's, or one of its mutants'.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::coverage::Tally;
 use crate::ghost::Ghost;
 use crate::invariant::{GUARANTEES, TRANSACTIONS, Transition, Verdict};
-use crate::op::{Op, Refusal, Reply, Settled, Target};
+use crate::op::{Delivery, Lease, Op, Refusal, Reply, Settled, Target};
 use crate::state::{Body, LogRow, State};
-use crate::vocabulary::{Epoch, Raw, RawValue, Seq, Timestamp, Token};
+use crate::vocabulary::{Epoch, Group, Raw, RawValue, Seq, Timestamp, Token};
 
 /// The rules that a bus plays by.
 pub trait Rules: Sync {
@@ -115,6 +115,8 @@ pub enum Wound {
 pub struct Worker {
     /// Deliveries that it has not settled, as far as it heard.
     pub holds: BTreeSet<(Target, Token)>,
+    /// The token under which it last read for a group: it polls with that also after it has settled everything.
+    pub cursors: BTreeMap<Group, Token>,
 }
 
 /// A guarantee that was found broken, and how.
@@ -323,8 +325,12 @@ impl Worker {
     fn hear(&mut self, op: &Op, reply: &Reply) {
         match (op, reply) {
             (_, Reply::HandedOut { deliveries, .. }) => {
-                self.holds
-                    .extend(deliveries.iter().map(|delivery| (delivery.target.clone(), delivery.token)));
+                for Delivery { target, token, .. } in deliveries {
+                    if let Lease::Cursor(group) = target.lease() {
+                        self.cursors.insert(group, *token);
+                    }
+                    self.holds.insert((target.clone(), *token));
+                }
             }
             (Op::Atomic(ops), Reply::Done(replies)) => {
                 for (op, reply) in ops.iter().zip(replies) {
@@ -338,10 +344,10 @@ impl Worker {
             }
             (Op::Settle { target, token, .. }, reply) => match reply {
                 Reply::Settled(Settled::Requeued { .. }) if !matches!(target, Target::Entry { .. }) => {
-                    self.forget_lease(target, *token);
+                    self.forget_lease(&target.lease(), *token);
                 }
                 Reply::Refused(Refusal::LeaseLost | Refusal::NotSubscribed) => {
-                    self.forget_lease(target, *token)
+                    self.forget_lease(&target.lease(), *token);
                 }
                 Reply::Settled(_) => {
                     self.holds.remove(&(target.clone(), *token));
@@ -352,13 +358,17 @@ impl Worker {
             | (
                 Op::Release { lease, token } | Op::Extend { lease, token, .. },
                 Reply::Refused(Refusal::LeaseLost | Refusal::NotSubscribed),
-            ) => self.holds.retain(|(target, of)| target.lease() != *lease || of != token),
+            ) => self.forget_lease(lease, *token),
+            (
+                Op::Poll { group, token: Some(token), .. },
+                Reply::Refused(Refusal::LeaseLost | Refusal::NotSubscribed),
+            ) => self.forget_lease(&Lease::Cursor(group.clone()), *token),
             _ => {}
         }
     }
 
-    fn forget_lease(&mut self, target: &Target, token: Token) {
-        let lease = target.lease();
-        self.holds.retain(|(other, of)| other.lease() != lease || *of != token);
+    fn forget_lease(&mut self, lease: &Lease, token: Token) {
+        self.holds.retain(|(target, of)| target.lease() != *lease || *of != token);
+        self.cursors.retain(|group, of| Lease::Cursor(group.clone()) != *lease || *of != token);
     }
 }

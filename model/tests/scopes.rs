@@ -6,6 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use fencepost_model::check::{PREMISES, Search};
 use fencepost_model::coverage::{Tally, difference};
@@ -16,12 +17,16 @@ use fencepost_model::scope;
 use fencepost_model::story;
 use fencepost_model::world::Contract;
 
+#[path = "shared/docs.rs"]
+mod docs;
+
 #[test]
 fn every_guarantee_holds_in_every_state_of_every_scope() {
     let total = Tally::new();
     let mut live = [0; LIVENESS.len()];
     let mut occurred = BTreeSet::new();
-    let mut sizes = BTreeMap::new();
+    let mut transitions = 0;
+    let mut exercised: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
     let mut wrong = Vec::new();
     for scope in scope::all() {
         let (name, pinned) = (scope.name, scope.states);
@@ -34,16 +39,27 @@ fn every_guarantee_holds_in_every_state_of_every_scope() {
             wrong.push(format!("{name} has {} states and not {pinned}", found.states));
         }
         println!("{name:20} {:8} states {:9} transitions", found.states, found.transitions);
-        sizes.insert(name, found.transitions);
+        transitions += found.transitions;
+        for (index, guarantee) in GUARANTEES.iter().enumerate() {
+            if search.tally.times_checked(index) > 0 {
+                exercised.entry(guarantee.id).or_default().insert(name);
+            }
+        }
+        for (property, checked) in LIVENESS.iter().zip(search.live.iter()) {
+            if checked.load(Ordering::Relaxed) > 0 {
+                exercised.entry(property.id).or_default().insert(name);
+            }
+        }
         total.add(&search.tally);
         occurred.extend(found.occurred);
         for (sum, checked) in live.iter_mut().zip(search.live.iter()) {
-            *sum += checked.load(std::sync::atomic::Ordering::Relaxed);
+            *sum += checked.load(Ordering::Relaxed);
         }
     }
-    println!("{} transitions in all", sizes.values().sum::<usize>());
+    println!("{transitions} transitions in all");
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 
+    bless(&total);
     let (missing, unknown) = difference(&total.cells());
     assert!(missing.is_empty(), "no scope reaches these cells any more:\n{}", missing.join("\n"));
     assert!(unknown.is_empty(), "these cells are reached but were not reviewed:\n{}", unknown.join("\n"));
@@ -56,6 +72,33 @@ fn every_guarantee_holds_in_every_state_of_every_scope() {
     assert_eq!(PREMISES.len(), GUARANTEES.len(), "each guarantee has a premise of its own");
     let lacking: Vec<_> = PREMISES.iter().filter(|premise| !occurred.contains(*premise)).collect();
     assert!(lacking.is_empty(), "no scope has an example of: {lacking:?}");
+    docs::parts_are("guarantees.md", exercised.iter().map(|(id, scopes)| exercises(id, scopes)));
+}
+
+/// The scopes that have something to judge for a guarantee, as its section in `docs/guarantees.md` lists them.
+fn exercises(id: &str, scopes: &BTreeSet<&str>) -> (String, String) {
+    let names: Vec<String> = scopes.iter().map(|name| format!("`{name}`")).collect();
+    let list = match scopes.len() == scope::all().len() {
+        true => "all".to_owned(),
+        false => names.join(", "),
+    };
+    (format!("scopes of {id}"), format!("Exercised by the scopes: {list}."))
+}
+
+/// Writes the cells that were reached, below the head of the file, if `FENCEPOST_BLESS=1` says so. They are compiled
+/// in, so the next run compares with them.
+fn bless(total: &Tally) {
+    if !std::env::var("FENCEPOST_BLESS").is_ok_and(|bless| bless == "1") {
+        return;
+    }
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/src/coverage/cells.txt");
+    let written = std::fs::read_to_string(path).expect("the cells can be read");
+    let mut text: String =
+        written.lines().filter(|line| line.starts_with('#')).map(|l| format!("{l}\n")).collect();
+    for (op, class, reply) in total.cells().keys() {
+        text += &format!("{op} | {class} | {reply}\n");
+    }
+    std::fs::write(path, text).expect("the cells can be written");
 }
 
 /// Every reply, as the coverage matrix calls it.

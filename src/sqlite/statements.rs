@@ -27,8 +27,9 @@ pub struct Statements(Arc<[Cow<'static, str>]>);
 impl Statements {
     /// The statements as they are meant to be.
     pub fn standard() -> Self {
-        static STANDARD: LazyLock<Statements> =
-            LazyLock::new(|| Statements(StatementId::ALL.iter().map(|id| Cow::Borrowed(id.text())).collect()));
+        static STANDARD: LazyLock<Statements> = LazyLock::new(|| {
+            Statements(StatementId::ALL.iter().map(|id| Cow::Borrowed(id.text())).collect())
+        });
         STANDARD.clone()
     }
 

@@ -119,8 +119,8 @@ impl Lockstep {
     }
 
     /// Explores all of the scope.
-    pub fn run(&self, threads: usize) -> Found {
-        let checker = self.clone().checker().threads(threads).symmetry_fn(representative);
+    pub fn run(&self) -> Found {
+        let checker = self.clone().checker().symmetry_fn(representative);
         let checker = checker.finish_when(HasDiscoveries::AllFailures).spawn_dfs().join();
         self.found(&checker)
     }
@@ -205,14 +205,15 @@ impl Lockstep {
                     .map(|(reply, state)| (Some(reply), state)),
                 Call::Damage(row, wound) => bench.try_damage(&image, *row, *wound).map(|(left, state)| {
                     raw = Some(left);
-                    (None, state)
+                    (None, Some(state))
                 }),
                 Call::Nothing | Call::Copy | Call::Reopen => Err(Error::Closed),
             })
         })?;
         let rules = Remains(raw);
         let (world, reply) = pair.world.step(action, &rules, &self.tally);
-        let actual = actual.map(|(reply, mut state)| {
+        let actual = actual.map(|(reply, state)| {
+            let Some(mut state) = state else { return (reply, unchanged(pair, &call)) };
             undigest(&mut state, &world.state);
             undigest(&mut state, &pair.world.state);
             (reply, state)
@@ -314,7 +315,7 @@ impl Lockstep {
 
     fn begin(&self) -> Result<Pair> {
         let image = self.with_bench(|bench| {
-            let mut image = bench.empty()?;
+            let mut image = bench.empty();
             for op in &self.scope.start {
                 let now = fencepost_model::vocabulary::Timestamp::ZERO;
                 image = bench.perform(&image, None, &Call::Operation(now, Arc::new(op.clone())))?;
@@ -323,6 +324,14 @@ impl Lockstep {
         })?;
         let lazy = Lazy { made: OnceLock::from(image), parent: None };
         Ok(Pair { world: self.scope.world(), difference: None, image: Arc::new(lazy), copy: None })
+    }
+}
+
+/// The state before a call, which a refusal leaves.
+fn unchanged(pair: &Pair, call: &Call) -> State {
+    match (call, &pair.world.copy) {
+        (Call::FallBack(..), Some(copy)) => copy.0.clone(),
+        _ => pair.world.state.clone(),
     }
 }
 
@@ -352,7 +361,9 @@ impl Model for Lockstep {
     }
 
     fn actions(&self, pair: &Pair, moves: &mut Vec<Move>) {
-        if pair.difference.is_none() {
+        // A search of the shortest is over when the first difference is seen; only the checker does not look yet.
+        let over = self.first.as_ref().is_some_and(|first| first[GUARANTEES.len()].load(Ordering::Relaxed));
+        if pair.difference.is_none() && !over {
             self.scope.moves(&pair.world, moves);
         }
     }

@@ -11,6 +11,8 @@ use fencepost_model::scope::Scope;
 use fencepost_model::story;
 use fencepost_model::world::{Contract, Move};
 
+use crate::verify::pool;
+
 /// A guarantee that was found broken, with how to see it.
 #[derive(Clone, Debug)]
 pub struct Counterexample {
@@ -40,7 +42,7 @@ pub struct Found {
 }
 
 /// Explores these scopes. `complete` says that they are all of them, so that every cell must be reached.
-pub fn run(scopes: Vec<Scope>, complete: bool, threads: usize, mut progress: impl FnMut(&str)) -> Found {
+pub fn run(scopes: &[Scope], complete: bool, threads: usize, mut progress: impl FnMut(&str) + Send) -> Found {
     let mut found = Found {
         scopes: Vec::new(),
         tally: Tally::new(),
@@ -48,25 +50,34 @@ pub fn run(scopes: Vec<Scope>, complete: bool, threads: usize, mut progress: imp
         broken: None,
         complaints: Vec::new(),
     };
-    for scope in scopes {
+    let runs = pool::map(
+        threads,
+        scopes,
+        |scope| progress(scope.name),
+        |scope| {
+            let search = Search::new(scope.clone(), Arc::new(Contract));
+            let run = search.run(1);
+            (search, run)
+        },
+    );
+    for (scope, (search, run)) in scopes.iter().zip(runs) {
         let (name, pinned) = (scope.name, scope.states);
-        progress(name);
-        let search = Search::new(scope, Arc::new(Contract));
-        let run = search.run(threads);
         found.scopes.push((name, run.states, run.transitions));
         found.tally.add(&search.tally);
         for (sum, count) in found.live.iter_mut().zip(search.live.iter()) {
             *sum += count.load(Ordering::Relaxed);
         }
         if !run.broken.is_empty() {
-            found.broken = shortest(&search, name);
-            return found;
-        }
-        if pinned != 0 && run.states != pinned {
+            let shorter = shortest(&search, name);
+            let length = |broken: &Option<Counterexample>| broken.as_ref().map(|broken| broken.moves.len());
+            if found.broken.is_none() || length(&shorter) < length(&found.broken) {
+                found.broken = shorter;
+            }
+        } else if pinned != 0 && run.states != pinned {
             found.complaints.push(format!("scope {name} has {} states, and {pinned} are pinned", run.states));
         }
     }
-    if complete {
+    if complete && found.broken.is_none() {
         complain(&mut found);
     }
     found

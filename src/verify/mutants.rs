@@ -7,6 +7,7 @@ use fencepost_model::mutant;
 use fencepost_model::scope;
 
 use crate::verify::lockstep::Lockstep;
+use crate::verify::pool;
 use crate::verify::sql_mutant;
 
 /// What the phase found about one set of mutants.
@@ -28,16 +29,20 @@ impl Killed {
 }
 
 /// Runs the mutants of the model: each must break the guarantee that was named for it.
-pub fn of_model(mut progress: impl FnMut(&str)) -> Killed {
-    let mut found = Killed::default();
-    for mutant in mutant::all() {
-        progress(mutant.name);
-        found.total += 1;
-        let breaks = mutant.breaks;
-        let killed = scope::by_name(mutant.scope).is_some_and(|scope| {
-            let run = Search::new(scope, Arc::new(mutant)).shortest_to(breaks);
-            run.broken.iter().any(|(name, _)| *name == breaks)
-        });
+pub fn of_model(threads: usize, mut progress: impl FnMut(&str) + Send) -> Killed {
+    let mutants = mutant::all();
+    let killed = pool::map(
+        threads,
+        &mutants,
+        |mutant| progress(mutant.name),
+        |mutant| {
+            let Some(scope) = scope::by_name(mutant.scope) else { return false };
+            let run = Search::new(scope, Arc::new(*mutant)).shortest_to(mutant.breaks);
+            run.broken.iter().any(|(name, _)| *name == mutant.breaks)
+        },
+    );
+    let mut found = Killed { total: mutants.len(), ..Killed::default() };
+    for (mutant, killed) in mutants.iter().zip(killed) {
         if killed {
             found.killed += 1;
         } else {
@@ -48,15 +53,19 @@ pub fn of_model(mut progress: impl FnMut(&str)) -> Killed {
 }
 
 /// Runs the mutants of the SQL: the lockstep must notice each, unless it is known to make no difference.
-pub fn of_sql(mut progress: impl FnMut(&str)) -> Killed {
-    let mut found = Killed::default();
-    for mutant in sql_mutant::ALL {
-        progress(mutant.name);
-        found.total += 1;
-        let killed = mutant
-            .statements()
-            .zip(scope::by_name(mutant.scope))
-            .is_some_and(|(sql, scope)| !Lockstep::new(scope, sql).shortest().broken.is_empty());
+pub fn of_sql(threads: usize, mut progress: impl FnMut(&str) + Send) -> Killed {
+    let mutants = sql_mutant::ALL;
+    let killed = pool::map(
+        threads,
+        mutants,
+        |mutant| progress(mutant.name),
+        |mutant| {
+            let both = mutant.statements().zip(scope::by_name(mutant.scope));
+            both.is_some_and(|(sql, scope)| !Lockstep::new(scope, sql).shortest().broken.is_empty())
+        },
+    );
+    let mut found = Killed { total: mutants.len(), ..Killed::default() };
+    for (mutant, killed) in mutants.iter().zip(killed) {
         match (killed, mutant.equivalent) {
             (true, None) => found.killed += 1,
             (false, reason) => found.survivors.push((mutant.name, reason)),

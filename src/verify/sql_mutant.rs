@@ -66,7 +66,7 @@ mutants! {
     a_dead_letter_loses_its_last_reason, CommandAside, "coalesce(:reason, reason)" => ":reason", "leases";
     an_older_token_acks, CommandAck, "token = :token" => "token >= :token", "leases";
     what_could_not_be_decoded_is_acked, CommandAck, "AND corrupt = 0" => "", "damaged-commands";
-    any_token_nacks, CommandNack, "token = :token" => "(token = :token OR token > 0)", "leases";
+    any_token_nacks, CommandNack, "token = :token" => "(token = :token OR token > 0)", "aside";
     the_last_nack_requeues, CommandNack, "AND attempts < attempts_max" => "", "leases";
     a_nack_keeps_its_place, CommandNack, "due_at = :due_at" => "due_at = min(due_at, :due_at)", "leases";
     a_nack_forgets_why, CommandNack, "reason = :reason" => "reason = nullif(:reason, :reason)", "leases";
@@ -100,8 +100,8 @@ mutants! {
     an_entry_is_counted_once, EntryCount, "attempts = :attempts" => "attempts = min(1, :attempts)", "entry-settlements";
     an_entry_is_anyones, EntryRead, "group_name = :group" => "group_name >= :group", "entry-settlements",
         "a record's number is unique, and one group alone redrives in these scopes, so no other group ever asks for it";
-    the_front_of_the_log_only_moves_on, LogFirst, "log_first = :log_first" => "log_first = max(log_first, :log_first)", "pruning",
+    the_front_of_the_log_only_moves_on, LogFirst, "log_first = :log_first" => "log_first = max(log_first, :log_first)", "events-aside",
         "the front only ever moves on, so the larger of the two is the new one";
-    a_transaction_takes_its_lock_late, Begin, "BEGIN IMMEDIATE" => "BEGIN", "leases",
+    a_transaction_takes_its_lock_late, Begin, "BEGIN IMMEDIATE" => "BEGIN", "aside",
         "one connection has nobody to wait for; what it means for several is a matter of schedules";
 }

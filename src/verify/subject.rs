@@ -132,6 +132,8 @@ pub struct Bench {
     _directory: tempfile::TempDir,
     content: Vec<u8>,
     loaded: Option<Image>,
+    empty: Image,
+    trying: bool,
     changes: u32,
 }
 
@@ -156,15 +158,24 @@ impl Bench {
         store.connection().pragma_update(None, "synchronous", "OFF")?;
         store.connection().set_prepared_statement_cache_capacity(256);
         let file = File::options().read(true).write(true).open(&path)?;
-        Ok(Self { store, file, _directory: directory, content: Vec::new(), loaded: None, changes: 1 << 20 })
+        let (content, empty) = (Vec::new(), Image::from(&[][..]));
+        let mut bench = Self {
+            store,
+            file,
+            _directory: directory,
+            content,
+            loaded: None,
+            empty,
+            trying: false,
+            changes: 1 << 20,
+        };
+        bench.empty = bench.image()?;
+        Ok(bench)
     }
 
     /// The image of an empty store.
-    ///
-    /// # Errors
-    /// Whatever the operating system reports.
-    pub fn empty(&mut self) -> Result<Image> {
-        self.image()
+    pub fn empty(&self) -> Image {
+        Arc::clone(&self.empty)
     }
 
     /// What the file holds now.
@@ -181,6 +192,7 @@ impl Bench {
         if self.loaded.as_ref().is_some_and(|loaded| Arc::ptr_eq(loaded, image)) {
             return Ok(());
         }
+        self.end_trial()?;
         if self.loaded.is_none() {
             self.image()?;
         }
@@ -208,18 +220,46 @@ impl Bench {
         Ok(())
     }
 
-    /// Tries an operation on an image and takes it back: its reply and the state after it.
+    /// Tries an operation on an image and takes it back: its reply and the state after it. No state is read, and
+    /// `None` returned for it, if the operation was refused and SQLite changed no row.
     ///
     /// # Errors
     /// Whatever the store answers.
-    pub fn try_operation(&mut self, image: &Image, now: Timestamp, op: &Op) -> Result<(Reply, State)> {
+    pub fn try_operation(
+        &mut self,
+        image: &Image,
+        now: Timestamp,
+        op: &Op,
+    ) -> Result<(Reply, Option<State>)> {
         self.load(image)?;
-        let sql = self.store.statements().clone();
-        let transaction = self.store.connection_mut().transaction()?;
-        let reply = execute(&transaction, &sql, now, op);
-        let after = snapshot(&transaction);
-        transaction.rollback()?;
+        // One transaction for all that is tried on an image: beginning one looks for a journal and drops the cache.
+        if !self.trying {
+            self.run("BEGIN IMMEDIATE")?;
+            self.trying = true;
+        }
+        self.run("SAVEPOINT trial")?;
+        let conn = self.store.connection();
+        let changes = conn.total_changes();
+        let reply = execute(conn, self.store.statements(), now, op);
+        let refused = matches!(reply, Ok(Reply::Refused(_)));
+        let unchanged = refused && conn.total_changes() == changes;
+        let after = if unchanged { Ok(None) } else { snapshot(conn).map(Some) };
+        self.run("ROLLBACK TO trial")?;
+        self.run("RELEASE trial")?;
         Ok((reply?, after?))
+    }
+
+    fn run(&self, sql: &str) -> Result<()> {
+        self.store.connection().prepare_cached(sql)?.execute([])?;
+        Ok(())
+    }
+
+    /// Takes back what was only tried, so that the file can be exchanged or written.
+    fn end_trial(&mut self) -> Result<()> {
+        if std::mem::take(&mut self.trying) {
+            self.run("ROLLBACK")?;
+        }
+        Ok(())
     }
 
     /// Tries damage on an image and takes it back: what is left of the row, and the state after it.
@@ -228,6 +268,7 @@ impl Bench {
     /// Whatever the store answers.
     pub fn try_damage(&mut self, image: &Image, row: Row, wound: Wound) -> Result<(Raw, State)> {
         self.load(image)?;
+        self.end_trial()?;
         self.loaded = None;
         let raw = damage(self.store.connection_mut(), row, wound)?;
         let after = self.store.snapshot()?;
@@ -243,16 +284,19 @@ impl Bench {
             Call::Nothing | Call::Copy | Call::Reopen => return Ok(Arc::clone(image)),
             Call::Operation(now, op) => {
                 self.load(image)?;
+                self.end_trial()?;
                 self.loaded = None;
                 self.store.apply(*now, op)?;
             }
             Call::FallBack(now, op) => {
                 self.load(copy.unwrap_or(image))?;
+                self.end_trial()?;
                 self.loaded = None;
                 self.store.apply(*now, op)?;
             }
             Call::Damage(row, wound) => {
                 self.load(image)?;
+                self.end_trial()?;
                 self.loaded = None;
                 damage(self.store.connection_mut(), *row, *wound)?;
             }

@@ -6,7 +6,7 @@ use crate::ghost::Ghost;
 use crate::invariant::{Transition, Verdict, ensure};
 use crate::op::{Op, Refusal, Reply};
 use crate::state::{Body, LogRow, Origin, Remembered, State};
-use crate::story::describe;
+use crate::story::{answer, describe};
 use crate::vocabulary::{Content, Message, MessageId, Seq};
 
 type Ids = BTreeMap<MessageId, Remembered>;
@@ -149,11 +149,21 @@ pub(super) fn a_retired_epoch_moves_nothing(t: &Transition<'_>) -> Verdict {
         _ => None,
     };
     if let Some(refusal) = expected {
-        ensure!(*t.reply == Reply::Refused(refusal.clone()), "{:?} was answered {:?}", t.op, t.reply);
+        ensure!(
+            *t.reply == Reply::Refused(refusal.clone()),
+            "\"{}\" was answered {}",
+            describe(t.op),
+            answer(t.reply)
+        );
         ensure!(t.before == t.after, "a refused epoch changed the state");
         return Verdict::Held;
     }
-    ensure!(matches!(t.reply, Reply::EpochBegun { .. }), "{:?} was answered {:?}", t.op, t.reply);
+    ensure!(
+        matches!(t.reply, Reply::EpochBegun { .. }),
+        "\"{}\" was answered {}",
+        describe(t.op),
+        answer(t.reply)
+    );
     ensure!(t.after.epoch == next, "the epoch is {} and not {next}", t.after.epoch);
     ensure!(t.after.epochs_retired.contains(&t.before.epoch), "epoch {} was not retired", t.before.epoch);
     ensure!(t.after.head == t.before.head, "a new epoch moved the head");

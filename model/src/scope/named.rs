@@ -147,7 +147,7 @@ fn leases() -> Scope {
         crash: true,
         limits: Limits { tokens: 3, records: 1, ..Limits::default() },
         liveness: true,
-        states: 0,
+        states: 79_756,
         ..Scope::default()
     }
 }
@@ -162,6 +162,7 @@ fn releases() -> Scope {
         extend_ms: Some(2),
         cancel: true,
         limits: Limits { tokens: 4, ..Limits::default() },
+        states: 10_527,
         ..Scope::default()
     }
 }
@@ -178,6 +179,7 @@ fn batches() -> Scope {
         ]),
         settlements: vec![Settlement::Ack, nack(1)],
         limits: Limits { commands: 3, tokens: 4, records: 2, ..Limits::default() },
+        states: 57_112,
         ..Scope::default()
     }
 }
@@ -207,6 +209,7 @@ fn ids() -> Scope {
         purge: true,
         workers: 1,
         limits: Limits { commands: 2, events: 1, tokens: 2, records: 2, reboots: 0 },
+        states: 68_661,
         ..Scope::default()
     }
 }
@@ -227,6 +230,7 @@ fn aside() -> Scope {
         clock_max: 2,
         limits: Limits { tokens: 4, records: 3, ..Limits::default() },
         liveness: true,
+        states: 1_198,
         ..Scope::default()
     }
 }
@@ -251,6 +255,7 @@ fn damaged_commands() -> Scope {
         wounds_queue: vec![Wound::Body, Wound::Name, Wound::Bookkeeping],
         workers: 1,
         limits: Limits { tokens: 2, records: 2, ..Limits::default() },
+        states: 21_211,
         ..Scope::default()
     }
 }
@@ -275,6 +280,7 @@ fn groups() -> Scope {
         clock_max: 1,
         limits: Limits { events: 2, tokens: 3, records: 1, ..Limits::default() },
         liveness: true,
+        states: 26_249,
         ..Scope::default()
     }
 }
@@ -296,6 +302,7 @@ fn batches_of_events() -> Scope {
         workers: 1,
         clock_max: 1,
         limits: Limits { events: 3, tokens: 3, records: 2, ..Limits::default() },
+        states: 34_206,
         ..Scope::default()
     }
 }
@@ -323,9 +330,9 @@ fn names_added() -> Scope {
             poll("stats", &["bet"], 1),
         ]),
         settlements: vec![Settlement::Ack, nack(0)],
-        release: true,
         clock_max: 1,
         limits: Limits { events: 3, tokens: 2, records: 1, ..Limits::default() },
+        states: 34_550,
         ..Scope::default()
     }
 }
@@ -353,6 +360,7 @@ fn events_aside() -> Scope {
         clock_max: 0,
         workers: 1,
         limits: Limits { events: 2, tokens: 3, records: 2, ..Limits::default() },
+        states: 5_418,
         ..Scope::default()
     }
 }
@@ -360,7 +368,7 @@ fn events_aside() -> Scope {
 fn entries() -> Scope {
     Scope {
         name: "entries",
-        about: "a redriven event is a group's own entry: nacked, killed, released, parked again, left behind",
+        about: "a redriven event is a group's own entry: nacked, killed, moved aside again, left behind, ended by a reset",
         start: vec![
             subscribe("audit", "bet", Start::Earliest),
             subscribe("audit", "pay", Start::Earliest),
@@ -370,17 +378,16 @@ fn entries() -> Scope {
         offers: offers([
             poll("audit", &["bet", "pay"], 2),
             unsubscribe("audit", "bet"),
-            unsubscribe("audit", "pay"),
             subscribe("audit", "bet", Start::Latest),
             reset(1, 2),
         ]),
         settlements: vec![Settlement::Ack, nack(1), dead_letter()],
-        release: true,
         redrive: true,
         clock_max: 2,
         workers: 1,
         limits: Limits { tokens: 3, records: 1, ..Limits::default() },
         liveness: true,
+        states: 14_630,
         ..Scope::default()
     }
 }
@@ -398,6 +405,7 @@ fn entry_settlements() -> Scope {
         clock_max: 3,
         workers: 1,
         limits: Limits { events: 1, tokens: 4, records: 1, ..Limits::default() },
+        states: 12_788,
         ..Scope::default()
     }
 }
@@ -424,10 +432,11 @@ fn two_entries() -> Scope {
         ],
         offers: offers([poll("audit", &["bet"], 2)]),
         settlements: vec![Settlement::Ack, nack(2)],
-        clock_max: 5,
+        clock_max: 4,
         workers: 1,
-        limits: Limits { events: 3, tokens: 6, records: 2, ..Limits::default() },
+        limits: Limits { events: 3, tokens: 5, records: 2, ..Limits::default() },
         liveness: true,
+        states: 19_721,
         ..Scope::default()
     }
 }
@@ -444,13 +453,13 @@ fn damaged_events() -> Scope {
             poll("stats", &["bet"], 1),
             Op::Prune { retention_ms: 0 },
         ]),
-        settlements: vec![Settlement::Ack, dead_letter(), Settlement::Drop],
-        redrive: true,
+        settlements: vec![Settlement::Ack, dead_letter()],
         purge: true,
         clock_max: 0,
         workers: 1,
         wounds_log: vec![Wound::Body, Wound::Name],
         limits: Limits { events: 2, tokens: 2, records: 2, ..Limits::default() },
+        states: 79_056,
         ..Scope::default()
     }
 }
@@ -472,6 +481,7 @@ fn one_damaged_event() -> Scope {
         workers: 1,
         wounds_log: vec![Wound::Body, Wound::Name],
         limits: Limits { events: 1, tokens: 3, records: 2, ..Limits::default() },
+        states: 2_591,
         ..Scope::default()
     }
 }
@@ -490,8 +500,9 @@ fn exhausted_events() -> Scope {
         redrive: true,
         clock_max: 3,
         workers: 1,
-        limits: Limits { tokens: 5, records: 1, ..Limits::default() },
+        limits: Limits { tokens: 4, records: 1, ..Limits::default() },
         liveness: true,
+        states: 19_094,
         ..Scope::default()
     }
 }
@@ -511,7 +522,6 @@ fn pruning() -> Scope {
             seek("audit", "bet", 2),
             poll("audit", &["bet"], 1),
             poll("stats", &["bet", "pay"], 1),
-            Op::Prune { retention_ms: 0 },
             Op::Prune { retention_ms: 1 },
             Op::ForgetIds { retention_ms: 1 },
         ]),
@@ -519,6 +529,7 @@ fn pruning() -> Scope {
         clock_max: 2,
         workers: 1,
         limits: Limits { events: 2, tokens: 2, ..Limits::default() },
+        states: 42_760,
         ..Scope::default()
     }
 }
@@ -546,6 +557,7 @@ fn seeking() -> Scope {
         redrive: true,
         clock_max: 1,
         limits: Limits { tokens: 2, records: 1, ..Limits::default() },
+        states: 16_505,
         ..Scope::default()
     }
 }
@@ -566,9 +578,10 @@ fn epochs() -> Scope {
         ]),
         settlements: vec![Settlement::Ack, dead_letter(), park()],
         redrive: true,
-        purge: true,
         clock_max: 1,
-        limits: Limits { events: 2, tokens: 3, records: 2, reboots: 1, ..Limits::default() },
+        workers: 1,
+        limits: Limits { events: 2, tokens: 2, records: 2, reboots: 1, ..Limits::default() },
+        states: 41_468,
         ..Scope::default()
     }
 }
@@ -591,6 +604,7 @@ fn transactions() -> Scope {
         clock_max: 2,
         crash: true,
         limits: Limits { commands: 4, events: 2, tokens: 4, ..Limits::default() },
+        states: 5_486,
         ..Scope::default()
     }
 }
@@ -605,6 +619,7 @@ fn falling_back() -> Scope {
         workers: 1,
         fall_back: Some(vec![None, Some(Epoch::from(2)), Some(Epoch::from(3))]),
         limits: Limits { commands: 1, events: 1, tokens: 2, records: 1, reboots: 2 },
+        states: 32_479,
         ..Scope::default()
     }
 }
@@ -623,6 +638,7 @@ fn answers_lost() -> Scope {
         unheard: true,
         clock_max: 1,
         limits: Limits { commands: 1, events: 1, tokens: 3, records: 1, reboots: 0 },
+        states: 10_781,
         ..Scope::default()
     }
 }

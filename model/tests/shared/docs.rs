@@ -1,0 +1,31 @@
+//! Documents with parts that are generated: the parts stand between `<!-- begin MARK -->` and `<!-- end MARK -->`.
+//!
+//! A part that is not as it is generated fails the test that generates it; with `FENCEPOST_BLESS=1` it is written
+//! anew. What stands outside of the marks is written by people. This module knows nothing of what the parts say.
+
+use std::path::PathBuf;
+
+/// Compares parts of a document, by their marks, with what they ought to be.
+pub(crate) fn parts_are(name: &str, parts: impl IntoIterator<Item = (String, String)>) {
+    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../docs").join(name);
+    let written = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("docs/{name}: {error}"));
+    let generated = parts.into_iter().fold(written.clone(), |document, (mark, part)| {
+        let (begin, end) = (format!("<!-- begin {mark} -->\n"), format!("<!-- end {mark} -->"));
+        let Some((before, rest)) = document.split_once(&begin) else { panic!("docs/{name} has no {begin}") };
+        let Some((_, after)) = rest.split_once(&end) else { panic!("docs/{name} has no {end}") };
+        format!("{before}{begin}\n{}\n\n{end}{after}", part.trim_end())
+    });
+    if std::env::var("FENCEPOST_BLESS").is_ok_and(|bless| bless == "1") {
+        std::fs::write(&path, &generated).expect("docs can be written");
+        return;
+    }
+    let pairs = written.lines().zip(generated.lines());
+    let same = pairs.take_while(|(is, ought)| is == ought).count();
+    let (is, ought) = (written.lines().nth(same), generated.lines().nth(same));
+    assert!(
+        written == generated,
+        "docs/{name} is not what is generated, from line {} on: it says {is:?} and not {ought:?}; run with \
+         FENCEPOST_BLESS=1 and review the change",
+        same + 1
+    );
+}
