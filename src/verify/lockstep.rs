@@ -71,6 +71,8 @@ pub struct Lockstep {
     tally: Arc<Tally>,
     transitions: Arc<AtomicU64>,
     first: Option<Arc<[AtomicBool; PROPERTIES]>>,
+    /// A search of the shortest has seen a difference and goes no further; only the checker does not look yet.
+    over: Arc<AtomicBool>,
     twins: Arc<Mutex<Vec<(World, Image)>>>,
     identity: u64,
 }
@@ -103,6 +105,7 @@ impl Lockstep {
             tally: Arc::new(Tally::new()),
             transitions: Arc::new(AtomicU64::new(0)),
             first: None,
+            over: Arc::default(),
             twins: Arc::default(),
             identity: IDENTITIES.fetch_add(1, Ordering::Relaxed),
         }
@@ -130,6 +133,8 @@ impl Lockstep {
         let first = Some(Arc::new(std::array::from_fn(|_| AtomicBool::new(false))));
         let search = Self { first, ..self.clone() };
         let checker = search.checker().finish_when(HasDiscoveries::AnyFailures).spawn_bfs().join();
+        // From here on the paths that were found are walked again.
+        self.over.store(false, Ordering::Relaxed);
         self.found(&checker)
     }
 
@@ -361,9 +366,7 @@ impl Model for Lockstep {
     }
 
     fn actions(&self, pair: &Pair, moves: &mut Vec<Move>) {
-        // A search of the shortest is over when the first difference is seen; only the checker does not look yet.
-        let over = self.first.as_ref().is_some_and(|first| first[GUARANTEES.len()].load(Ordering::Relaxed));
-        if pair.difference.is_none() && !over {
+        if pair.difference.is_none() && !self.over.load(Ordering::Relaxed) {
             self.scope.moves(&pair.world, moves);
         }
     }
@@ -378,7 +381,11 @@ impl Model for Lockstep {
 
     fn properties(&self) -> Vec<Property<Self>> {
         let mut all = vec![Property::always(AGREES, |search: &Self, pair: &Pair| {
-            search.seen(GUARANTEES.len(), pair.difference.is_none())
+            let agrees = pair.difference.is_none();
+            if !agrees && search.first.is_some() {
+                search.over.store(true, Ordering::Relaxed);
+            }
+            search.seen(GUARANTEES.len(), agrees)
         })];
         all.extend(guarantees_hold!(0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15));
         all

@@ -157,7 +157,7 @@ pub struct Line {
     pub name: &'static str,
     /// How often it had something to judge and held.
     pub checked: u64,
-    /// How often of these on the model alone.
+    /// In which phases.
     #[serde(rename = "where")]
     pub places: Vec<&'static str>,
     /// Held or broken.

@@ -202,7 +202,7 @@ pub fn run(sql: &Statements, seed: u64, sequences: u32, steps: usize, tally: &Ta
         Config { cases: sequences, failure_persistence: None, max_shrink_iters: 2_000, ..Config::default() };
     let mut runner = TestRunner::new_with_rng(config, TestRng::from_seed(RngAlgorithm::ChaCha, &bytes));
     let counts = std::cell::Cell::new((0, 0));
-    let outcome = runner.run(&vec(any::<u32>(), steps / 2..=steps), |numbers| {
+    let outcome = runner.run(&vec(any::<u32>(), 1..=steps), |numbers| {
         let (moves, wrong) = walk(&scope, sql, &numbers, tally);
         let (sequences, total) = counts.get();
         counts.set((sequences + 1, total + moves.len() as u64));
