@@ -134,7 +134,7 @@ impl Progress for Shown {
                 bar.set_prefix(phase.to_owned());
                 bar.set_message(part.to_owned());
             }
-            None if phase != "mutants" || done % 10 == 0 => {
+            None if phase != "mutants" || done.is_multiple_of(10) => {
                 let seconds = self.began.elapsed().as_secs_f64();
                 println!("{seconds:6.1} s  {phase}  {:3} of {total}  {part}", done + 1);
             }

@@ -143,6 +143,15 @@ fn ensure_ends(t: &Transition<'_>, lease: &Lease) -> Verdict {
         _ => false,
     };
     ensure!(!ends || current(t.after, lease).is_none(), "{lease:?} was given back but its token is current");
+    if let (
+        Op::Settle { target: Target::Entry { group, record }, .. },
+        Reply::Settled(Settled::Requeued { .. }),
+    ) = (t.op, t.reply)
+    {
+        let entry = t.after.groups.get(group).and_then(|cursor| cursor.entries.get(record));
+        let ended = entry.is_some_and(|entry| entry.counted.is_none());
+        ensure!(ended, "entry {record} of {group} was given back but can be settled again");
+    }
     Verdict::Held
 }
 

@@ -57,6 +57,16 @@ pub(super) fn nothing_is_lost_on_the_way(t: &Transition<'_>) -> Verdict {
         ensure!(!t.after.records.contains_key(record), "record {record} was purged but is there");
         judged = true;
     }
+    let verdict = entries_and_events_keep_everything(t);
+    if let Verdict::Broken(_) = verdict {
+        return verdict;
+    }
+    for seq in t.before.unreadable.keys().filter(|seq| !t.after.unreadable.contains_key(seq)) {
+        let origin = Origin::Queue { seq: *seq };
+        let aside = t.after.records.values().find(|record| record.origin == origin);
+        let right = aside.is_some_and(|record| record.place == Place::Dead && record.cause == Cause::Corrupt);
+        ensure!(right, "command {seq} could not be read, and was not moved to the dead as corrupt");
+    }
     for (seq, before) in &t.before.queue {
         if t.after.queue.contains_key(seq) {
             continue;
@@ -71,6 +81,78 @@ pub(super) fn nothing_is_lost_on_the_way(t: &Transition<'_>) -> Verdict {
         ensure!(record.reason == reason, "command {seq} was moved aside for {:?}", record.reason);
     }
     if judged { Verdict::Held } else { Verdict::Vacuous }
+}
+
+/// An entry that leaves its group without being handled, and an event that is moved aside for a group, keep their
+/// attempts and the last reason; a nack's reason is kept for the event that it was about and for no other.
+fn entries_and_events_keep_everything(t: &Transition<'_>) -> Verdict {
+    for (group, before) in &t.before.groups {
+        let after = t.after.groups.get(group);
+        for (id, entry) in &before.entries {
+            let Some(record) = t.after.records.get(id) else { continue };
+            let reason = said(t.op).or(entry.reason.clone());
+            ensure!(record.attempts == entry.attempts, "entry {id} of {group} lost its attempts on the way");
+            ensure!(record.reason == reason, "entry {id} of {group} was moved aside for {:?}", record.reason);
+            ensure!(record.body == entry.body, "entry {id} of {group} was moved aside as another message");
+        }
+        if let (Op::Unsubscribe { group: left, name }, Reply::Unsubscribed { returned }) = (t.op, t.reply)
+            && left == group
+        {
+            let ends = before.names.len() == 1;
+            let leaves = before.entries.iter().filter(|(_, entry)| ends || entry.body.name() == Some(name));
+            ensure!(leaves.map(|(id, _)| id).eq(returned), "{group} gave back {returned:?} with {name}");
+        }
+        for (name, was) in &before.names {
+            let Some(is) = after.and_then(|after| after.names.get(name)) else { continue };
+            let nacked = matches!(
+                (t.op, t.reply),
+                (Op::Settle { target: Target::Event { group: by, seq }, .. }, Reply::Settled(Settled::Requeued { .. }))
+                    if by == group && matches!(t.before.log.get(seq), Some(LogRow::Event(body)) if body.name() == Some(name))
+            );
+            let sought = matches!((t.op, t.reply), (Op::Seek { group: by, name: of, .. }, Reply::Sought) if by == group && of == name);
+            let anew = is.position != was.position || sought;
+            let reset = matches!((t.op, t.reply), (Op::Reset { .. }, Reply::EpochBegun { .. }));
+            ensure!(
+                is.reason == was.reason || nacked || anew || reset,
+                "the reason of {group} for {name} was changed"
+            );
+            ensure!(
+                !(anew || reset) || is.reason.is_none(),
+                "{group} blames the next {name} for the last one"
+            );
+        }
+    }
+    for (id, record) in &t.after.records {
+        let Origin::Log { seq, group: Some(group), .. } = &record.origin else { continue };
+        let known = t.before.records.contains_key(id);
+        let was_entry = t.before.groups.get(group).is_some_and(|cursor| cursor.entries.contains_key(id));
+        let Some(LogRow::Event(body)) = t.before.log.get(seq).filter(|_| !known && !was_entry) else {
+            continue;
+        };
+        let progress = t.before.groups.get(group).and_then(|cursor| cursor.names.get(body.name()?));
+        let next = progress.is_some_and(|progress| is_next(t, progress.position, *seq, body));
+        if let Some(progress) = progress.filter(|_| next) {
+            let reason = said(t.op).or(progress.reason.clone());
+            let attempts = record.attempts;
+            ensure!(
+                attempts == progress.attempts,
+                "event {seq} of {group} was moved aside with {attempts} attempts"
+            );
+            ensure!(
+                record.reason == reason,
+                "event {seq} of {group} was moved aside for {:?}",
+                record.reason
+            );
+        }
+    }
+    Verdict::Held
+}
+
+/// Whether an event is the next of its name for a group at this position.
+fn is_next(t: &Transition<'_>, position: Seq, seq: Seq, body: &Body) -> bool {
+    let named = |row: &LogRow| matches!(row, LogRow::Event(other) if other.name() == body.name());
+    let first = t.before.log.range(position.plus(1)..).find(|(_, row)| named(row));
+    first.is_some_and(|(first, _)| *first == seq)
 }
 
 fn said(op: &Op) -> Option<crate::vocabulary::Reason> {

@@ -357,10 +357,11 @@ fn events_aside() -> Scope {
         settlements: vec![Settlement::Ack, dead_letter(), park()],
         purge: true,
         redrive: true,
+        extend_ms: Some(2),
         clock_max: 0,
         workers: 1,
         limits: Limits { events: 2, tokens: 3, records: 2, ..Limits::default() },
-        states: 5_418,
+        states: 21_446,
         ..Scope::default()
     }
 }
