@@ -72,8 +72,8 @@ pub(super) fn text<T: std::str::FromStr>(
     text.parse().map_err(|_| Error::column(of.0, of.1))
 }
 
-/// A column that must hold a reason or nothing. SQL cannot judge UTF-8, so a reason that is not shows replacement
-/// characters; its bytes stay in the file. It is for people to read, and nothing depends on it.
+/// A column that must hold a reason or nothing. SQL cannot judge UTF-8, so a reason that is not UTF-8 moves unchanged
+/// with its row, and is an error where it is read: it is never guessed at.
 pub(super) fn reason(
     row: &Row<'_>,
     index: usize,
@@ -81,7 +81,10 @@ pub(super) fn reason(
 ) -> Result<Option<Reason>> {
     match row.get_ref(index)? {
         ValueRef::Null => Ok(None),
-        ValueRef::Text(bytes) => Ok(Some(String::from_utf8_lossy(bytes).into())),
+        ValueRef::Text(bytes) => {
+            let text = std::str::from_utf8(bytes).map_err(|_| Error::column(of.0, of.1))?;
+            Ok(Some(text.into()))
+        }
         _ => Err(Error::column(of.0, of.1)),
     }
 }
