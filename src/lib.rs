@@ -9,14 +9,14 @@
 //!
 //! use fencepost::sqlite::{OpenOptions, Store};
 //! use fencepost_model::op::{Op, Reply, Settled, Settlement};
-//! use fencepost_model::vocabulary::{Message, Name, Timestamp};
+//! use fencepost_model::vocabulary::{Kind, Message, Name, Timestamp};
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! # let directory = tempfile::tempdir()?;
 //! # let path = directory.path().join("bus.db");
 //! let mut store = Store::open(&path, &OpenOptions::default())?;
 //! let (name, now, one) = (Name::new("place.bet")?, Timestamp::from(0), NonZeroU32::MIN);
-//! let message = Arc::new(Message::command(name.clone(), *b"17 on red"));
+//! let message = Arc::new(Message::new(Kind::Command, name.clone(), *b"17 on red"));
 //! store.apply(now, &Op::Send { message, delay_ms: 0 })?;
 //!
 //! let claim = Op::Claim { names: [name].into(), max: one, lease_ms: 30_000, attempts_max: one };

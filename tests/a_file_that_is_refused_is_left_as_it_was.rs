@@ -10,7 +10,7 @@ use std::path::Path;
 use fencepost::Error;
 use fencepost::sqlite::{Durability, OpenOptions, SCHEMA_VERSION, Store};
 use fencepost_model::op::{Op, Reply};
-use fencepost_model::vocabulary::{Message, Name, Timestamp};
+use fencepost_model::vocabulary::{Kind, Message, Name, Timestamp};
 use rusqlite::Connection;
 
 /// Every file of a directory with its bytes, and its time of last change.
@@ -34,7 +34,7 @@ fn refused(path: &Path, options: &OpenOptions) -> Error {
 }
 
 fn send(store: &mut Store) -> Reply {
-    let message = Message::command(Name::new("a").unwrap(), *b"x").into();
+    let message = Message::new(Kind::Command, Name::new("a").unwrap(), *b"x").into();
     store.apply(Timestamp::ZERO, &Op::Send { message, delay_ms: 0 }).unwrap()
 }
 

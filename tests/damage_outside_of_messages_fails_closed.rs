@@ -9,7 +9,7 @@ use fencepost::Error;
 use fencepost::error::Damage;
 use fencepost::sqlite::{Store, plant};
 use fencepost_model::op::{Op, Start};
-use fencepost_model::vocabulary::{Group, Message, Name, RawValue, Seq, Timestamp};
+use fencepost_model::vocabulary::{Group, Kind, Message, Name, RawValue, Seq, Timestamp};
 
 fn name() -> Name {
     Name::new("a").unwrap()
@@ -20,11 +20,11 @@ fn group() -> Group {
 }
 
 fn publish() -> Op {
-    Op::Publish { message: Message::event(name(), *b"x").into() }
+    Op::Publish { message: Message::new(Kind::Event, name(), *b"x").into() }
 }
 
 fn send() -> Op {
-    Op::Send { message: Message::command(name(), *b"x").into(), delay_ms: 0 }
+    Op::Send { message: Message::new(Kind::Command, name(), *b"x").into(), delay_ms: 0 }
 }
 
 fn poll() -> Op {

@@ -8,7 +8,7 @@ use std::num::NonZeroU32;
 
 use fencepost::sqlite::{Path, StatementId, Statements, Store};
 use fencepost_model::op::{Op, Settlement, Start, Target};
-use fencepost_model::vocabulary::{Group, Message, MessageId, Name, RecordId, Seq, Timestamp, Token};
+use fencepost_model::vocabulary::{Group, Kind, Message, MessageId, Name, RecordId, Seq, Timestamp, Token};
 use rusqlite::{Connection, StatementStatus};
 
 fn name(text: &str) -> Name {
@@ -50,9 +50,9 @@ fn populate(store: &mut Store) {
     for n in 0..600_u32 {
         let topic = name(["a", "b", "c"][n as usize % 3]);
         let id = MessageId::new(format!("id-{n}")).unwrap();
-        let command = Message::command(topic.clone(), *b"payload").with_id(id.clone());
+        let command = Message::new(Kind::Command, topic.clone(), *b"payload").with_id(id.clone());
         apply(store, n, &Op::Send { message: command.into(), delay_ms: 5 });
-        let event = Message::event(topic.clone(), *b"payload").with_id(id);
+        let event = Message::new(Kind::Event, topic.clone(), *b"payload").with_id(id);
         apply(store, n, &Op::Publish { message: event.into() });
         let names = [topic].into();
         apply(store, n, &Op::Claim { names, max: one, lease_ms: 9, attempts_max: one });
@@ -116,9 +116,9 @@ fn a_claim_costs_the_same_however_many_commands_wait_elsewhere() {
     let work = |others: u32| {
         let mut store = Store::in_memory().unwrap();
         for n in 0..others {
-            let delayed = Message::command(name("a"), *b"later");
+            let delayed = Message::new(Kind::Command, name("a"), *b"later");
             apply(&mut store, n, &Op::Send { message: delayed.into(), delay_ms: 1_000_000 });
-            let foreign = Message::command(name("b"), *b"foreign");
+            let foreign = Message::new(Kind::Command, name("b"), *b"foreign");
             apply(&mut store, n, &Op::Send { message: foreign.into(), delay_ms: 0 });
         }
         let sql = Statements::standard();

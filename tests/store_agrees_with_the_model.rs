@@ -15,7 +15,7 @@ use fencepost::sqlite::{BODY_COLUMNS, BOOKKEEPING_COLUMNS, Store, digest, plant,
 use fencepost_model::op::{Lease, Op, Reply, Settlement, Start, Target};
 use fencepost_model::state::{Body, LogRow, State};
 use fencepost_model::vocabulary::{
-    CAUSATION_ID, Epoch, Group, Message, MessageId, Name, Names, Raw, RawValue, Reason, RecordId, Seq,
+    CAUSATION_ID, Epoch, Group, Kind, Message, MessageId, Name, Names, Raw, RawValue, Reason, RecordId, Seq,
     Timestamp, Token,
 };
 
@@ -72,8 +72,11 @@ impl Walk {
     fn message(&mut self, event: bool) -> Arc<Message> {
         let payload: &[u8] = [&b""[..], b"a", b"bb"][self.random.below(3) as usize];
         let event = event != self.random.one_in(60);
-        let mut message =
-            if event { Message::event(self.name(), payload) } else { Message::command(self.name(), payload) };
+        let mut message = if event {
+            Message::new(Kind::Event, self.name(), payload)
+        } else {
+            Message::new(Kind::Command, self.name(), payload)
+        };
         if self.random.one_in(2) {
             message = message.with_id(MessageId::new(format!("id-{}", self.random.below(3))).unwrap());
         }

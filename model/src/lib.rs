@@ -18,14 +18,14 @@
 //! use fencepost_model::apply;
 //! use fencepost_model::op::{Op, Refusal, Reply, Settlement, Target};
 //! use fencepost_model::state::State;
-//! use fencepost_model::vocabulary::{Message, Name, Names, Seq, Timestamp, Token};
+//! use fencepost_model::vocabulary::{Kind, Message, Name, Names, Seq, Timestamp, Token};
 //!
 //! let mut bus = State::new();
 //! let at = |ms: u32| Timestamp::from(ms);
 //!
 //! // Somebody sends a command.
 //! let name = Name::new("place.bet")?;
-//! let message = Arc::new(Message::command(name.clone(), *b"17 on red"));
+//! let message = Arc::new(Message::new(Kind::Command, name.clone(), *b"17 on red"));
 //! let sent = apply(&mut bus, at(0), &Op::Send { message, delay_ms: 0 });
 //! let seq = Seq::from(1);
 //! assert_eq!(sent, Reply::Accepted { seq, fresh: true });
@@ -153,6 +153,7 @@ pub mod invariant;
 pub mod liveness;
 pub mod mutant;
 pub mod op;
+pub mod policy;
 pub mod scope;
 pub mod state;
 pub mod step;

@@ -4,10 +4,14 @@
 //! queues, logs or storage: it is shared by the model, by every implementation and by every test, and holds no
 //! delivery logic at all.
 
+mod draft;
+
 use std::borrow::Borrow;
 use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
+
+pub use draft::{Draft, DraftError, JsonError};
 
 /// The largest value of any number of the bus: what a signed 64-bit column can hold.
 pub const NUMBER_MAX: u64 = i64::MAX as u64;
@@ -271,6 +275,13 @@ text! {
     ContentType, check_text
 }
 
+impl ContentType {
+    /// `application/octet-stream`: bytes of which nothing is said.
+    pub fn octet_stream() -> Self {
+        Self(Arc::from("application/octet-stream"))
+    }
+}
+
 /// A set of names, as in a claim or a poll.
 pub type Names = BTreeSet<Name>;
 
@@ -310,19 +321,25 @@ pub struct Message {
 }
 
 impl Message {
-    /// A command with this name and payload, `application/octet-stream`, no id and no metadata.
-    pub fn command(name: Name, payload: impl Into<Arc<[u8]>>) -> Self {
-        Self::new(Kind::Command, name, payload.into())
+    /// A command in the making, with this name. What is wrong with it is said when it is built or sent.
+    pub fn command(name: &str) -> Draft {
+        Draft::new(Kind::Command, name)
     }
 
-    /// An event with this name and payload, `application/octet-stream`, no id and no metadata.
-    pub fn event(name: Name, payload: impl Into<Arc<[u8]>>) -> Self {
-        Self::new(Kind::Event, name, payload.into())
+    /// An event in the making, with this name. What is wrong with it is said when it is built or published.
+    pub fn event(name: &str) -> Draft {
+        Draft::new(Kind::Event, name)
     }
 
-    fn new(kind: Kind, name: Name, payload: Arc<[u8]>) -> Self {
-        let content_type = ContentType(Arc::from("application/octet-stream"));
+    /// A message with this name and payload, `application/octet-stream`, no id and no metadata.
+    pub fn new(kind: Kind, name: Name, payload: impl Into<Arc<[u8]>>) -> Self {
+        let (payload, content_type) = (payload.into(), ContentType::octet_stream());
         Self { id: None, name, kind, payload, content_type, metadata: Vec::new() }
+    }
+
+    /// The value of the first pair of metadata with this key.
+    pub fn metadata(&self, key: &str) -> Option<&str> {
+        self.metadata.iter().find(|(known, _)| known.as_ref() == key).map(|(_, value)| value.as_ref())
     }
 
     /// The same message under a sender's id.
@@ -442,8 +459,8 @@ mod tests {
     #[test]
     fn content_tells_apart_what_shares_its_bytes() {
         let name = |text: &str| Name::new(text).unwrap();
-        let one = Message::command(name("ab"), *b"c");
-        let other = Message::command(name("a"), *b"bc");
+        let one = Message::new(Kind::Command, name("ab"), *b"c");
+        let other = Message::new(Kind::Command, name("a"), *b"bc");
         assert_ne!(Content::of(&one), Content::of(&other));
         let traced = one.clone().with_metadata("traceparent", "00-1");
         assert_eq!(Content::of(&one), Content::of(&traced));

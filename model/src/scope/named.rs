@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::op::{Op, Settlement, Start, Target};
 use crate::scope::{Limits, Scope, count};
 use crate::vocabulary::{
-    CAUSATION_ID, Epoch, Group, Message, MessageId, Name, Names, Reason, RecordId, Seq, Token,
+    CAUSATION_ID, Epoch, Group, Kind, Message, MessageId, Name, Names, Reason, RecordId, Seq, Token,
 };
 use crate::world::Wound;
 
@@ -74,11 +74,11 @@ pub(super) fn names_of(texts: &[&str]) -> Names {
 }
 
 pub(super) fn command(of: &str, payload: &str) -> Message {
-    Message::command(name(of), payload.as_bytes())
+    Message::new(Kind::Command, name(of), payload.as_bytes())
 }
 
 pub(super) fn event(of: &str, payload: &str) -> Message {
-    Message::event(name(of), payload.as_bytes())
+    Message::new(Kind::Event, name(of), payload.as_bytes())
 }
 
 pub(super) fn send(message: Message, delay_ms: u64) -> Op {
