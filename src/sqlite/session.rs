@@ -36,6 +36,18 @@ impl From<Error> for Stop {
     }
 }
 
+/// Takes a transaction back unless it was committed.
+pub(super) struct Guard<'a>(pub(super) &'a Connection, pub(super) &'a Statements);
+
+impl Drop for Guard<'_> {
+    fn drop(&mut self) {
+        if !self.0.is_autocommit() {
+            // Nothing can be done about a failure here; SQLite takes the transaction back when it closes.
+            let _ = self.0.execute_batch(self.1.get(StatementId::Rollback));
+        }
+    }
+}
+
 /// A connection within a transaction, at one time.
 pub(super) struct Session<'a> {
     conn: &'a Connection,
