@@ -11,6 +11,8 @@ mod ids;
 mod log;
 mod migrate;
 mod open;
+mod overview;
+pub(crate) mod plain;
 mod plant;
 mod poll;
 mod queue;
@@ -26,6 +28,9 @@ pub use execute::execute;
 pub use ids::digest;
 pub use migrate::{APPLICATION_ID, SCHEMA_VERSION};
 pub use open::{Durability, OpenOptions};
+pub use overview::{
+    GroupOverview, LogOverview, NameOverview, Overview, QueueOverview, overview, overview_of,
+};
 #[doc(hidden)]
 pub use plant::{plant, raw_columns};
 pub use rows::{BODY_COLUMNS, BOOKKEEPING_COLUMNS};

@@ -48,6 +48,17 @@ impl Drop for Guard<'_> {
     }
 }
 
+/// Reads one state of the file, whatever others commit meanwhile: within the transaction that is open, or else within
+/// one that ends with this.
+pub(super) fn reading<T>(conn: &Connection, sql: &Statements, read: impl FnOnce() -> Result<T>) -> Result<T> {
+    if !conn.is_autocommit() {
+        return read();
+    }
+    let _guard = Guard(conn, sql);
+    conn.execute_batch(sql.get(StatementId::BeginRead))?;
+    read()
+}
+
 /// A connection within a transaction, at one time.
 pub(super) struct Session<'a> {
     conn: &'a Connection,
