@@ -8,6 +8,7 @@
 mod cursor;
 mod execute;
 mod ids;
+mod listing;
 mod log;
 mod migrate;
 mod open;
@@ -26,6 +27,7 @@ mod store;
 
 pub use execute::execute;
 pub use ids::digest;
+pub use listing::{Listed, RecordFilter, record, records};
 pub use migrate::{APPLICATION_ID, SCHEMA_VERSION};
 pub use open::{Durability, OpenOptions};
 pub use overview::{
