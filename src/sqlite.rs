@@ -6,6 +6,7 @@
 //! not know of threads, consumers or handlers.
 
 mod cursor;
+mod due;
 mod execute;
 mod ids;
 mod listing;
@@ -25,6 +26,7 @@ mod snapshot;
 pub mod statements;
 mod store;
 
+pub use due::{lease_is_current, next_due_commands, next_due_group};
 pub use execute::execute;
 pub use ids::digest;
 pub use listing::{Listed, RecordFilter, record, records};
