@@ -6,11 +6,15 @@
 //! not know of threads, consumers or handlers.
 
 mod cursor;
+mod due;
 mod execute;
 mod ids;
+mod listing;
 mod log;
 mod migrate;
 mod open;
+mod overview;
+pub(crate) mod plain;
 mod plant;
 mod poll;
 mod queue;
@@ -22,10 +26,15 @@ mod snapshot;
 pub mod statements;
 mod store;
 
+pub use due::{lease_is_current, next_due_commands, next_due_group};
 pub use execute::execute;
 pub use ids::digest;
+pub use listing::{Listed, RecordFilter, record, records};
 pub use migrate::{APPLICATION_ID, SCHEMA_VERSION};
 pub use open::{Durability, OpenOptions};
+pub use overview::{
+    GroupOverview, LogOverview, NameOverview, Overview, QueueOverview, overview, overview_of,
+};
 #[doc(hidden)]
 pub use plant::{plant, raw_columns};
 pub use rows::{BODY_COLUMNS, BOOKKEEPING_COLUMNS};

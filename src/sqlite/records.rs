@@ -4,7 +4,7 @@
 //! (G14), and purging is the one way for a record to disappear (G1).
 
 use fencepost_model::op::{Refusal, Reply, Settled, Target};
-use fencepost_model::state::{Body, Cause, Place};
+use fencepost_model::state::{Body, Cause, Origin, Place, Record};
 use fencepost_model::vocabulary::{Epoch, Group, Kind, Name, Reason, RecordId, Seq};
 use rusqlite::types::ValueRef;
 use rusqlite::{Row, named_params};
@@ -12,7 +12,7 @@ use rusqlite::{Row, named_params};
 use crate::error::{Error, Result};
 use crate::sqlite::cursor::store;
 use crate::sqlite::ids;
-use crate::sqlite::rows::{body, int, maybe_number, number, text};
+use crate::sqlite::rows::{BODY_COLUMNS, body, count, int, maybe_number, number, reason, text, unreadable};
 use crate::sqlite::session::{Answer, Session};
 use crate::sqlite::statements::StatementId as Sql;
 
@@ -92,6 +92,84 @@ pub(super) fn source(row: &Row<'_>, first: usize) -> Result<Source> {
             Ok(Source::Log { epoch, seq, group })
         }
         _ => Err(Error::column("records", "kind")),
+    }
+}
+
+/// The columns of a record, in the order of the statements that list records.
+pub(super) const RECORD_COLUMNS: [&str; 24] = [
+    "record",
+    "kind",
+    "seq",
+    "epoch",
+    "group_name",
+    "place",
+    "cause",
+    "reason",
+    "attempts",
+    "moved_at",
+    "unreadable",
+    "id",
+    "name",
+    "content_type",
+    "payload",
+    "metadata",
+    "at",
+    "checksum",
+    "raw_due_at",
+    "raw_attempts",
+    "raw_token",
+    "raw_attempts_max",
+    "raw_corrupt",
+    "raw_reason",
+];
+
+/// Decodes a row whose columns are [`RECORD_COLUMNS`]. Damage to its message is a body that says so; to anything else
+/// a typed error.
+pub(super) fn stored(row: &Row<'_>) -> Result<Record> {
+    let first = 11;
+    let rest = first + BODY_COLUMNS.len();
+    let source = source(row, 1)?;
+    let unread = match row.get_ref(10)? {
+        ValueRef::Integer(0) => false,
+        ValueRef::Integer(1) => true,
+        _ => return Err(Error::column("records", "unreadable")),
+    };
+    let (body, origin) = match source {
+        Source::Queue { seq } if unread => {
+            (Body::Unreadable { raw: unreadable(row, first, rest)? }, Origin::Queue { seq })
+        }
+        Source::Queue { seq } => (body(row, first, Kind::Command, seq.get())?, Origin::Queue { seq }),
+        Source::Log { epoch, seq, group } => {
+            (body(row, first, Kind::Event, seq.get())?, Origin::Log { epoch, seq, group })
+        }
+    };
+    Ok(Record {
+        place: place(row.get_ref(5)?)?,
+        origin,
+        body,
+        cause: cause(row.get_ref(6)?)?,
+        reason: reason(row, 7, ("records", "reason"))?,
+        attempts: count(row, 8, ("records", "attempts"))?,
+        at: number(row, 9, ("records", "moved_at"))?,
+    })
+}
+
+fn place(value: ValueRef<'_>) -> Result<Place> {
+    match value {
+        ValueRef::Text(b"dead") => Ok(Place::Dead),
+        ValueRef::Text(b"parked") => Ok(Place::Parked),
+        _ => Err(Error::column("records", "place")),
+    }
+}
+
+fn cause(value: ValueRef<'_>) -> Result<Cause> {
+    match value {
+        ValueRef::Text(b"settled") => Ok(Cause::Settled),
+        ValueRef::Text(b"attempts-exhausted") => Ok(Cause::AttemptsExhausted),
+        ValueRef::Text(b"corrupt") => Ok(Cause::Corrupt),
+        ValueRef::Text(b"unsubscribed") => Ok(Cause::Unsubscribed),
+        ValueRef::Text(b"epoch-ended") => Ok(Cause::EpochEnded),
+        _ => Err(Error::column("records", "cause")),
     }
 }
 

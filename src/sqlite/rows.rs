@@ -139,6 +139,12 @@ pub(super) fn raw(row: &Row<'_>, first: usize, columns: &[&str]) -> Result<Raw> 
     Ok(Raw((first..).zip(columns).map(column).collect::<Result<_>>()?))
 }
 
+/// The raw columns of an unreadable command: what it carries, then its bookkeeping.
+pub(super) fn unreadable(row: &Row<'_>, first: usize, rest: usize) -> Result<Raw> {
+    let (carried, kept) = (raw(row, first, &BODY_COLUMNS)?, raw(row, rest, &BOOKKEEPING_COLUMNS)?);
+    Ok(Raw(carried.0.iter().chain(kept.0.iter()).cloned().collect()))
+}
+
 /// One value as it is.
 pub(super) fn raw_value(value: ValueRef<'_>) -> RawValue {
     match value {

@@ -170,3 +170,4 @@ CREATE TABLE records (
 ) STRICT;
 
 CREATE INDEX records_event ON records (epoch, seq) WHERE kind = 'event';
+CREATE INDEX records_place ON records (place);

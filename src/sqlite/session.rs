@@ -36,6 +36,29 @@ impl From<Error> for Stop {
     }
 }
 
+/// Takes a transaction back unless it was committed.
+pub(super) struct Guard<'a>(pub(super) &'a Connection, pub(super) &'a Statements);
+
+impl Drop for Guard<'_> {
+    fn drop(&mut self) {
+        if !self.0.is_autocommit() {
+            // Nothing can be done about a failure here; SQLite takes the transaction back when it closes.
+            let _ = self.0.execute_batch(self.1.get(StatementId::Rollback));
+        }
+    }
+}
+
+/// Reads one state of the file, whatever others commit meanwhile: within the transaction that is open, or else within
+/// one that ends with this.
+pub(super) fn reading<T>(conn: &Connection, sql: &Statements, read: impl FnOnce() -> Result<T>) -> Result<T> {
+    if !conn.is_autocommit() {
+        return read();
+    }
+    let _guard = Guard(conn, sql);
+    conn.execute_batch(sql.get(StatementId::BeginRead))?;
+    read()
+}
+
 /// A connection within a transaction, at one time.
 pub(super) struct Session<'a> {
     conn: &'a Connection,

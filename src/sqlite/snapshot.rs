@@ -5,20 +5,15 @@
 
 use std::collections::btree_map::Entry as Slot;
 
-use fencepost_model::state::{
-    Body, Cause, Command, CommandLease, Cursor, Entry, LogRow, Origin, Place, Progress, Record, Remembered,
-    State,
-};
-use fencepost_model::vocabulary::{Content, Group, Kind, MessageId, Raw, Seq, Timestamp, Token};
+use fencepost_model::state::{Command, CommandLease, Cursor, Entry, LogRow, Progress, Remembered, State};
+use fencepost_model::vocabulary::{Content, Group, Kind, MessageId, Seq, Timestamp, Token};
 use rusqlite::types::ValueRef;
 use rusqlite::{Connection, Row};
 
 use crate::error::{Damage, Error, Result};
 use crate::sqlite::cursor::{cursor_row, store};
-use crate::sqlite::records::{Source, source};
-use crate::sqlite::rows::{
-    BODY_COLUMNS, BOOKKEEPING_COLUMNS, body, count, maybe_number, number, raw, reason, text,
-};
+use crate::sqlite::records::stored;
+use crate::sqlite::rows::{BODY_COLUMNS, body, count, maybe_number, number, reason, text, unreadable};
 use crate::sqlite::session::Session;
 use crate::sqlite::statements::{StatementId as Sql, Statements};
 
@@ -79,12 +74,6 @@ fn command(state: &mut State, row: &Row<'_>) -> Result<()> {
     };
     state.queue.insert(seq, command);
     Ok(())
-}
-
-/// The raw columns of an unreadable command: what it carries, then its bookkeeping.
-fn unreadable(row: &Row<'_>, first: usize, rest: usize) -> Result<Raw> {
-    let (carried, kept) = (raw(row, first, &BODY_COLUMNS)?, raw(row, rest, &BOOKKEEPING_COLUMNS)?);
-    Ok(Raw(carried.0.iter().chain(kept.0.iter()).cloned().collect()))
 }
 
 fn id(state: &mut State, row: &Row<'_>) -> Result<()> {
@@ -177,51 +166,6 @@ fn entry(state: &mut State, row: &Row<'_>) -> Result<()> {
 }
 
 fn record(state: &mut State, row: &Row<'_>) -> Result<()> {
-    let first = 11;
-    let rest = first + BODY_COLUMNS.len();
-    let source = source(row, 1)?;
-    let unread = match row.get_ref(10)? {
-        ValueRef::Integer(0) => false,
-        ValueRef::Integer(1) => true,
-        _ => return Err(Error::column("records", "unreadable")),
-    };
-    let (body, origin) = match source {
-        Source::Queue { seq } if unread => {
-            (Body::Unreadable { raw: unreadable(row, first, rest)? }, Origin::Queue { seq })
-        }
-        Source::Queue { seq } => (body(row, first, Kind::Command, seq.get())?, Origin::Queue { seq }),
-        Source::Log { epoch, seq, group } => {
-            (body(row, first, Kind::Event, seq.get())?, Origin::Log { epoch, seq, group })
-        }
-    };
-    let record = Record {
-        place: place(row.get_ref(5)?)?,
-        origin,
-        body,
-        cause: cause(row.get_ref(6)?)?,
-        reason: reason(row, 7, ("records", "reason"))?,
-        attempts: count(row, 8, ("records", "attempts"))?,
-        at: number(row, 9, ("records", "moved_at"))?,
-    };
-    state.records.insert(number(row, 0, ("records", "record"))?, record);
+    state.records.insert(number(row, 0, ("records", "record"))?, stored(row)?);
     Ok(())
-}
-
-fn place(value: ValueRef<'_>) -> Result<Place> {
-    match value {
-        ValueRef::Text(b"dead") => Ok(Place::Dead),
-        ValueRef::Text(b"parked") => Ok(Place::Parked),
-        _ => Err(Error::column("records", "place")),
-    }
-}
-
-fn cause(value: ValueRef<'_>) -> Result<Cause> {
-    match value {
-        ValueRef::Text(b"settled") => Ok(Cause::Settled),
-        ValueRef::Text(b"attempts-exhausted") => Ok(Cause::AttemptsExhausted),
-        ValueRef::Text(b"corrupt") => Ok(Cause::Corrupt),
-        ValueRef::Text(b"unsubscribed") => Ok(Cause::Unsubscribed),
-        ValueRef::Text(b"epoch-ended") => Ok(Cause::EpochEnded),
-        _ => Err(Error::column("records", "cause")),
-    }
 }

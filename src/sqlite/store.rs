@@ -14,7 +14,7 @@ use crate::error::{Error, Result};
 use crate::sqlite::execute::execute;
 use crate::sqlite::migrate::SCHEMA_VERSION;
 use crate::sqlite::open::{self, OpenOptions};
-use crate::sqlite::session::Session;
+use crate::sqlite::session::{Guard, Session};
 use crate::sqlite::snapshot::snapshot;
 use crate::sqlite::statements::{StatementId as Sql, Statements};
 
@@ -25,18 +25,6 @@ pub struct Store {
     sql: Statements,
     /// Whether a commit failed in a way that leaves its effect unknown.
     failed: bool,
-}
-
-/// Takes a transaction back unless it was committed.
-struct Guard<'a>(&'a Connection, &'a Statements);
-
-impl Drop for Guard<'_> {
-    fn drop(&mut self) {
-        if !self.0.is_autocommit() {
-            // Nothing can be done about a failure here; SQLite takes the transaction back when it closes.
-            let _ = self.0.execute_batch(self.1.get(Sql::Rollback));
-        }
-    }
 }
 
 impl Store {

@@ -37,6 +37,17 @@ macro_rules! command_unreadable {
     };
 }
 
+/// The columns of a record, in the order that they are decoded in.
+macro_rules! record {
+    () => {
+        concat!(
+            "record, kind, seq, epoch, group_name, place, cause, reason, attempts, moved_at, unreadable, ",
+            body!(),
+            ", raw_due_at, raw_attempts, raw_token, raw_attempts_max, raw_corrupt, raw_reason"
+        )
+    };
+}
+
 /// A readable command under its current token (G3).
 macro_rules! held {
     () => {
@@ -49,6 +60,8 @@ statements! {
 
     /// Begins a writing transaction, and waits for the lock before it reads anything.
     Begin, Hot, ["G2", "G4", "G15"]: "BEGIN IMMEDIATE";
+    /// Begins a reading transaction: all that is read in it is one state of the file.
+    BeginRead, Hot, []: "BEGIN DEFERRED";
     /// Makes a transaction durable.
     Commit, Hot, ["G12"]: "COMMIT";
     /// Takes a transaction back.
@@ -380,9 +393,59 @@ statements! {
         " FROM entries ORDER BY record"
     );
     /// Lists the records.
-    ListRecords, Listing, []: concat!(
-        "SELECT record, kind, seq, epoch, group_name, place, cause, reason, attempts, moved_at, unreadable, ",
-        body!(), ", raw_due_at, raw_attempts, raw_token, raw_attempts_max, raw_corrupt, raw_reason \
-         FROM records ORDER BY record"
+    ListRecords, Listing, []: concat!("SELECT ", record!(), " FROM records ORDER BY record");
+
+    // What an owner looks at: totals, and records page by page.
+
+    /// Counts the readable commands of each name: due, delayed and held, with the oldest due time.
+    OverviewQueue, Listing, []: concat!(
+        "SELECT name, sum(due_at <= :now), sum(due_at > :now AND token IS NULL), \
+         sum(due_at > :now AND token IS NOT NULL), min(due_at) FROM queue WHERE (", command_unreadable!(),
+        ") IS NOT TRUE GROUP BY name ORDER BY name"
     );
+    /// Counts the commands that nobody can ask for.
+    OverviewUnreadable, Listing, ["G5"]: concat!(
+        "SELECT count(*) FROM queue INDEXED BY queue_unreadable WHERE ", command_unreadable!()
+    );
+    /// Counts the records in each place, the ids, and the numbers of the log that have no event any more.
+    OverviewTotals, Listing, []:
+        "SELECT (SELECT count(*) FROM records INDEXED BY records_place WHERE place = 'dead'), \
+         (SELECT count(*) FROM records INDEXED BY records_place WHERE place = 'parked'), \
+         (SELECT count(*) FROM ids), (SELECT count(*) FROM tombstones)";
+    /// Reads where each group stands in each of its names, and how many events of the name lie past that.
+    OverviewGroups, Listing, []:
+        "SELECT subscriptions.group_name, name, position, attempts, \
+         (SELECT count(*) FROM log INDEXED BY log_name WHERE log.name = subscriptions.name \
+          AND log.seq > subscriptions.position), cursors.group_name IS NOT NULL, \
+         due_at, token, attempts_max, handed_through, corrupt_seq \
+         FROM subscriptions LEFT JOIN cursors ON cursors.group_name = subscriptions.group_name \
+         ORDER BY subscriptions.group_name, name";
+    /// Counts the entries of each group and name.
+    OverviewEntries, Listing, []:
+        "SELECT group_name, name, count(*) FROM entries GROUP BY group_name, name";
+    /// Reads a page of the records.
+    RecordsPage, Hot, []:
+        concat!("SELECT ", record!(), " FROM records WHERE record > :after ORDER BY record LIMIT :limit");
+    /// Reads a page of the records in one place.
+    RecordsPageOfPlace, Hot, []: concat!(
+        "SELECT ", record!(), " FROM records INDEXED BY records_place WHERE place = :place AND record > :after \
+         ORDER BY record LIMIT :limit"
+    );
+    /// Reads a page of the records of one name, perhaps in one place. It passes over all others on its way.
+    RecordsPageNamed, Listing, []: concat!(
+        "SELECT ", record!(), " FROM records WHERE record > :after AND name = :name \
+         AND (:place IS NULL OR place = :place) ORDER BY record LIMIT :limit"
+    );
+    /// Reads one record.
+    RecordLook, Hot, []: concat!("SELECT ", record!(), " FROM records WHERE record = :record");
+
+    // When to come back.
+
+    /// Reads when the first command of a name is due.
+    CommandNextDue, Hot, ["L1", "L2"]:
+        "SELECT due_at FROM queue INDEXED BY queue_due WHERE name = :name ORDER BY due_at LIMIT 1";
+    /// Reads when the first entry of a group is due. A damaged due time counts as due, and is found out by the poll.
+    EntryNextDue, Hot, ["L4"]:
+        "SELECT min(iif(typeof(due_at) = 'integer' AND due_at >= 0, due_at, 0)) \
+         FROM entries INDEXED BY entries_line WHERE group_name = :group";
 }
