@@ -3,20 +3,30 @@
 //! Safety holds for every sequence of times, also for a clock that stands still or jumps. This module knows nothing
 //! of operations and stores.
 
+use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use fencepost_model::vocabulary::Timestamp;
+use futures_util::future::BoxFuture;
+use tokio::sync::Notify;
+use tokio::time::Instant;
 
 /// Where the time comes from.
-pub trait Clock: Send + Sync {
+pub trait Clock: Send + Sync + fmt::Debug {
     /// The time now, in milliseconds since the Unix epoch.
     fn now(&self) -> Timestamp;
+
+    /// Completes when this clock says `at` or later.
+    fn sleep_until(&self, at: Timestamp) -> BoxFuture<'_, ()>;
 }
 
 /// The clock of the operating system. Before 1970 it says zero.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct SystemClock;
+
+/// A clock that was set is noticed after this long at the latest.
+const LOOK_AGAIN: Duration = Duration::from_secs(5);
 
 impl Clock for SystemClock {
     #[expect(clippy::disallowed_methods, reason = "this is the one seam that reads the time")]
@@ -24,21 +34,33 @@ impl Clock for SystemClock {
         let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         Timestamp::ZERO.plus(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
     }
+
+    fn sleep_until(&self, at: Timestamp) -> BoxFuture<'_, ()> {
+        Box::pin(async move {
+            while let left @ 1.. = at.get().saturating_sub(self.now().get()) {
+                tokio::time::sleep(Duration::from_millis(left).min(LOOK_AGAIN)).await;
+            }
+        })
+    }
 }
 
-/// A clock that stands still until it is moved, for tests.
+/// A clock that stands still until it is moved, for tests. Who sleeps by it wakes up when it is moved far enough.
 #[derive(Debug, Default)]
-pub struct ManualClock(AtomicU64);
+pub struct ManualClock {
+    now: AtomicU64,
+    moved: Notify,
+}
 
 impl ManualClock {
     /// A clock that says this time.
     pub fn new(now: Timestamp) -> Self {
-        Self(AtomicU64::new(now.get()))
+        Self { now: AtomicU64::new(now.get()), moved: Notify::new() }
     }
 
     /// Moves the clock to this time, forwards or backwards.
     pub fn set(&self, now: Timestamp) {
-        self.0.store(now.get(), Ordering::SeqCst);
+        self.now.store(now.get(), Ordering::SeqCst);
+        self.moved.notify_waiters();
     }
 
     /// Moves the clock on, in milliseconds.
@@ -49,6 +71,49 @@ impl ManualClock {
 
 impl Clock for ManualClock {
     fn now(&self) -> Timestamp {
-        Timestamp::ZERO.plus(self.0.load(Ordering::SeqCst))
+        Timestamp::ZERO.plus(self.now.load(Ordering::SeqCst))
+    }
+
+    fn sleep_until(&self, at: Timestamp) -> BoxFuture<'_, ()> {
+        Box::pin(async move {
+            loop {
+                let moved = self.moved.notified();
+                tokio::pin!(moved);
+                // First in line for the next move, then a look: a move in between is not missed.
+                moved.as_mut().enable();
+                if self.now() >= at {
+                    return;
+                }
+                moved.await;
+            }
+        })
+    }
+}
+
+/// A clock that goes with tokio's time, also where a test has paused that.
+#[derive(Clone, Copy, Debug)]
+pub struct TokioClock {
+    began: Instant,
+    at: Timestamp,
+}
+
+impl TokioClock {
+    /// A clock that says this time now.
+    pub fn new(now: Timestamp) -> Self {
+        Self { began: Instant::now(), at: now }
+    }
+}
+
+impl Clock for TokioClock {
+    fn now(&self) -> Timestamp {
+        self.at.plus(u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX))
+    }
+
+    fn sleep_until(&self, at: Timestamp) -> BoxFuture<'_, ()> {
+        Box::pin(async move {
+            while let left @ 1.. = at.get().saturating_sub(self.now().get()) {
+                tokio::time::sleep(Duration::from_millis(left)).await;
+            }
+        })
     }
 }

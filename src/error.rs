@@ -1,11 +1,14 @@
 //! What can go wrong in a store, as one typed enum.
 //!
-//! A refusal is no error: it is data, in [`Reply::Refused`](fencepost_model::op::Reply). Every text here is lower
+//! Of a store, a refusal is no error: it is data, in [`Reply::Refused`](fencepost_model::op::Reply). The typed methods
+//! of a bus, which promise a result, return it as [`Error::Refused`]. Every text here is lower
 //! case and fits after "failed to ...: ", and says what to do where the reader can do something. This module knows
 //! the error codes of SQLite and nothing of operations.
 
 use std::fmt;
 
+use fencepost_model::op::Refusal;
+use fencepost_model::vocabulary::{DraftError, TextRule};
 use rusqlite::ErrorCode;
 
 /// Why an operation of a store failed. Unless it is [`Error::Indeterminate`], nothing changed.
@@ -55,6 +58,33 @@ pub enum Error {
         /// What failed.
         source: Box<Error>,
     },
+    /// The bus said no, and changed nothing.
+    Refused {
+        /// Its answer.
+        refusal: Refusal,
+    },
+    /// The message that was to be sent or published breaks a rule.
+    Draft {
+        /// Which rule.
+        source: DraftError,
+    },
+    /// A group's name breaks a rule.
+    Group {
+        /// Which rule.
+        source: TextRule,
+    },
+    /// The payload is larger than this bus takes.
+    PayloadTooLarge {
+        /// Its size, in bytes.
+        bytes: usize,
+        /// The largest size that is taken, in bytes.
+        bytes_max: usize,
+    },
+    /// Somebody ended the transaction from within: what was done in it was taken back, or by a `COMMIT` of theirs
+    /// kept.
+    TransactionEnded,
+    /// The connection has no transaction open, so that nothing would hold its effects together.
+    NotInTransaction,
     /// The operating system refuses something beside the database.
     Io {
         /// What it says.
@@ -105,12 +135,59 @@ impl Error {
         matches!(self, Self::Busy | Self::Full)
     }
 
+    /// The refusal, if this is one.
+    pub fn refusal(&self) -> Option<&Refusal> {
+        match self {
+            Self::Refused { refusal } => Some(refusal),
+            _ => None,
+        }
+    }
+
+    /// The same error once more, for each of those that failed together.
+    pub(crate) fn again(&self) -> Self {
+        match self {
+            Self::Busy => Self::Busy,
+            Self::Full => Self::Full,
+            Self::ReadOnly => Self::ReadOnly,
+            Self::Corrupt { what } => Self::Corrupt { what: *what },
+            Self::NotADatabase => Self::NotADatabase,
+            Self::NotOurs { application_id } => Self::NotOurs { application_id: *application_id },
+            Self::NewerVersion { found, supported } => {
+                Self::NewerVersion { found: *found, supported: *supported }
+            }
+            Self::IsADirectory => Self::IsADirectory,
+            Self::NotFound => Self::NotFound,
+            Self::CannotOpen { source } => Self::CannotOpen { source: sqlite_again(source) },
+            Self::NotWal => Self::NotWal,
+            Self::Closed => Self::Closed,
+            Self::Indeterminate { source } => Self::Indeterminate { source: Box::new(source.again()) },
+            Self::Refused { refusal } => Self::Refused { refusal: refusal.clone() },
+            Self::Draft { source } => Self::Draft { source: source.clone() },
+            Self::Group { source } => Self::Group { source: *source },
+            Self::PayloadTooLarge { bytes, bytes_max } => {
+                Self::PayloadTooLarge { bytes: *bytes, bytes_max: *bytes_max }
+            }
+            Self::TransactionEnded => Self::TransactionEnded,
+            Self::NotInTransaction => Self::NotInTransaction,
+            Self::Io { source } => Self::Io { source: std::io::Error::from(source.kind()) },
+            Self::Sqlite { source } => Self::Sqlite { source: sqlite_again(source) },
+        }
+    }
+
     pub(crate) const fn column(table: &'static str, column: &'static str) -> Self {
         Self::Corrupt { what: Damage::Column { table, column } }
     }
 
     pub(crate) const fn row_missing(table: &'static str) -> Self {
         Self::Corrupt { what: Damage::RowMissing { table } }
+    }
+}
+
+fn sqlite_again(error: &rusqlite::Error) -> rusqlite::Error {
+    match error {
+        rusqlite::Error::SqliteFailure(code, text) => rusqlite::Error::SqliteFailure(*code, text.clone()),
+        // Not from SQLite itself, so of one operation alone: what they share is that something failed.
+        other => rusqlite::Error::ToSqlConversionFailure(other.to_string().into()),
     }
 }
 
@@ -165,6 +242,16 @@ impl fmt::Display for Error {
             Self::Indeterminate { .. } => f.write_str(
                 "it is not known whether the operation took effect; open the store again and look",
             ),
+            Self::Refused { refusal } => refusal.fmt(f),
+            Self::Draft { source } => source.fmt(f),
+            Self::Group { source } => write!(f, "a group {source}"),
+            Self::PayloadTooLarge { bytes, bytes_max } => {
+                write!(f, "the payload has {bytes} bytes, and this bus takes {bytes_max} at most")
+            }
+            Self::TransactionEnded => {
+                f.write_str("the transaction was ended from within; leave that to who began it")
+            }
+            Self::NotInTransaction => f.write_str("the connection has no transaction open; begin one"),
             Self::Io { .. } => f.write_str("the operating system refused; look at disk and permissions"),
             Self::Sqlite { .. } => f.write_str("the database reported an error"),
         }
@@ -176,6 +263,8 @@ impl std::error::Error for Error {
         match self {
             Self::CannotOpen { source } | Self::Sqlite { source } => Some(source),
             Self::Indeterminate { source } => Some(source.as_ref()),
+            Self::Refused { refusal } => Some(refusal),
+            Self::Draft { source: DraftError::Json { source } } => Some(source),
             Self::Io { source } => Some(source),
             _ => None,
         }
@@ -200,6 +289,18 @@ impl From<rusqlite::Error> for Error {
 impl From<std::io::Error> for Error {
     fn from(source: std::io::Error) -> Self {
         Self::Io { source }
+    }
+}
+
+impl From<Refusal> for Error {
+    fn from(refusal: Refusal) -> Self {
+        Self::Refused { refusal }
+    }
+}
+
+impl From<DraftError> for Error {
+    fn from(source: DraftError) -> Self {
+        Self::Draft { source }
     }
 }
 

@@ -5,6 +5,7 @@
 //! one transaction; a refused one changes nothing; nothing here reads a clock or a random number. This module must
 //! not know of threads, consumers or handlers.
 
+mod batch;
 mod cursor;
 mod due;
 mod execute;
@@ -27,6 +28,7 @@ pub mod statements;
 mod store;
 
 pub use due::{lease_is_current, next_due_commands, next_due_group};
+pub use batch::Undone;
 pub use execute::execute;
 pub use ids::digest;
 pub use listing::{Listed, RecordFilter, record, records};

@@ -8,7 +8,7 @@ use std::path::Path;
 use fencepost_model::op::{Op, Reply};
 use fencepost_model::state::State;
 use fencepost_model::vocabulary::Timestamp;
-use rusqlite::{Connection, ErrorCode};
+use rusqlite::Connection;
 
 use crate::error::{Error, Result};
 use crate::sqlite::execute::execute;
@@ -25,6 +25,14 @@ pub struct Store {
     sql: Statements,
     /// Whether a commit failed in a way that leaves its effect unknown.
     failed: bool,
+}
+
+/// How a transaction is to end.
+pub(super) enum End<T> {
+    /// With a commit.
+    Commit(T),
+    /// With nothing changed.
+    Undo(T),
 }
 
 impl Store {
@@ -73,31 +81,57 @@ impl Store {
     /// # Errors
     /// Nothing changed, unless it is [`Error::Indeterminate`]: then the store is closed.
     pub fn apply(&mut self, now: Timestamp, op: &Op) -> Result<Reply> {
+        self.transaction(|conn, sql| {
+            let reply = execute(conn, sql, now, op)?;
+            Ok(if matches!(reply, Reply::Refused(_)) { End::Undo(reply) } else { End::Commit(reply) })
+        })
+    }
+
+    /// Runs work in a transaction, and ends it as the work says; an error takes it back.
+    pub(super) fn transaction<T>(
+        &mut self,
+        work: impl FnOnce(&Connection, &Statements) -> Result<End<T>>,
+    ) -> Result<T> {
         if self.failed {
             return Err(Error::Closed);
         }
         let guard = Guard(&self.conn, &self.sql);
-        let s = Session::new(&self.conn, &self.sql, now);
+        let s = Session::new(&self.conn, &self.sql, Timestamp::ZERO);
         s.run(Sql::Begin, &[])?;
         let found = s.first(Sql::SchemaVersion, &[], |row| Ok(row.get::<_, i64>(0)?))?.unwrap_or_default();
         if found != SCHEMA_VERSION {
             return Err(Error::NewerVersion { found, supported: SCHEMA_VERSION });
         }
-        let reply = execute(&self.conn, &self.sql, now, op)?;
-        if matches!(reply, Reply::Refused(_)) {
-            s.run(Sql::Rollback, &[])?;
-            return Ok(reply);
+        let ended = work(&self.conn, &self.sql)?;
+        if self.conn.is_autocommit() {
+            return Err(Error::TransactionEnded);
         }
+        let done = match ended {
+            End::Commit(done) => done,
+            End::Undo(done) => {
+                s.run(Sql::Rollback, &[])?;
+                return Ok(done);
+            }
+        };
         let committed = s.run(Sql::Commit, &[]);
         drop(guard);
         match committed {
-            Ok(_) => Ok(reply),
+            Ok(_) => Ok(done),
             Err(error) if is_certain(&error) => Err(error),
             Err(error) => {
                 self.failed = true;
                 Err(Error::Indeterminate { source: Box::new(error) })
             }
         }
+    }
+
+    /// A number that changes when another connection, in this or another process, has committed something.
+    ///
+    /// # Errors
+    /// Whatever SQLite reports.
+    pub fn data_version(&self) -> Result<i64> {
+        let s = Session::new(&self.conn, &self.sql, Timestamp::ZERO);
+        Ok(s.first(Sql::DataVersion, &[], |row| Ok(row.get(0)?))?.unwrap_or_default())
     }
 
     /// The whole store as a state of the model.
@@ -129,10 +163,6 @@ impl Store {
 
 /// Whether a commit that failed like this surely did not take effect: no lock, or no room for its last page. A failed
 /// write or sync may have reached the disk or not.
-fn is_certain(error: &Error) -> bool {
-    match error {
-        Error::Sqlite { source } => source.sqlite_error_code() == Some(ErrorCode::ConstraintViolation),
-        Error::Busy | Error::Full | Error::ReadOnly => true,
-        _ => false,
-    }
+const fn is_certain(error: &Error) -> bool {
+    matches!(error, Error::Busy | Error::Full | Error::ReadOnly)
 }

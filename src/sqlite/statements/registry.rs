@@ -66,6 +66,14 @@ statements! {
     Commit, Hot, ["G12"]: "COMMIT";
     /// Takes a transaction back.
     Rollback, Hot, ["G12"]: "ROLLBACK";
+    /// Begins one operation of a batch that is committed together.
+    BatchBegin, Hot, ["G12"]: "SAVEPOINT fencepost_batch";
+    /// Keeps one operation of a batch.
+    BatchKeep, Hot, ["G12"]: "RELEASE fencepost_batch";
+    /// Takes one operation of a batch back, and leaves the others.
+    BatchUndo, Hot, ["G12"]: "ROLLBACK TO fencepost_batch";
+    /// Reads a number that changes when another connection has committed.
+    DataVersion, Hot, []: "PRAGMA data_version";
     /// Begins a part of a transaction that can be taken back.
     AtomicBegin, Hot, ["G12"]: "SAVEPOINT fencepost_atomic";
     /// Keeps that part.

@@ -1,0 +1,238 @@
+//! The model as a bus in memory, for people's own tests.
+//!
+//! It is the model and no second implementation: a state, [`fencepost_model::apply`], and a lock around both. What
+//! always holds: an operation is applied before its method returns, in the caller's own thread. Effects of handlers
+//! go to a SQLite database in memory, so that tests of transactions run on it as well.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use fencepost_model::op::{Op, Reply};
+use fencepost_model::state::State;
+use fencepost_model::vocabulary::Timestamp;
+use futures_util::future::BoxFuture;
+use rusqlite::Connection;
+
+use crate::bus::Bus;
+use crate::bus::backend::{Anything, Backend, Limits, Work};
+use crate::bus::signals::{Change, Interest, Signals};
+use crate::bus::transaction::Tx;
+use crate::clock::{Clock, ManualClock};
+use crate::error::{Error, Result};
+use crate::sqlite::{Overview, Undone, overview_of};
+
+/// A bus in memory, by a clock that a test turns by hand. Clones are the same bus.
+///
+/// ```
+/// # tokio_test(async {
+/// use fencepost::{Bus, MemoryBus, Message, Take};
+///
+/// let bus = MemoryBus::new();
+/// bus.send(Message::command("place.bet").text("17 on red").delay(std::time::Duration::from_secs(5))).await?;
+/// assert!(bus.claim(&Take::one(&["place.bet"])).await?.deliveries.is_empty());
+/// bus.turn(5_000);
+/// let mut handed_out = bus.claim(&Take::one(&["place.bet"])).await?;
+/// handed_out.deliveries.remove(0).ack().await?;
+/// # Ok::<(), fencepost::Error>(())
+/// # }).unwrap();
+/// # fn tokio_test<T>(test: impl Future<Output = T>) -> T {
+/// #     tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(test)
+/// # }
+/// ```
+#[derive(Clone, Debug)]
+pub struct MemoryBus {
+    memory: Arc<Memory>,
+    backend: Arc<dyn Backend>,
+    manual: Option<Arc<ManualClock>>,
+}
+
+/// Where the tests of handlers begin: a round number long ago.
+const BEGAN: u32 = 1_000_000;
+
+impl Default for MemoryBus {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl MemoryBus {
+    /// An empty bus, whose clock stands still until [`MemoryBus::turn`].
+    pub fn new() -> Self {
+        let clock = Arc::new(ManualClock::new(Timestamp::from(BEGAN)));
+        Self { manual: Some(Arc::clone(&clock)), ..Self::with_clock(clock) }
+    }
+
+    /// An empty bus that goes by this clock.
+    pub fn with_clock(clock: Arc<dyn Clock>) -> Self {
+        let memory = Arc::new(Memory {
+            state: Mutex::new(State::new()),
+            effects: Mutex::new(None),
+            signals: Arc::default(),
+            clock,
+        });
+        Self { backend: Arc::new(Shared(Arc::clone(&memory))), memory, manual: None }
+    }
+
+    /// Turns the clock on, in milliseconds, and wakes whoever waits for the time that comes. A bus with a clock of
+    /// another kind is left as it is.
+    pub fn turn(&self, by_ms: u64) {
+        if let Some(clock) = &self.manual {
+            clock.advance(by_ms);
+        }
+    }
+
+    /// The state of the model, to look at.
+    pub fn state(&self) -> State {
+        self.memory.state().clone()
+    }
+
+    /// Changes the state from outside, as an accident would: for tests of what happens then.
+    pub fn tamper(&self, with: impl FnOnce(&mut State)) {
+        with(&mut self.memory.state());
+        self.memory.signals.announce(&[Change::Everything]);
+    }
+}
+
+impl Bus for MemoryBus {
+    fn backend(&self) -> &Arc<dyn Backend> {
+        &self.backend
+    }
+}
+
+#[derive(Debug)]
+struct Memory {
+    state: Mutex<State>,
+    /// Where the effects of handlers go, once there are any.
+    effects: Mutex<Option<Connection>>,
+    signals: Arc<Signals>,
+    clock: Arc<dyn Clock>,
+}
+
+impl Memory {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn apply_all(&self, ops: &[Op]) -> Vec<Result<Reply>> {
+        let mut state = self.state();
+        let replies: Vec<_> =
+            ops.iter().map(|op| fencepost_model::apply(&mut state, self.clock.now(), op)).collect();
+        drop(state);
+        let changes: Vec<_> =
+            ops.iter().zip(&replies).filter_map(|(op, reply)| Change::of(op, reply)).collect();
+        self.signals.announce(&changes);
+        replies.into_iter().map(Ok).collect()
+    }
+
+    /// Everything happens to a copy of the state, which takes its place when the effects are committed.
+    fn transact(
+        &self,
+        op: Option<&Op>,
+        work: Work,
+    ) -> Result<(Option<Reply>, Anything), Undone<Anything>> {
+        let mut effects = self.effects.lock().unwrap_or_else(PoisonError::into_inner);
+        let conn = match &mut *effects {
+            Some(conn) => conn,
+            none => none.insert(Connection::open_in_memory().map_err(Error::from)?),
+        };
+        let transaction = conn.transaction().map_err(Error::from)?;
+        let mut state = self.state();
+        let trial = std::cell::RefCell::new(state.clone());
+        let apply = |op: &Op| Ok(fencepost_model::apply(&mut trial.borrow_mut(), self.clock.now(), op));
+        let tx = Tx::new(&transaction, self.limits(), apply);
+        let reply = op.map(|op| tx.apply(op)).transpose()?;
+        let done = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| work(&tx)));
+        let done = match done {
+            Ok(done) => done.map_err(Undone::Work)?,
+            Err(panic) => return Err(Undone::Panicked(panic)),
+        };
+        let changes = tx.into_changes();
+        if transaction.is_autocommit() {
+            return Err(Error::TransactionEnded.into());
+        }
+        transaction.commit().map_err(Error::from)?;
+        *state = trial.into_inner();
+        drop(state);
+        self.signals.announce(&changes);
+        Ok((reply, done))
+    }
+
+    fn limits(&self) -> Limits {
+        Limits::default()
+    }
+
+    fn next_due(&self, interest: &Interest) -> Option<Timestamp> {
+        let (state, now) = (self.state(), self.clock.now());
+        match interest {
+            Interest::Commands(names) => {
+                if !state.unreadable.is_empty() {
+                    return Some(Timestamp::ZERO);
+                }
+                let wanted = state.queue.values().filter(|command| {
+                    command.body.name().is_some_and(|name| names.contains(name))
+                });
+                wanted.map(|command| command.due_at).min()
+            }
+            Interest::Group(group, _) => {
+                let cursor = state.groups.get(group)?;
+                if cursor.due_at > now {
+                    return Some(cursor.due_at);
+                }
+                cursor.entries.values().map(|entry| entry.due_at).min()
+            }
+        }
+    }
+}
+
+/// The memory as a backend, which hands out futures that own it.
+#[derive(Debug)]
+struct Shared(Arc<Memory>);
+
+impl Backend for Shared {
+    fn apply_all(&self, ops: Vec<Op>) -> BoxFuture<'static, Vec<Result<Reply>>> {
+        let memory = Arc::clone(&self.0);
+        Box::pin(async move { memory.apply_all(&ops) })
+    }
+
+    fn apply_all_blocking(&self, ops: Vec<Op>) -> Vec<Result<Reply>> {
+        self.0.apply_all(&ops)
+    }
+
+    fn transact(
+        &self,
+        op: Option<Op>,
+        work: Work,
+    ) -> BoxFuture<'static, Result<(Option<Reply>, Anything), Undone<Anything>>> {
+        let memory = Arc::clone(&self.0);
+        Box::pin(async move { memory.transact(op.as_ref(), work) })
+    }
+
+    fn transact_blocking(
+        &self,
+        op: Option<Op>,
+        work: Work,
+    ) -> Result<(Option<Reply>, Anything), Undone<Anything>> {
+        self.0.transact(op.as_ref(), work)
+    }
+
+    fn overview(&self) -> BoxFuture<'static, Result<Overview>> {
+        let overview = overview_of(&self.0.state(), self.0.clock.now());
+        Box::pin(async move { Ok(overview) })
+    }
+
+    fn next_due(&self, interest: &Interest) -> BoxFuture<'static, Result<Option<Timestamp>>> {
+        let due = self.0.next_due(interest);
+        Box::pin(async move { Ok(due) })
+    }
+
+    fn signals(&self) -> &Arc<Signals> {
+        &self.0.signals
+    }
+
+    fn clock(&self) -> &Arc<dyn Clock> {
+        &self.0.clock
+    }
+
+    fn limits(&self) -> Limits {
+        self.0.limits()
+    }
+}

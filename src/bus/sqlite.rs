@@ -1,0 +1,351 @@
+//! The bus in a SQLite file.
+//!
+//! What always holds: one thread owns the connection that writes ([`writer`]); readers have their own ([`readers`]);
+//! clones share both. This module must not know what operations do.
+
+mod readers;
+mod writer;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use fencepost_model::op::{Op, Reply};
+use fencepost_model::vocabulary::Timestamp;
+use futures_util::future::BoxFuture;
+use rusqlite::Connection;
+use tokio::sync::{mpsc, oneshot};
+
+use crate::bus::Bus;
+use crate::bus::backend::{Anything, Backend, Limits, Work};
+use crate::bus::signals::{Interest, Signals};
+use crate::bus::transaction::Tx;
+use crate::clock::{Clock, SystemClock};
+use crate::error::{Error, Result};
+use crate::sqlite::wake::{Look, Watcher};
+use crate::sqlite::{
+    Durability, OpenOptions, Overview, Statements, Store, Undone, execute, next_due_commands,
+    next_due_group, overview,
+};
+
+use readers::Readers;
+use writer::{Request, Writer, closed, unanswered};
+
+/// A durable bus in one SQLite file. Clones are the same bus; the file is closed with the last of them.
+///
+/// ```
+/// # tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
+/// # let directory = tempfile::tempdir().unwrap();
+/// # let path = directory.path().join("bus.db");
+/// use fencepost::{Bus, Message, SqliteBus};
+///
+/// let bus = SqliteBus::open(&path).await?;
+/// let receipt = bus.send(Message::command("place.bet").text("17 on red").id("bet-17")).await?;
+/// assert!(receipt.fresh);
+/// let again = bus.send(Message::command("place.bet").text("17 on red").id("bet-17")).await?;
+/// assert_eq!((again.seq, again.fresh), (receipt.seq, false));
+/// bus.close().await?;
+/// # Ok::<(), fencepost::Error>(())
+/// # }).unwrap();
+/// ```
+#[derive(Clone, Debug)]
+pub struct SqliteBus {
+    backend: Arc<dyn Backend>,
+    file: Arc<File>,
+}
+
+/// How to open a [`SqliteBus`]. Made by [`SqliteBus::builder`].
+#[derive(Clone, Debug)]
+#[must_use = "a builder opens nothing until `open` is called"]
+pub struct SqliteBusBuilder {
+    path: PathBuf,
+    options: OpenOptions,
+    limits: Limits,
+    id_retention_ms: u64,
+    clock: Arc<dyn Clock>,
+    waiting_max: usize,
+}
+
+impl SqliteBusBuilder {
+    /// What an acknowledged operation survives: a power cut, unless this says otherwise.
+    pub fn durability(mut self, durability: Durability) -> Self {
+        self.options.durability = durability;
+        self
+    }
+
+    /// How long a lease lasts unless its consumer says otherwise: 30 seconds, unless this says otherwise.
+    pub fn lease(mut self, lease: Duration) -> Self {
+        self.limits.lease_ms = super::request::ms(lease);
+        self
+    }
+
+    /// The largest payload that is accepted, in bytes: a mebibyte, unless this says otherwise.
+    pub fn payload_bytes_max(mut self, bytes: usize) -> Self {
+        self.limits.payload_bytes_max = bytes;
+        self
+    }
+
+    /// How long an id is remembered after its message's end (G10): a day, unless this says otherwise.
+    pub fn id_retention(mut self, retention: Duration) -> Self {
+        self.id_retention_ms = super::request::ms(retention);
+        self
+    }
+
+    /// The clock of all operations: the operating system's, unless this says otherwise.
+    pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
+        self.clock = clock;
+        self
+    }
+
+    /// Whether to create a file that does not exist: yes, unless this says otherwise.
+    pub fn create(mut self, create: bool) -> Self {
+        self.options.create = create;
+        self
+    }
+
+    /// How long an operation waits for another process's lock before it fails as [`Error::Busy`]: 5 seconds, unless
+    /// this says otherwise.
+    pub fn busy_timeout(mut self, timeout: Duration) -> Self {
+        self.options.busy_timeout_ms = u32::try_from(timeout.as_millis()).unwrap_or(u32::MAX);
+        self
+    }
+
+    /// How many requests may wait for the writing thread before the next one waits to be taken: 1,024, unless this
+    /// says otherwise.
+    pub fn waiting_max(mut self, requests: usize) -> Self {
+        self.waiting_max = requests.max(1);
+        self
+    }
+
+    /// Options of the store underneath: for tests.
+    #[doc(hidden)]
+    pub fn store_options(mut self, with: impl FnOnce(&mut OpenOptions)) -> Self {
+        with(&mut self.options);
+        self
+    }
+
+    /// Opens the file.
+    ///
+    /// # Errors
+    /// A typed [`Error`] that says what to do. A file that is refused is left as it was.
+    pub async fn open(self) -> Result<SqliteBus> {
+        tokio::task::spawn_blocking(move || self.open_blocking()).await.map_err(closed)?
+    }
+
+    /// Opens the file, for code without an async runtime.
+    ///
+    /// # Errors
+    /// As [`SqliteBusBuilder::open`].
+    pub fn open_blocking(self) -> Result<SqliteBus> {
+        let store = Store::open(&self.path, &self.options)?;
+        let signals = Arc::<Signals>::default();
+        let (requests, line) = mpsc::channel(self.waiting_max);
+        let writer = Writer {
+            seen: store.data_version()?,
+            store,
+            clock: Arc::clone(&self.clock),
+            signals: Arc::clone(&signals),
+            limits: self.limits,
+            id_retention_ms: self.id_retention_ms,
+            forgot_at: self.clock.now(),
+        };
+        std::thread::Builder::new()
+            .name("fencepost-writer".to_owned())
+            .spawn(move || writer.run(line))
+            .map_err(Error::from)?;
+        let watcher = watch(&self.path, &signals, requests.downgrade())?;
+        let readers = Arc::new(Readers::new(self.path, self.options.clone()));
+        let file = Arc::new(File {
+            _watcher: watcher,
+            requests,
+            readers,
+            signals,
+            clock: self.clock,
+            limits: self.limits,
+            durability: self.options.durability,
+        });
+        Ok(SqliteBus { backend: Arc::new(Shared(Arc::clone(&file))), file })
+    }
+}
+
+/// Looks for changes by other processes while somebody sleeps.
+fn watch(path: &Path, signals: &Arc<Signals>, requests: mpsc::WeakSender<Request>) -> Result<Arc<Watcher>> {
+    let look = move || {
+        let (reply, answer) = std::sync::mpsc::sync_channel(1);
+        let Some(requests) = requests.upgrade() else { return Look::Gone };
+        if requests.blocking_send(Request::Look { reply }).is_err() {
+            return Look::Gone;
+        }
+        drop(requests);
+        match answer.recv() {
+            Ok(true) => Look::Changed,
+            Ok(false) => Look::Unchanged,
+            Err(_) => Look::Gone,
+        }
+    };
+    let watcher = Arc::new(Watcher::start(path, signals.asleep(), look)?);
+    let poked = Arc::downgrade(&watcher);
+    signals.watch(move || {
+        if let Some(watcher) = poked.upgrade() {
+            watcher.poke();
+        }
+    });
+    Ok(watcher)
+}
+
+impl SqliteBus {
+    /// Opens a file, and creates it if it does not exist, with every option at its default.
+    ///
+    /// # Errors
+    /// A typed [`Error`] that says what to do. A file that is refused is left as it was.
+    pub async fn open(path: impl AsRef<Path>) -> Result<Self> {
+        Self::builder(path).open().await
+    }
+
+    /// The options for opening a file.
+    pub fn builder(path: impl AsRef<Path>) -> SqliteBusBuilder {
+        SqliteBusBuilder {
+            path: path.as_ref().to_owned(),
+            options: OpenOptions::default(),
+            limits: Limits::default(),
+            id_retention_ms: 24 * 60 * 60 * 1_000,
+            clock: Arc::new(SystemClock),
+            waiting_max: 1_024,
+        }
+    }
+
+    /// The operations of the bus inside a transaction that the caller began on a connection of its own to the same
+    /// file: a transactional outbox, or settlements together with the handler's effects (G12).
+    ///
+    /// Begin it with `TransactionBehavior::Immediate`, so that it waits for its turn instead of failing half-way.
+    /// What it sends is noticed by consumers after its commit. It is as durable as the caller's connection is: below
+    /// `synchronous=FULL` less than this bus, which is then said in a warning.
+    ///
+    /// # Errors
+    /// [`Error::NotInTransaction`]; [`Error::NotOurs`] or [`Error::NewerVersion`] if the connection is to another file.
+    pub fn within<'tx>(&self, conn: &'tx Connection) -> Result<Tx<'tx>> {
+        if conn.is_autocommit() {
+            return Err(Error::NotInTransaction);
+        }
+        let synchronous = crate::sqlite::check_connection(conn)?;
+        if synchronous < self.file.durability.synchronous() {
+            tracing::warn!(
+                synchronous,
+                "the caller's connection syncs less than its bus: a power cut may take what it commits"
+            );
+        }
+        let clock = Arc::clone(&self.file.clock);
+        Ok(Tx::new(conn, self.file.limits, move |op| execute(conn, &Statements::standard(), clock.now(), op)))
+    }
+
+    /// Waits until all that was asked for is done, and closes the file. Clones find the bus closed.
+    ///
+    /// # Errors
+    /// Whatever SQLite reports; the file is closed all the same.
+    pub async fn close(self) -> Result<()> {
+        let (reply, answer) = oneshot::channel();
+        self.file.requests.send(Request::Close { reply }).await.map_err(closed)?;
+        answer.await.map_err(closed)?
+    }
+}
+
+impl Bus for SqliteBus {
+    fn backend(&self) -> &Arc<dyn Backend> {
+        &self.backend
+    }
+}
+
+#[derive(Debug)]
+struct File {
+    /// First, so that it ends before the line to the writer does.
+    _watcher: Arc<Watcher>,
+    requests: mpsc::Sender<Request>,
+    readers: Arc<Readers>,
+    signals: Arc<Signals>,
+    clock: Arc<dyn Clock>,
+    limits: Limits,
+    durability: Durability,
+}
+
+/// The file as a backend, which hands out futures that own it.
+#[derive(Debug)]
+struct Shared(Arc<File>);
+
+/// One error for each operation.
+fn failed(count: usize, error: &Error) -> Vec<Result<Reply>> {
+    (0..count).map(|_| Err(error.again())).collect()
+}
+
+impl Backend for Shared {
+    fn apply_all(&self, ops: Vec<Op>) -> BoxFuture<'static, Vec<Result<Reply>>> {
+        let requests = self.0.requests.clone();
+        Box::pin(async move {
+            let (count, (reply, answer)) = (ops.len(), oneshot::channel());
+            if let Err(error) = requests.send(Request::Apply { ops, reply }).await.map_err(closed) {
+                return failed(count, &error);
+            }
+            drop(requests);
+            answer.await.map_err(unanswered).unwrap_or_else(|error| failed(count, &error))
+        })
+    }
+
+    fn apply_all_blocking(&self, ops: Vec<Op>) -> Vec<Result<Reply>> {
+        let (count, (reply, answer)) = (ops.len(), oneshot::channel());
+        if let Err(error) = self.0.requests.blocking_send(Request::Apply { ops, reply }).map_err(closed) {
+            return failed(count, &error);
+        }
+        answer.blocking_recv().map_err(unanswered).unwrap_or_else(|error| failed(count, &error))
+    }
+
+    fn transact(
+        &self,
+        op: Option<Op>,
+        work: Work,
+    ) -> BoxFuture<'static, Result<(Option<Reply>, Anything), Undone<Anything>>> {
+        let requests = self.0.requests.clone();
+        Box::pin(async move {
+            let (reply, answer) = oneshot::channel();
+            requests.send(Request::Transact { op, work, reply }).await.map_err(closed)?;
+            drop(requests);
+            answer.await.map_err(unanswered)?
+        })
+    }
+
+    fn transact_blocking(
+        &self,
+        op: Option<Op>,
+        work: Work,
+    ) -> Result<(Option<Reply>, Anything), Undone<Anything>> {
+        let (reply, answer) = oneshot::channel();
+        self.0.requests.blocking_send(Request::Transact { op, work, reply }).map_err(closed)?;
+        answer.blocking_recv().map_err(unanswered)?
+    }
+
+    fn overview(&self) -> BoxFuture<'static, Result<Overview>> {
+        let now = self.0.clock.now();
+        self.0.readers.read_async(move |conn| overview(conn, &Statements::standard(), now))
+    }
+
+    fn next_due(&self, interest: &Interest) -> BoxFuture<'static, Result<Option<Timestamp>>> {
+        let (interest, now) = (interest.clone(), self.0.clock.now());
+        self.0.readers.read_async(move |conn| {
+            let sql = Statements::standard();
+            match interest {
+                Interest::Commands(names) => next_due_commands(conn, &sql, &names),
+                Interest::Group(group, _) => next_due_group(conn, &sql, now, &group),
+            }
+        })
+    }
+
+    fn signals(&self) -> &Arc<Signals> {
+        &self.0.signals
+    }
+
+    fn clock(&self) -> &Arc<dyn Clock> {
+        &self.0.clock
+    }
+
+    fn limits(&self) -> Limits {
+        self.0.limits
+    }
+}

@@ -1,0 +1,189 @@
+//! The one thread that owns the writing connection.
+//!
+//! What always holds: it takes all that waits into one transaction, and answers after the commit; requests are
+//! applied in the order in which they arrived; whoever is to be woken is woken after the answer can be seen. This
+//! module must not know what operations do, nor who asks.
+
+use std::sync::Arc;
+
+use fencepost_model::op::{Op, Reply};
+use fencepost_model::vocabulary::Timestamp;
+use tokio::sync::{mpsc, oneshot};
+
+use crate::bus::backend::{Anything, Limits, Work};
+use crate::bus::signals::{Change, Signals};
+use crate::bus::transaction::Tx;
+use crate::clock::Clock;
+use crate::error::{Error, Result};
+use crate::sqlite::{Store, Undone, execute};
+use crate::telemetry;
+
+/// What the thread is asked to do.
+pub(super) enum Request {
+    /// Apply operations, each for itself.
+    Apply { ops: Vec<Op>, reply: oneshot::Sender<Vec<Result<Reply>>> },
+    /// Apply an operation together with the caller's own work.
+    Transact { op: Option<Op>, work: Work, reply: oneshot::Sender<Transacted> },
+    /// Look whether another connection has committed something, and wake everybody if so.
+    Look { reply: std::sync::mpsc::SyncSender<bool> },
+    /// Commit what came before, and close the file.
+    Close { reply: oneshot::Sender<Result<()>> },
+}
+
+/// How the caller's own work went.
+pub(super) type Transacted = Result<(Option<Reply>, Anything), Undone<Anything>>;
+
+/// No transaction takes more operations than this, so that no answer waits too long for its commit.
+const BATCH_OPS_MAX: usize = 1_024;
+
+/// How often ids are forgotten whose time is over, in milliseconds.
+const FORGET_EVERY_MS: u64 = 60_000;
+
+pub(super) struct Writer {
+    pub(super) store: Store,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) signals: Arc<Signals>,
+    pub(super) limits: Limits,
+    /// How long ids are remembered after their message's end, in milliseconds.
+    pub(super) id_retention_ms: u64,
+    pub(super) seen: i64,
+    pub(super) forgot_at: Timestamp,
+}
+
+impl Writer {
+    /// Works until it is told to close, or nobody is left who could ask.
+    pub(super) fn run(mut self, mut requests: mpsc::Receiver<Request>) {
+        let mut batch = Vec::new();
+        while let Some(mut request) = requests.blocking_recv() {
+            loop {
+                match request {
+                    Request::Apply { ops, reply } => batch.push((ops, reply)),
+                    other => {
+                        self.commit(&mut batch);
+                        if let Some(reply) = self.single(other) {
+                            requests.close();
+                            while let Ok(late) = requests.try_recv() {
+                                refuse(late);
+                            }
+                            let _ = reply.send(self.store.close());
+                            return;
+                        }
+                    }
+                }
+                let waiting = batch.iter().map(|(ops, _)| ops.len()).sum::<usize>();
+                match requests.try_recv() {
+                    Ok(next) if waiting < BATCH_OPS_MAX => request = next,
+                    Ok(next) => {
+                        self.commit(&mut batch);
+                        request = next;
+                    }
+                    Err(_) => break,
+                }
+            }
+            self.commit(&mut batch);
+        }
+        // The file is closed with the last clone of the bus; nobody is left to tell how that went.
+        let _ = self.store.close();
+    }
+
+    /// Does what is not a plain operation; gives back who waits for the end, if this is it.
+    fn single(&mut self, request: Request) -> Option<oneshot::Sender<Result<()>>> {
+        match request {
+            Request::Transact { op, work, reply } => {
+                let _ = reply.send(self.transact(op.as_ref(), work));
+            }
+            Request::Look { reply } => {
+                let _ = reply.send(self.look());
+            }
+            Request::Close { reply } => return Some(reply),
+            Request::Apply { .. } => unreachable!("operations are gathered into batches"),
+        }
+        None
+    }
+
+    fn commit(&mut self, batch: &mut Vec<(Vec<Op>, oneshot::Sender<Vec<Result<Reply>>>)>) {
+        if batch.is_empty() {
+            return;
+        }
+        let ops: Vec<&Op> = batch.iter().flat_map(|(ops, _)| ops).collect();
+        let began = telemetry::start();
+        let replies = self.store.apply_all(|| self.clock.now(), &ops);
+        telemetry::committed(began, ops.len());
+        let mut changes: Vec<Change> = Vec::new();
+        for (op, reply) in ops.iter().zip(&replies) {
+            changes.extend(reply.as_ref().ok().and_then(|reply| Change::of(op, reply)));
+        }
+        let mut replies = replies.into_iter();
+        for (ops, reply) in batch.drain(..) {
+            // Who has gone away does not need the answer; the effect is there all the same.
+            let _ = reply.send(replies.by_ref().take(ops.len()).collect());
+        }
+        self.signals.announce(&changes);
+        self.forget();
+    }
+
+    fn transact(&mut self, op: Option<&Op>, work: Work) -> Transacted {
+        let now = self.clock.now();
+        let (clock, limits) = (Arc::clone(&self.clock), self.limits);
+        let mut changes = Vec::new();
+        let done = self.store.transact(now, op, |conn, sql| {
+            let tx = Tx::new(conn, limits, |op| execute(conn, sql, clock.now(), op));
+            let done = work(&tx)?;
+            changes = tx.into_changes();
+            Ok(done)
+        });
+        if let Ok((reply, _)) = &done {
+            changes.extend(op.zip(reply.as_ref()).and_then(|(op, reply)| Change::of(op, reply)));
+            self.signals.announce(&changes);
+        }
+        done
+    }
+
+    fn look(&mut self) -> bool {
+        let Ok(found) = self.store.data_version() else { return false };
+        let changed = found != self.seen;
+        self.seen = found;
+        if changed {
+            self.signals.announce(&[Change::Everything]);
+        }
+        changed
+    }
+
+    /// Forgets ids whose time is over, now and then. If it fails, it is tried the next time.
+    fn forget(&mut self) {
+        let now = self.clock.now();
+        if now.get().abs_diff(self.forgot_at.get()) >= FORGET_EVERY_MS {
+            self.forgot_at = now;
+            let op = Op::ForgetIds { retention_ms: self.id_retention_ms };
+            if let Err(error) = self.store.apply(now, &op) {
+                tracing::warn!(%error, "ids could not be forgotten; trying again later");
+            }
+        }
+    }
+}
+
+/// Tells one who came after the end that nothing was done.
+fn refuse(request: Request) {
+    match request {
+        Request::Apply { ops, reply } => {
+            let _ = reply.send(ops.iter().map(|_| Err(Error::Closed)).collect());
+        }
+        Request::Transact { reply, .. } => {
+            let _ = reply.send(Err(Error::Closed.into()));
+        }
+        Request::Look { .. } => {}
+        Request::Close { reply } => {
+            let _ = reply.send(Err(Error::Closed));
+        }
+    }
+}
+
+/// The error of a request that was not taken.
+pub(super) fn closed<T>(_: T) -> Error {
+    Error::Closed
+}
+
+/// The error of a request that was taken and not answered: the thread is gone, and nobody knows how far it came.
+pub(super) fn unanswered<T>(_: T) -> Error {
+    Error::Indeterminate { source: Box::new(Error::Closed) }
+}

@@ -1,0 +1,105 @@
+//! Operations of the bus inside a transaction: the caller's own one, or one that a bus began for the caller's work.
+//!
+//! What always holds (G12): an operation takes effect exactly if the transaction is committed. A refused settlement
+//! ends the transaction right there with a rollback, so that ignoring it and committing fails. This module must not
+//! know where the operations are applied.
+
+use std::cell::RefCell;
+
+use fencepost_model::op::{Op, Reply, Settled, Settlement};
+use rusqlite::Connection;
+
+use crate::bus::backend::Limits;
+use crate::bus::operations::{operations_within, request};
+use crate::bus::signals::Change;
+use crate::delivery::Delivery;
+use crate::error::{Error, Result};
+use crate::sqlite::{StatementId, Statements};
+
+/// A transaction, for the caller's own SQL and for operations of the bus, which commit together or not at all.
+///
+/// It is made by [`SqliteBus::within`](crate::SqliteBus::within), [`Delivery::transaction`] and
+/// [`Bus::transaction`](crate::Bus::transaction). Whoever began the transaction ends it; a `COMMIT` or `ROLLBACK` from
+/// within is an error.
+pub struct Tx<'a> {
+    conn: &'a Connection,
+    limits: Limits,
+    apply: Box<dyn Fn(&Op) -> Result<Reply> + 'a>,
+    changes: RefCell<Vec<Change>>,
+}
+
+impl std::fmt::Debug for Tx<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Tx").field("conn", &self.conn).finish_non_exhaustive()
+    }
+}
+
+impl std::ops::Deref for Tx<'_> {
+    type Target = Connection;
+
+    /// The connection, for the caller's own SQL.
+    fn deref(&self) -> &Connection {
+        self.conn
+    }
+}
+
+impl<'a> Tx<'a> {
+    pub(crate) fn new(
+        conn: &'a Connection,
+        limits: Limits,
+        apply: impl Fn(&Op) -> Result<Reply> + 'a,
+    ) -> Self {
+        Self { conn, limits, apply: Box::new(apply), changes: RefCell::default() }
+    }
+
+    /// What the operations in it made due for others, once it is committed.
+    pub(crate) fn into_changes(self) -> Vec<Change> {
+        self.changes.into_inner()
+    }
+
+    /// Applies one operation.
+    ///
+    /// # Errors
+    /// A refusal of anything but sending, publishing and looking after the log is [`Error::Refused`] and has rolled
+    /// the transaction back; other refusals are replies. [`Error::NotInTransaction`] once that has happened.
+    pub fn apply(&self, op: &Op) -> Result<Reply> {
+        if self.conn.is_autocommit() {
+            return Err(Error::NotInTransaction);
+        }
+        let reply = (self.apply)(op)?;
+        if let Reply::Refused(refusal) = &reply {
+            if matches!(op, Op::Settle { .. } | Op::Release { .. } | Op::Extend { .. } | Op::Atomic(_)) {
+                self.conn.execute_batch(Statements::standard().get(StatementId::Rollback))?;
+                return Err(Error::Refused { refusal: refusal.clone() });
+            }
+        } else {
+            self.changes.borrow_mut().extend(Change::of(op, &reply));
+        }
+        Ok(reply)
+    }
+
+    /// Settles a delivery.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] if its lease was lost: then the transaction was rolled back (G3, G12).
+    pub fn settle<P>(&self, delivery: Delivery<P>, how: Settlement) -> Result<Settled> {
+        let held = delivery.into_held();
+        let settled = request::settled(self.apply(&held.settle_op(how))?)?;
+        held.settled_elsewhere();
+        Ok(settled)
+    }
+
+    /// Acks a delivery: handled, exactly if the transaction is committed (G12).
+    ///
+    /// # Errors
+    /// As [`Tx::settle`].
+    pub fn ack<P>(&self, delivery: Delivery<P>) -> Result<()> {
+        self.settle(delivery, Settlement::Ack).map(|_| ())
+    }
+
+    fn limits(&self) -> Limits {
+        self.limits
+    }
+
+    operations_within!();
+}

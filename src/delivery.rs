@@ -1,0 +1,445 @@
+//! One delivery in somebody's hands: the message, the token that it may be settled with, and how to settle it.
+//!
+//! What always holds: settling consumes the delivery, so that it cannot be settled twice; a stale token changes
+//! nothing and is told so (G3). This module decides nothing about failures: that is the run loop's.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use fencepost_model::op::{self, Lease, Op, Reply, Settled, Settlement, Target};
+use fencepost_model::state::Body;
+use fencepost_model::vocabulary::{Message, Name, Raw, RecordId, Seq, Timestamp, Token};
+use tokio_util::sync::CancellationToken;
+
+use crate::bus::backend::Backend;
+use crate::bus::operations::request;
+use crate::bus::transaction::Tx;
+use crate::bus::{known, unknown};
+use crate::error::{Error, Result};
+use crate::handlers::{HandlerError, Payload};
+
+/// What a handler gets: a message under a lease.
+///
+/// In a handler nothing needs to be settled by hand: what the handler returns decides. Whoever claims or polls
+/// without handlers settles each delivery with one of the methods that consume it.
+pub struct Delivery<P = Arc<[u8]>> {
+    /// The payload, as its handler wants it.
+    pub payload: P,
+    message: Arc<Message>,
+    held: Arc<Held>,
+}
+
+impl<P> fmt::Debug for Delivery<P> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Held { target, token, attempt, .. } = &*self.held;
+        let mut debug = f.debug_struct("Delivery");
+        debug.field("target", target).field("token", token).field("attempt", attempt);
+        debug.field("name", &self.message.name).finish_non_exhaustive()
+    }
+}
+
+/// A lease, shared between a delivery and whoever keeps the lease alive.
+#[derive(Debug)]
+pub(crate) struct Held {
+    pub(crate) backend: Arc<dyn Backend>,
+    pub(crate) target: Target,
+    pub(crate) token: Token,
+    pub(crate) seq: Seq,
+    pub(crate) attempt: u32,
+    pub(crate) at: Timestamp,
+    until: AtomicU64,
+    lost: CancellationToken,
+    settled: AtomicBool,
+}
+
+impl Held {
+    pub(crate) fn settle_op(&self, how: Settlement) -> Op {
+        Op::Settle { target: self.target.clone(), token: self.token, how }
+    }
+
+    pub(crate) fn until(&self) -> Timestamp {
+        Timestamp::ZERO.plus(self.until.load(Ordering::SeqCst))
+    }
+
+    pub(crate) fn extended(&self, until: Timestamp) {
+        self.until.store(until.get(), Ordering::SeqCst);
+    }
+
+    /// The lease belongs to somebody else now: whoever works under it is told.
+    pub(crate) fn lose(&self) {
+        self.lost.cancel();
+    }
+
+    pub(crate) fn is_lost(&self) -> bool {
+        self.lost.is_cancelled()
+    }
+
+    /// The handler has settled it itself.
+    pub(crate) fn settled_elsewhere(&self) {
+        self.settled.store(true, Ordering::SeqCst);
+    }
+
+    pub(crate) fn is_settled(&self) -> bool {
+        self.settled.load(Ordering::SeqCst)
+    }
+
+    fn told(&self, reply: Result<Reply>) -> Result<Reply> {
+        if let Ok(Reply::Refused(op::Refusal::LeaseLost)) = &reply {
+            self.lose();
+        }
+        reply
+    }
+
+    async fn apply(&self, op: Op) -> Result<Reply> {
+        let reply = self.backend.apply_all(vec![op]).await.pop().unwrap_or(Err(Error::Closed));
+        self.told(reply)
+    }
+
+    fn apply_blocking(&self, op: Op) -> Result<Reply> {
+        let reply = self.backend.apply_all_blocking(vec![op]).pop().unwrap_or(Err(Error::Closed));
+        self.told(reply)
+    }
+
+    /// Lets the lease last from now on for this long.
+    pub(crate) async fn extend(&self, lease_ms: u64) -> Result<Timestamp> {
+        let op = Op::Extend { lease: self.target.lease(), token: self.token, lease_ms };
+        let until = request::extended(self.apply(op).await?)?;
+        self.extended(until);
+        Ok(until)
+    }
+}
+
+impl<P> Delivery<P> {
+    /// The message as it was sent.
+    pub fn message(&self) -> &Arc<Message> {
+        &self.message
+    }
+
+    /// Its number in the queue or the log.
+    pub fn seq(&self) -> Seq {
+        self.held.seq
+    }
+
+    /// What is settled: a command, or an event or redriven event of a group.
+    pub fn target(&self) -> &Target {
+        &self.held.target
+    }
+
+    /// The fencing token: it grows with every lease (G4). Give it to whatever the handler writes to elsewhere, so that
+    /// a stale handler can be turned away there too.
+    pub fn token(&self) -> Token {
+        self.held.token
+    }
+
+    /// The number of this attempt; the first is 1.
+    pub fn attempt(&self) -> u32 {
+        self.held.attempt
+    }
+
+    /// When it was sent or published.
+    pub fn sent_at(&self) -> Timestamp {
+        self.held.at
+    }
+
+    /// When the lease ends, unless it is extended. In a run loop it is, for as long as the handler works.
+    pub fn deadline(&self) -> Timestamp {
+        self.held.until()
+    }
+
+    /// Whether the lease is known to be lost. Then the right to settle is lost as well, and what the handler still
+    /// does may be done by another at the same time.
+    pub fn is_lost(&self) -> bool {
+        self.held.is_lost()
+    }
+
+    /// Completes when the lease is known to be lost; never, if it is not.
+    pub fn lost(&self) -> impl Future<Output = ()> + Send + use<P> {
+        let lost = self.held.lost.clone();
+        async move { lost.cancelled().await }
+    }
+
+    /// Settles it.
+    ///
+    /// # Errors
+    /// `Refused`: `LeaseLost` if the token is stale (G3), `NotNext` for an event out of order. Otherwise those of the
+    /// store; the message comes again when the lease has run out.
+    pub async fn settle(self, how: Settlement) -> Result<Settled> {
+        let held = self.into_held();
+        let settled = request::settled(held.apply(held.settle_op(how)).await?)?;
+        held.settled_elsewhere();
+        Ok(settled)
+    }
+
+    /// As [`Delivery::settle`], for code without an async runtime.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn settle_blocking(self, how: Settlement) -> Result<Settled> {
+        let held = self.into_held();
+        let settled = request::settled(held.apply_blocking(held.settle_op(how))?)?;
+        held.settled_elsewhere();
+        Ok(settled)
+    }
+
+    /// Handled: it never comes again.
+    ///
+    /// # Errors
+    /// As [`Delivery::settle`].
+    pub async fn ack(self) -> Result<Settled> {
+        self.settle(Settlement::Ack).await
+    }
+
+    /// As [`Delivery::ack`], for code without an async runtime.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn ack_blocking(self) -> Result<Settled> {
+        self.settle_blocking(Settlement::Ack)
+    }
+
+    /// Not handled: it comes again after the delay, unless this was its last attempt (G8).
+    ///
+    /// # Errors
+    /// As [`Delivery::settle`].
+    pub async fn nack(self, delay: Duration, reason: &str) -> Result<Settled> {
+        self.settle(Settlement::Nack { delay_ms: request::ms(delay), reason: reason.into() }).await
+    }
+
+    /// Moves it to the dead, for a person to look at.
+    ///
+    /// # Errors
+    /// As [`Delivery::settle`].
+    pub async fn dead_letter(self, reason: &str) -> Result<Settled> {
+        self.settle(Settlement::DeadLetter { reason: reason.into() }).await
+    }
+
+    /// Holds it out of delivery until a person releases it.
+    ///
+    /// # Errors
+    /// As [`Delivery::settle`].
+    pub async fn park(self, reason: &str) -> Result<Settled> {
+        self.settle(Settlement::Park { reason: reason.into() }).await
+    }
+
+    /// Gives it back undone: due at once, the attempt not counted. For an event, all that was handed out with it.
+    ///
+    /// # Errors
+    /// `Refused`: `LeaseLost`.
+    pub async fn release(self) -> Result<()> {
+        let held = self.into_held();
+        request::nothing(held.apply(held.release_op()).await?)?;
+        held.settled_elsewhere();
+        Ok(())
+    }
+
+    /// Lets the lease last from now on for this long; says when it ends.
+    ///
+    /// # Errors
+    /// `Refused`: `LeaseLost`.
+    pub async fn extend(&self, lease: Duration) -> Result<Timestamp> {
+        self.held.extend(request::ms(lease)).await
+    }
+
+    /// Acks it together with the handler's own effects in the same file: all of them happen, exactly once, or none
+    /// (G12). Under a stale token the work is not even begun.
+    ///
+    /// The work runs on the thread that writes, so it must be short and wait for nothing.
+    ///
+    /// # Errors
+    /// [`TransactionError`]: nothing happened, and the delivery is unsettled.
+    pub async fn transaction<T, E>(
+        self,
+        work: impl FnOnce(&Tx<'_>) -> Result<T, E> + Send + 'static,
+    ) -> Result<T, TransactionError<E>>
+    where
+        T: Send + 'static,
+        E: Send + 'static,
+    {
+        let held = self.into_held();
+        let done = held.backend.transact(Some(held.settle_op(Settlement::Ack)), unknown(work)).await;
+        held.after(known(done))
+    }
+
+    /// As [`Delivery::transaction`], for code without an async runtime.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn transaction_blocking<T: Send + 'static, E: Send + 'static>(
+        self,
+        work: impl FnOnce(&Tx<'_>) -> Result<T, E> + Send + 'static,
+    ) -> Result<T, TransactionError<E>> {
+        let held = self.into_held();
+        let done = held.backend.transact_blocking(Some(held.settle_op(Settlement::Ack)), unknown(work));
+        held.after(known(done))
+    }
+
+    pub(crate) fn into_held(self) -> Arc<Held> {
+        self.held
+    }
+}
+
+impl Held {
+    pub(crate) fn release_op(&self) -> Op {
+        Op::Release { lease: self.target.lease(), token: self.token }
+    }
+
+    fn after<T, E>(&self, done: Result<T, TransactionError<E>>) -> Result<T, TransactionError<E>> {
+        match &done {
+            Ok(_) => self.settled_elsewhere(),
+            Err(TransactionError::Store(error)) if error.refusal() == Some(&op::Refusal::LeaseLost) => {
+                self.lose();
+            }
+            Err(_) => {}
+        }
+        done
+    }
+}
+
+impl Delivery {
+    /// The same delivery with its payload decoded.
+    pub(crate) fn decoded<P: Payload>(self) -> Result<Delivery<P>, HandlerError> {
+        let payload = P::decode(&self.message).map_err(HandlerError::permanent)?;
+        Ok(Delivery { payload, message: self.message, held: self.held })
+    }
+
+    pub(crate) fn held(&self) -> &Arc<Held> {
+        &self.held
+    }
+}
+
+/// Why a transaction did not happen. None of its effects is there.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum TransactionError<E> {
+    /// The work itself said no.
+    Work(E),
+    /// The settlement was refused, or the store failed.
+    Store(Error),
+}
+
+impl<E: fmt::Display> fmt::Display for TransactionError<E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Work(error) => error.fmt(f),
+            Self::Store(error) => error.fmt(f),
+        }
+    }
+}
+
+impl<E: std::error::Error + 'static> std::error::Error for TransactionError<E> {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Work(error) => error.source(),
+            Self::Store(error) => error.source(),
+        }
+    }
+}
+
+/// A row that was delivered and could not be decoded. It goes to no handler (G5).
+#[derive(Debug)]
+pub struct Corrupt {
+    /// The name, where it can be read.
+    pub name: Option<Name>,
+    /// The columns as they were found.
+    pub raw: Raw,
+    pub(crate) held: Arc<Held>,
+}
+
+impl Corrupt {
+    /// Its number in the queue or the log.
+    pub fn seq(&self) -> Seq {
+        self.held.seq
+    }
+
+    /// Moves it to the dead, unchanged.
+    ///
+    /// # Errors
+    /// `Refused`: `LeaseLost`.
+    pub async fn dead_letter(self, reason: &str) -> Result<Settled> {
+        let how = Settlement::DeadLetter { reason: reason.into() };
+        request::settled(self.held.apply(self.held.settle_op(how)).await?)
+    }
+
+    /// Holds it out of delivery, unchanged.
+    ///
+    /// # Errors
+    /// `Refused`: `LeaseLost`.
+    pub async fn park(self, reason: &str) -> Result<Settled> {
+        let how = Settlement::Park { reason: reason.into() };
+        request::settled(self.held.apply(self.held.settle_op(how)).await?)
+    }
+}
+
+/// What a claim or a poll handed out.
+#[derive(Debug, Default)]
+pub struct HandedOut {
+    /// The messages, in the order to work through.
+    pub deliveries: Vec<Delivery>,
+    /// What could not be decoded, to be moved aside.
+    pub corrupt: Vec<Corrupt>,
+    /// The records of what was found exhausted or unreadable, and is dead already.
+    pub dead_lettered: Vec<RecordId>,
+}
+
+/// One thing that was handed out.
+pub(crate) enum Handed {
+    Sound(Delivery),
+    Corrupt(Corrupt),
+}
+
+impl Handed {
+    pub(crate) fn of(backend: &Arc<dyn Backend>, delivery: op::Delivery) -> Self {
+        let op::Delivery { target, seq, token, attempt, lease_until, body } = delivery;
+        let at = if let Body::Sound { at, .. } = &body { *at } else { Timestamp::ZERO };
+        let held = Arc::new(Held {
+            backend: Arc::clone(backend),
+            target,
+            token,
+            seq,
+            attempt,
+            at,
+            until: AtomicU64::new(lease_until.get()),
+            lost: CancellationToken::new(),
+            settled: AtomicBool::new(false),
+        });
+        match body {
+            Body::Sound { message, .. } => {
+                Self::Sound(Delivery { payload: Arc::clone(&message.payload), message, held })
+            }
+            Body::Corrupt { name, raw } => Self::Corrupt(Corrupt { name: Some(name), raw, held }),
+            Body::Unreadable { raw } => Self::Corrupt(Corrupt { name: None, raw, held }),
+        }
+    }
+
+    pub(crate) fn held(&self) -> &Arc<Held> {
+        match self {
+            Self::Sound(delivery) => &delivery.held,
+            Self::Corrupt(corrupt) => &corrupt.held,
+        }
+    }
+
+    /// Whether its lease is the one of a group's cursor.
+    pub(crate) fn is_event(&self) -> bool {
+        matches!(self.held().target.lease(), Lease::Cursor(_))
+    }
+}
+
+impl HandedOut {
+    pub(crate) fn of(backend: &Arc<dyn Backend>, reply: Reply) -> Result<Self> {
+        let (deliveries, dead_lettered) = match reply {
+            Reply::HandedOut { deliveries, dead_lettered } => (deliveries, dead_lettered),
+            Reply::Refused(refusal) => return Err(refusal.into()),
+            other => unreachable!("a claim was answered with another operation's reply: {other:?}"),
+        };
+        let mut handed_out = Self { dead_lettered, ..Self::default() };
+        for delivery in deliveries {
+            match Handed::of(backend, delivery) {
+                Handed::Sound(delivery) => handed_out.deliveries.push(delivery),
+                Handed::Corrupt(corrupt) => handed_out.corrupt.push(corrupt),
+            }
+        }
+        Ok(handed_out)
+    }
+}

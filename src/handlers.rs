@@ -1,0 +1,223 @@
+//! Handlers: which function handles which name, how a payload becomes a value, and how an error is meant.
+//!
+//! What always holds: a payload that does not decode never reaches a handler, and fails for good. This module must
+//! not know how handlers are run.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use fencepost_model::policy::Outcome;
+use fencepost_model::vocabulary::{Kind, Message, Name, Names, Reason};
+use futures_util::future::BoxFuture;
+
+use crate::bus::operations::request;
+use crate::delivery::Delivery;
+use crate::error::{Error, Result};
+
+/// What a handler returns.
+pub type HandlerResult = Result<(), HandlerError>;
+
+/// How a handler failed. Any error becomes a retryable one by `?`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HandlerError(pub(crate) Outcome);
+
+impl HandlerError {
+    /// It failed, and may succeed later: after the back-off.
+    pub fn retryable(reason: impl fmt::Display) -> Self {
+        Self(Outcome::Retryable { delay_ms: None, reason: text(reason) })
+    }
+
+    /// It failed, and may succeed after this delay.
+    pub fn retry_after(delay: Duration, reason: impl fmt::Display) -> Self {
+        Self(Outcome::Retryable { delay_ms: Some(request::ms(delay)), reason: text(reason) })
+    }
+
+    /// It failed, and will fail again: the failure policy decides.
+    pub fn permanent(reason: impl fmt::Display) -> Self {
+        Self(Outcome::Permanent { reason: text(reason) })
+    }
+
+    /// Hold the message until a person has looked.
+    pub fn park(reason: impl fmt::Display) -> Self {
+        Self(Outcome::Park { reason: text(reason) })
+    }
+}
+
+fn text(reason: impl fmt::Display) -> Reason {
+    reason.to_string().into()
+}
+
+/// An error with its causes, the outermost first.
+impl<E: std::error::Error> From<E> for HandlerError {
+    fn from(error: E) -> Self {
+        let mut reason = error.to_string();
+        let mut source = error.source();
+        while let Some(cause) = source {
+            reason.push_str(": ");
+            reason.push_str(&cause.to_string());
+            source = cause.source();
+        }
+        Self::retryable(reason)
+    }
+}
+
+/// What a payload can be handed to a handler as.
+pub trait Payload: Sized + Send + 'static {
+    /// Why it could not be decoded.
+    type Error: fmt::Display;
+
+    /// The value of a message's payload.
+    ///
+    /// # Errors
+    /// Whatever is wrong with it; the message then fails for good.
+    fn decode(message: &Message) -> Result<Self, Self::Error>;
+}
+
+/// The bytes as they are.
+impl Payload for Arc<[u8]> {
+    type Error = std::convert::Infallible;
+
+    fn decode(message: &Message) -> Result<Self, Self::Error> {
+        Ok(Arc::clone(&message.payload))
+    }
+}
+
+/// Text, if it is UTF-8.
+impl Payload for String {
+    type Error = std::str::Utf8Error;
+
+    fn decode(message: &Message) -> Result<Self, Self::Error> {
+        std::str::from_utf8(&message.payload).map(str::to_owned)
+    }
+}
+
+/// A payload written as JSON.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Json<T>(pub T);
+
+impl<T: serde::de::DeserializeOwned + Send + 'static> Payload for Json<T> {
+    type Error = serde_json::Error;
+
+    fn decode(message: &Message) -> Result<Self, Self::Error> {
+        serde_json::from_slice(&message.payload).map(Json)
+    }
+}
+
+type Handler = Arc<dyn Fn(Delivery) -> BoxFuture<'static, HandlerResult> + Send + Sync>;
+
+/// Which function handles which name. A handler is a plain `async fn` of a [`Delivery`].
+///
+/// ```
+/// use fencepost::{Delivery, HandlerError, HandlerResult, Handlers, Json};
+///
+/// #[derive(serde::Deserialize)]
+/// struct Bet { amount: u32 }
+///
+/// async fn place_bet(delivery: Delivery<Json<Bet>>) -> HandlerResult {
+///     match delivery.payload.0.amount {
+///         0 => Err(HandlerError::permanent("a bet of nothing")),
+///         _ => Ok(()),
+///     }
+/// }
+///
+/// let handlers = Handlers::new().named("bets").on_command("place.bet", place_bet);
+/// ```
+#[derive(Clone, Default)]
+pub struct Handlers {
+    group: Option<String>,
+    commands: HashMap<String, Handler>,
+    events: HashMap<String, Handler>,
+}
+
+impl fmt::Debug for Handlers {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Handlers")
+            .field("group", &self.group)
+            .field("commands", &self.commands.keys())
+            .field("events", &self.events.keys())
+            .finish()
+    }
+}
+
+impl Handlers {
+    /// No handlers yet.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// The name of the service: the consumer group that its events are read for.
+    #[must_use]
+    pub fn named(mut self, group: &str) -> Self {
+        self.group = Some(group.to_owned());
+        self
+    }
+
+    /// Handles commands of this name. A second handler for a name replaces the first.
+    #[must_use]
+    pub fn on_command<P, H, F>(mut self, name: &str, handler: H) -> Self
+    where
+        P: Payload,
+        H: Fn(Delivery<P>) -> F + Send + Sync + 'static,
+        F: Future<Output = HandlerResult> + Send + 'static,
+    {
+        self.commands.insert(name.to_owned(), erased(handler));
+        self
+    }
+
+    /// Handles events of this name, in order. A second handler for a name replaces the first.
+    #[must_use]
+    pub fn on_event<P, H, F>(mut self, name: &str, handler: H) -> Self
+    where
+        P: Payload,
+        H: Fn(Delivery<P>) -> F + Send + Sync + 'static,
+        F: Future<Output = HandlerResult> + Send + 'static,
+    {
+        self.events.insert(name.to_owned(), erased(handler));
+        self
+    }
+
+    pub(crate) fn commands_only(mut self) -> Self {
+        self.events.clear();
+        self
+    }
+
+    pub(crate) fn events_only(mut self) -> Self {
+        self.commands.clear();
+        self
+    }
+
+    pub(crate) fn group(&self) -> Option<&str> {
+        self.group.as_deref()
+    }
+
+    pub(crate) fn names(&self, kind: Kind) -> Result<Names> {
+        let handlers = if kind == Kind::Command { &self.commands } else { &self.events };
+        handlers.keys().map(|name| request::name(name)).collect()
+    }
+
+    /// The handler of a message. There is one for every name that was claimed.
+    pub(crate) fn of(&self, kind: Kind, name: &Name) -> Option<&Handler> {
+        if kind == Kind::Command { &self.commands } else { &self.events }.get(name.as_str())
+    }
+}
+
+fn erased<P, H, F>(handler: H) -> Handler
+where
+    P: Payload,
+    H: Fn(Delivery<P>) -> F + Send + Sync + 'static,
+    F: Future<Output = HandlerResult> + Send + 'static,
+{
+    let handler = Arc::new(handler);
+    Arc::new(move |delivery: Delivery| {
+        let decoded = delivery.decoded::<P>();
+        let handler = Arc::clone(&handler);
+        Box::pin(async move { handler(decoded?).await })
+    })
+}
+
+/// An error for handlers that were given nothing to do.
+pub(crate) fn nothing_to_handle() -> Error {
+    Error::NoHandlers
+}
