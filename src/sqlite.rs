@@ -5,6 +5,7 @@
 //! one transaction; a refused one changes nothing; nothing here reads a clock or a random number. This module must
 //! not know of threads, consumers or handlers.
 
+mod backup;
 mod cursor;
 mod due;
 mod execute;
@@ -26,6 +27,7 @@ mod snapshot;
 pub mod statements;
 mod store;
 
+pub use backup::{backup, restore};
 pub use due::{lease_is_current, next_due_commands, next_due_group};
 pub use execute::execute;
 pub use ids::digest;

@@ -102,6 +102,23 @@ pub(super) fn open(path: &Path, options: &OpenOptions, sql: &Statements) -> Resu
     Ok(conn)
 }
 
+/// Opens a connection to a store that is there, only to read it beside whoever else has it open. It keeps to SQLite's
+/// locks, and puts the store's WAL and its index beside the file while it is open, as every connection does.
+pub(super) fn attach(path: &Path, options: &OpenOptions) -> Result<Connection> {
+    if matches!(look(path, options)?, Look::Empty) {
+        return Err(Error::NotFound);
+    }
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let conn = connect(path, flags, options)?;
+    harden(&conn)?;
+    conn.pragma_update(None, "query_only", true)?;
+    let application_id: i64 = conn.pragma_query_value(None, "application_id", |row| row.get(0))?;
+    if application_id != APPLICATION_ID {
+        return Err(Error::NotOurs { application_id });
+    }
+    Ok(conn)
+}
+
 /// Makes an empty database of the caller's ours, in whatever journal mode it is.
 pub(super) fn over(conn: Connection) -> Result<Connection> {
     harden(&conn)?;
@@ -119,7 +136,7 @@ fn connect(path: &Path, flags: OpenFlags, options: &OpenOptions) -> Result<Conne
 }
 
 /// What every connection of ours has: no trust in the schema, no way around SQLite's own structures, full syncs.
-fn harden(conn: &Connection) -> Result<()> {
+pub(super) fn harden(conn: &Connection) -> Result<()> {
     conn.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true)?;
     conn.set_db_config(DbConfig::SQLITE_DBCONFIG_TRUSTED_SCHEMA, false)?;
     conn.set_db_config(DbConfig::SQLITE_DBCONFIG_DQS_DML, false)?;
