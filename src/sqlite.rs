@@ -10,6 +10,7 @@ mod cursor;
 mod due;
 mod execute;
 mod ids;
+mod inspect;
 mod listing;
 mod log;
 mod migrate;
@@ -31,6 +32,7 @@ pub use backup::{backup, restore};
 pub use due::{lease_is_current, next_due_commands, next_due_group};
 pub use execute::execute;
 pub use ids::digest;
+pub use inspect::{Inspection, SchemaObject, inspect};
 pub use listing::{Listed, RecordFilter, record, records};
 pub use migrate::{APPLICATION_ID, SCHEMA_VERSION};
 pub use open::{Durability, OpenOptions};
@@ -40,6 +42,6 @@ pub use overview::{
 #[doc(hidden)]
 pub use plant::{plant, raw_columns};
 pub use rows::{BODY_COLUMNS, BOOKKEEPING_COLUMNS};
-pub use snapshot::snapshot;
+pub use snapshot::{DamagedRow, RowKey, Survey, snapshot, survey};
 pub use statements::{Path, StatementId, Statements};
 pub use store::Store;
