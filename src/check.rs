@@ -3,6 +3,8 @@
 //! What always holds: a check changes nothing, and damage to what the file holds is a finding and no error. The store
 //! below knows nothing of this; the model's judgement of a state is asked here and nowhere deeper.
 
+mod repair;
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::Path;
@@ -15,6 +17,7 @@ use serde::Serialize;
 use crate::error::{Damage, Result};
 use crate::sqlite::{DamagedRow, Inspection, RowKey, SchemaObject, Survey, inspect, plain};
 
+pub use repair::{RepairReport, repair};
 
 /// How many findings a report names, and how many rows of each table.
 pub const NAMED_MAX: usize = 1_000;

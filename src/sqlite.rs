@@ -19,6 +19,7 @@ mod overview;
 pub(crate) mod plain;
 mod plant;
 mod poll;
+mod quarantine;
 mod queue;
 mod records;
 mod rows;
@@ -41,6 +42,7 @@ pub use overview::{
 };
 #[doc(hidden)]
 pub use plant::{plant, raw_columns};
+pub use quarantine::quarantine;
 pub use rows::{BODY_COLUMNS, BOOKKEEPING_COLUMNS};
 pub use snapshot::{DamagedRow, RowKey, Survey, snapshot, survey};
 pub use statements::{Path, StatementId, Statements};
