@@ -44,6 +44,8 @@ pub enum Error {
     IsADirectory,
     /// The file does not exist, and was not to be created.
     NotFound,
+    /// There is a file already where a new one was to be made.
+    Exists,
     /// The file cannot be opened.
     CannotOpen {
         /// What SQLite says.
@@ -234,6 +236,7 @@ impl fmt::Display for Error {
             ),
             Self::IsADirectory => f.write_str("the path is a directory; name a file in it"),
             Self::NotFound => f.write_str("the file does not exist, and was not to be created"),
+            Self::Exists => f.write_str("there is a file already; choose another path"),
             Self::CannotOpen { .. } => {
                 f.write_str("the file cannot be opened; look at the permissions of it and its directory")
             }

@@ -6,10 +6,12 @@
 //! not know of threads, consumers or handlers.
 
 mod batch;
+mod backup;
 mod cursor;
 mod due;
 mod execute;
 mod ids;
+mod inspect;
 mod listing;
 mod log;
 mod migrate;
@@ -18,6 +20,7 @@ mod overview;
 pub(crate) mod plain;
 mod plant;
 mod poll;
+mod quarantine;
 mod queue;
 mod records;
 mod rows;
@@ -27,10 +30,12 @@ mod snapshot;
 pub mod statements;
 mod store;
 
+pub use backup::{backup, restore};
 pub use due::{lease_is_current, next_due_commands, next_due_group};
 pub use batch::Undone;
 pub use execute::execute;
 pub use ids::digest;
+pub use inspect::{Inspection, SchemaObject, inspect};
 pub use listing::{Listed, RecordFilter, record, records};
 pub use migrate::{APPLICATION_ID, SCHEMA_VERSION};
 pub use open::{Durability, OpenOptions};
@@ -39,7 +44,8 @@ pub use overview::{
 };
 #[doc(hidden)]
 pub use plant::{plant, raw_columns};
+pub use quarantine::quarantine;
 pub use rows::{BODY_COLUMNS, BOOKKEEPING_COLUMNS};
-pub use snapshot::snapshot;
+pub use snapshot::{DamagedRow, RowKey, Survey, snapshot, survey};
 pub use statements::{Path, StatementId, Statements};
 pub use store::Store;

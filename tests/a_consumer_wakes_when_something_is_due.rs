@@ -46,7 +46,7 @@ fn the_next_due_times_are_those_of_the_state() {
     let mut seen: BTreeMap<&str, u32> = BTreeMap::new();
     let mut see = |what, is: bool| *seen.entry(what).or_default() += u32::from(is);
     for seed in 0..12 {
-        let mut walk = Walk::new(seed);
+        let mut walk = Walk::new(seed, Store::in_memory().unwrap());
         for step in 0..400 {
             walk.step();
             let (state, now) = (&walk.world.state, walk.world.now);
@@ -81,7 +81,7 @@ fn a_claim_before_the_next_due_time_hands_out_nothing_and_one_at_it_does_somethi
     let one = NonZeroU32::MIN;
     let (mut early, mut late) = (0, 0);
     for seed in 100..106 {
-        let mut walk = Walk::new(seed);
+        let mut walk = Walk::new(seed, Store::in_memory().unwrap());
         for _ in 0..300 {
             walk.step();
             let (conn, sql) = (walk.store.connection(), walk.store.statements());
@@ -107,7 +107,7 @@ fn a_claim_before_the_next_due_time_hands_out_nothing_and_one_at_it_does_somethi
 fn a_lease_is_current_exactly_while_the_state_says_so() {
     let (mut current, mut stale) = (0, 0);
     for seed in 0..8 {
-        let mut walk = Walk::new(seed);
+        let mut walk = Walk::new(seed, Store::in_memory().unwrap());
         for step in 0..400 {
             walk.step();
             let state = &walk.world.state;

@@ -44,7 +44,7 @@ fn the_pages_together_are_the_records_of_the_state() {
     let (mut listed, mut corrupt, mut unreadable, mut both) = (0, 0, 0, 0);
     let names = ["bet", "pay", "mail"].map(|name| Name::new(name).unwrap());
     for seed in 0..12 {
-        let mut walk = Walk::new(seed);
+        let mut walk = Walk::new(seed, Store::in_memory().unwrap());
         for step in 0..400 {
             walk.step();
             if step % 7 != 0 {

@@ -45,7 +45,7 @@ fn seen(of: &Overview, seen: &mut BTreeSet<&'static str>) {
 fn the_overview_in_sql_is_the_overview_of_the_state() {
     let mut parts = BTreeSet::new();
     for seed in 0..16 {
-        let mut walk = Walk::new(seed);
+        let mut walk = Walk::new(seed, Store::in_memory().unwrap());
         for step in 0..400 {
             walk.step();
             let now = walk.world.now;

@@ -5,6 +5,7 @@
 //! A verdict tells apart "held" from "its premise did not occur", so that a check that never had anything to judge
 //! is not counted as a success.
 
+mod alone;
 mod log;
 mod maintenance;
 mod queue;
@@ -14,6 +15,8 @@ use crate::ghost::Ghost;
 use crate::op::{Lease, Op, Reply};
 use crate::state::State;
 use crate::vocabulary::{Timestamp, Token};
+
+pub use alone::{STANDING, Standing};
 
 /// One operation, with what was before and after it.
 #[derive(Clone, Copy, Debug)]

@@ -102,6 +102,51 @@ pub(super) fn open(path: &Path, options: &OpenOptions, sql: &Statements) -> Resu
     Ok(conn)
 }
 
+/// Opens a connection to a store that is there, only to read it beside whoever else has it open. It keeps to SQLite's
+/// locks, and puts the store's WAL and its index beside the file while it is open, as every connection does.
+pub(super) fn attach(path: &Path, options: &OpenOptions) -> Result<Connection> {
+    if matches!(look(path, options)?, Look::Empty) {
+        return Err(Error::NotFound);
+    }
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let conn = connect(path, flags, options)?;
+    harden(&conn)?;
+    conn.pragma_update(None, "query_only", true)?;
+    let application_id: i64 = conn.pragma_query_value(None, "application_id", |row| row.get(0))?;
+    if application_id != APPLICATION_ID {
+        return Err(Error::NotOurs { application_id });
+    }
+    Ok(conn)
+}
+
+/// Opens a connection that changes not a byte of the file or of its WAL. If the file lies `alone`, neither locks nor a
+/// WAL are looked at, so nobody else may have it open. Otherwise it keeps to SQLite's locks; a WAL that lies there
+/// without its index gets one.
+pub(super) fn still(path: &Path, alone: bool) -> Result<Connection> {
+    let options = OpenOptions { create: false, ..OpenOptions::default() };
+    if matches!(look(path, &options)?, Look::Empty) {
+        return Err(Error::NotFound);
+    }
+    let how = match alone {
+        true => "immutable=1",
+        false if beside(path, "-shm").is_some() => "readonly_shm=1",
+        false => "immutable=0",
+    };
+    let flags =
+        OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let conn = connect(&uri(path, how), flags, &options)?;
+    conn.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
+    harden(&conn)?;
+    Ok(conn)
+}
+
+/// How many bytes lie in a file beside the database, if there is such a one.
+pub(super) fn beside(path: &Path, suffix: &str) -> Option<u64> {
+    let mut name = path.as_os_str().to_owned();
+    name.push(suffix);
+    Some(std::fs::metadata(name).ok()?.len())
+}
+
 /// Makes an empty database of the caller's ours, in whatever journal mode it is.
 pub(super) fn over(conn: Connection) -> Result<Connection> {
     harden(&conn)?;
@@ -119,7 +164,7 @@ fn connect(path: &Path, flags: OpenFlags, options: &OpenOptions) -> Result<Conne
 }
 
 /// What every connection of ours has: no trust in the schema, no way around SQLite's own structures, full syncs.
-fn harden(conn: &Connection) -> Result<()> {
+pub(super) fn harden(conn: &Connection) -> Result<()> {
     conn.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true)?;
     conn.set_db_config(DbConfig::SQLITE_DBCONFIG_TRUSTED_SCHEMA, false)?;
     conn.set_db_config(DbConfig::SQLITE_DBCONFIG_DQS_DML, false)?;
@@ -140,7 +185,7 @@ fn harden(conn: &Connection) -> Result<()> {
 fn look(path: &Path, options: &OpenOptions) -> Result<Look> {
     let flags =
         OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let conn = match connect(&immutable_uri(path), flags, options) {
+    let conn = match connect(&uri(path, "immutable=1"), flags, options) {
         Ok(conn) => conn,
         Err(error) => return cannot_open(path, options, error),
     };
@@ -174,13 +219,11 @@ fn cannot_open(path: &Path, options: &OpenOptions, error: Error) -> Result<Look>
 
 /// Whether an interrupted creation may have left its rollback journal. Into another file system nobody looks here.
 fn may_have_journal(path: &Path, options: &OpenOptions) -> bool {
-    let mut journal = path.as_os_str().to_owned();
-    journal.push("-journal");
-    options.vfs.is_some() || std::fs::metadata(journal).is_ok_and(|found| found.len() > 0)
+    options.vfs.is_some() || beside(path, "-journal").is_some_and(|bytes| bytes > 0)
 }
 
-/// The path as a URI that makes SQLite neither lock nor recover nor write.
-fn immutable_uri(path: &Path) -> PathBuf {
+/// The path as a URI, with a parameter.
+fn uri(path: &Path, how: &str) -> PathBuf {
     let mut uri = String::from("file:");
     for byte in path.as_os_str().as_encoded_bytes() {
         match byte {
@@ -190,7 +233,8 @@ fn immutable_uri(path: &Path) -> PathBuf {
             _ => uri.push_str(&format!("%{byte:02X}")),
         }
     }
-    uri.push_str("?immutable=1");
+    uri.push('?');
+    uri.push_str(how);
     PathBuf::from(uri)
 }
 

@@ -145,7 +145,13 @@ fn hand_out(s: &Session<'_>, taken: &[Seq], claim: &Claim) -> Result<Vec<Deliver
     taken.iter().zip(tokens).map(take).collect()
 }
 
-fn take(s: &Session<'_>, seq: Seq, token: Token, lease_until: Timestamp, claim: &Claim) -> Result<Delivery> {
+pub(super) fn take(
+    s: &Session<'_>,
+    seq: Seq,
+    token: Token,
+    lease_until: Timestamp,
+    claim: &Claim,
+) -> Result<Delivery> {
     let params = named_params! {
         ":seq": int(seq),
         ":due_at": int(lease_until),
@@ -229,13 +235,13 @@ fn nack(
 }
 
 /// Who holds a command.
-struct Held {
-    token: Option<i64>,
-    due_at: Timestamp,
+pub(super) struct Held {
+    pub(super) token: Option<i64>,
+    pub(super) due_at: Timestamp,
 }
 
 /// Reads who holds a command; a refusal if its row cannot be read (G5).
-fn inspect(s: &Session<'_>, seq: Seq) -> Answer<Option<Held>> {
+pub(super) fn inspect(s: &Session<'_>, seq: Seq) -> Answer<Option<Held>> {
     let held = s.first(Sql::CommandInspect, named_params! {":seq": int(seq)}, |row| {
         if row.get(0)? {
             return Ok(Err(Refusal::Corrupt));

@@ -1,14 +1,18 @@
 //! The whole store as a state of the model, to be compared and looked at.
 //!
-//! What always holds: every row is accounted for or the snapshot fails; nothing is skipped. Ids come with the digest
+//! What always holds: every row is accounted for, or the snapshot fails and the survey says which it was. Ids come with the digest
 //! of their content. This module only reads.
 
+use std::collections::BTreeMap;
 use std::collections::btree_map::Entry as Slot;
+use std::fmt;
+use std::ops::Range;
 
 use fencepost_model::state::{Command, CommandLease, Cursor, Entry, LogRow, Progress, Remembered, State};
 use fencepost_model::vocabulary::{Content, Group, Kind, MessageId, Seq, Timestamp, Token};
 use rusqlite::types::ValueRef;
 use rusqlite::{Connection, Row};
+use serde::Serialize;
 
 use crate::error::{Damage, Error, Result};
 use crate::sqlite::cursor::{cursor_row, store};
@@ -22,30 +26,149 @@ use crate::sqlite::statements::{StatementId as Sql, Statements};
 /// # Errors
 /// [`Error::Corrupt`] if a row outside of what a delivery carries is damaged, and whatever SQLite reports.
 pub fn snapshot(conn: &Connection) -> Result<State> {
+    Ok(read(conn, true)?.state)
+}
+
+/// What can be read of a store, and what cannot.
+#[derive(Clone, Debug, Default)]
+pub struct Survey {
+    /// All that can be read. It is a state of the model only if nothing is damaged.
+    pub state: State,
+    /// What is damaged outside of what a delivery carries, table by table.
+    pub damaged: Vec<DamagedRow>,
+    /// How many rows each table has.
+    pub rows: BTreeMap<&'static str, u64>,
+}
+
+/// A row that is not what this program writes, outside of what a delivery carries.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DamagedRow {
+    /// Its table.
+    pub table: &'static str,
+    /// Its key; none if what is damaged is no single row.
+    pub row: Option<RowKey>,
+    /// What is wrong with it.
+    pub what: Damage,
+}
+
+/// The key of a row, as far as it can be read.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(untagged)]
+pub enum RowKey {
+    /// The number of a command, an event or a record.
+    Number(i64),
+    /// The key of any other row.
+    Text(String),
+}
+
+impl fmt::Display for RowKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Number(number) => number.fmt(f),
+            Self::Text(text) => write!(f, "{text:?}"),
+        }
+    }
+}
+
+/// Reads all tables as [`snapshot`] does, past what is damaged.
+///
+/// # Errors
+/// Whatever SQLite reports, a malformed file included. Damaged rows are no error: see [`Survey::damaged`].
+pub fn survey(conn: &Connection) -> Result<Survey> {
+    read(conn, false)
+}
+
+fn read(conn: &Connection, strict: bool) -> Result<Survey> {
     let sql = Statements::standard();
     let s = Session::new(conn, &sql, Timestamp::ZERO);
-    let counters = store(&s)?;
-    let mut state = State {
-        queue_last: counters.queue_last,
-        record_last: counters.record_last,
-        token_last: counters.token_last,
-        first: counters.first,
-        head: counters.head,
-        epoch: counters.epoch,
-        ..State::default()
-    };
-    state.epochs_retired =
-        s.all(Sql::ListEpochs, &[], |row| number(row, 0, ("epochs_retired", "epoch")))?.into_iter().collect();
-    s.all(Sql::ListQueue, &[], |row| command(&mut state, row))?;
-    s.all(Sql::ListIds, &[], |row| id(&mut state, row))?;
-    s.all(Sql::ListLog, &[], |row| event(&mut state, row))?;
-    s.all(Sql::ListTombstones, &[], |row| tombstone(&mut state, row))?;
-    check_complete(&state)?;
-    s.all(Sql::ListCursors, &[], |row| cursor(&mut state, row))?;
-    s.all(Sql::ListSubscriptions, &[], |row| subscription(&mut state, row))?;
-    s.all(Sql::ListEntries, &[], |row| entry(&mut state, row))?;
-    s.all(Sql::ListRecords, &[], |row| record(&mut state, row))?;
-    Ok(state)
+    let mut reader = Reader { s, strict, survey: Survey::default() };
+    let counters = store(&reader.s);
+    let known = reader.pass("store", Some(RowKey::Number(1)), counters)?;
+    let known_counters = known.is_some();
+    if let Some(counters) = known {
+        reader.survey.state = State {
+            queue_last: counters.queue_last,
+            record_last: counters.record_last,
+            token_last: counters.token_last,
+            first: counters.first,
+            head: counters.head,
+            epoch: counters.epoch,
+            ..State::default()
+        };
+    }
+    reader.each(Sql::ListEpochs, "epochs_retired", 0..1, |state, row| {
+        state.epochs_retired.insert(number(row, 0, ("epochs_retired", "epoch"))?);
+        Ok(())
+    })?;
+    reader.each(Sql::ListQueue, "queue", 0..1, command)?;
+    reader.each(Sql::ListIds, "ids", 0..2, id)?;
+    reader.each(Sql::ListLog, "log", 0..1, event)?;
+    reader.each(Sql::ListTombstones, "tombstones", 0..1, tombstone)?;
+    if known_counters {
+        let complete = check_complete(&reader.survey.state);
+        reader.pass("log", None, complete)?;
+    }
+    reader.each(Sql::ListCursors, "cursors", 0..1, cursor)?;
+    reader.each(Sql::ListSubscriptions, "subscriptions", 0..2, subscription)?;
+    reader.each(Sql::ListEntries, "entries", 0..1, entry)?;
+    reader.each(Sql::ListRecords, "records", 0..1, record)?;
+    Ok(reader.survey)
+}
+
+/// Reads table after table into a survey.
+struct Reader<'a> {
+    s: Session<'a>,
+    /// Whether the first damage is the end.
+    strict: bool,
+    survey: Survey,
+}
+
+impl Reader<'_> {
+    /// Reads a table, whose key is in these columns of the statement.
+    fn each(
+        &mut self,
+        id: Sql,
+        table: &'static str,
+        key: Range<usize>,
+        read: fn(&mut State, &Row<'_>) -> Result<()>,
+    ) -> Result<()> {
+        let Self { s, strict, survey } = self;
+        let rows = s.all(id, &[], |row| match read(&mut survey.state, row) {
+            Err(Error::Corrupt { what }) if !*strict && what != Damage::File => {
+                survey.damaged.push(DamagedRow { table, row: Some(row_key(row, key.clone())?), what });
+                Ok(())
+            }
+            other => other,
+        })?;
+        survey.rows.insert(table, rows.len() as u64);
+        Ok(())
+    }
+
+    /// Lets damage pass as a part of the survey, unless the first is the end.
+    fn pass<T>(&mut self, table: &'static str, row: Option<RowKey>, read: Result<T>) -> Result<Option<T>> {
+        match read {
+            Err(Error::Corrupt { what }) if !self.strict && what != Damage::File => {
+                self.survey.damaged.push(DamagedRow { table, row, what });
+                Ok(None)
+            }
+            other => other.map(Some),
+        }
+    }
+}
+
+/// The key of a row, whose parts stand in these columns.
+fn row_key(row: &Row<'_>, columns: Range<usize>) -> Result<RowKey> {
+    let mut parts = Vec::new();
+    for index in columns {
+        match row.get_ref(index)? {
+            ValueRef::Integer(number) if parts.is_empty() => return Ok(RowKey::Number(number)),
+            ValueRef::Text(bytes) | ValueRef::Blob(bytes) => {
+                parts.push(String::from_utf8_lossy(bytes).into_owned())
+            }
+            other => parts.push(format!("{other:?}")),
+        }
+    }
+    Ok(RowKey::Text(parts.join(" ")))
 }
 
 fn command(state: &mut State, row: &Row<'_>) -> Result<()> {
@@ -109,7 +232,8 @@ fn tombstone(state: &mut State, row: &Row<'_>) -> Result<()> {
 
 /// The log is complete from its first number to its head, or fails closed.
 fn check_complete(state: &State) -> Result<()> {
-    let expected = state.head.get() + 1 - state.first.get();
+    let end = state.head.plus(1).get();
+    let expected = end.checked_sub(state.first.get()).ok_or(Damage::Contradiction)?;
     let inside = state.log.range(state.first..).take_while(|(seq, _)| **seq <= state.head).count();
     if inside as u64 == expected && inside == state.log.len() {
         return Ok(());

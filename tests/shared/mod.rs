@@ -19,11 +19,11 @@ pub(crate) struct Walk {
 }
 
 impl Walk {
-    /// Both sides, empty. The same seed gives the same walk.
-    pub(crate) fn new(seed: u64) -> Self {
+    /// Both sides, beginning with an empty store. The same seed gives the same walk.
+    pub(crate) fn new(seed: u64, store: Store) -> Self {
         let scope = scope::by_name("wide").unwrap();
         assert!(scope.start.is_empty());
-        Self { world: scope.world(), store: Store::in_memory().unwrap(), scope, random: seed }
+        Self { world: scope.world(), store, scope, random: seed }
     }
 
     /// Makes one move on both sides.

@@ -456,4 +456,13 @@ statements! {
     EntryNextDue, Hot, ["L4"]:
         "SELECT min(iif(typeof(due_at) = 'integer' AND due_at >= 0, due_at, 0)) \
          FROM entries INDEXED BY entries_line WHERE group_name = :group";
+
+    // Checking a file.
+
+    /// Lists what the file holds besides rows: tables, indexes, views and triggers, ours and others'.
+    ListSchema, Listing, []:
+        "SELECT type, name, tbl_name, sql FROM sqlite_schema WHERE name NOT LIKE 'sqlite\\_%' ESCAPE '\\' \
+         ORDER BY type, name";
+    /// Lets SQLite look through the whole file.
+    IntegrityCheck, Listing, []: "PRAGMA integrity_check(100)";
 }

@@ -1,0 +1,166 @@
+//! Copies of a store: making one while the store is at work, and beginning a new life in one.
+//!
+//! What always holds: a copy is one state of the store, it appears under its name complete and synced or not at all,
+//! and it never takes the place of a file that is there. The store that is copied goes on as if nothing happened. This
+//! module must not know who else has the store open.
+
+use std::ffi::OsString;
+use std::fs::{self, File};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use fencepost_model::op::{Op, Reply};
+use fencepost_model::vocabulary::{Epoch, Timestamp};
+use rusqlite::backup::{Backup, StepResult};
+use rusqlite::{Connection, named_params};
+
+use crate::error::{Error, Result};
+use crate::sqlite::migrate::SCHEMA_VERSION;
+use crate::sqlite::open::{OpenOptions, attach, harden};
+use crate::sqlite::session::Guard;
+use crate::sqlite::statements::{StatementId as Sql, Statements};
+use crate::sqlite::store::Store;
+
+/// How many pages are copied between two calls of `progress`.
+const PAGES_PER_STEP: i32 = 256;
+
+/// Copies the store in the file `from` into the new file `to`, while others read and write it. `progress` is called
+/// with how many pages are copied and how many there are. The copy is one state of the store: the one at the beginning
+/// of the copying. While it runs, the WAL of the store cannot start anew, and grows with what is written.
+///
+/// The copy is a file of its own, with the permissions of the original and nothing beside it, and opens as any other.
+/// It must be opened by [`restore`]: whoever opens it otherwise, while the original or another copy of it goes on,
+/// has two stores with one epoch, and what they number may bear the same numbers. One thing protects from the worst
+/// of that: the copy does not remember a boot, so that its first opening is taken for one and moves its token counter
+/// on by 2^32. So it mints none of the tokens that the original minted after the copy, up to that many, and a worker
+/// that outlived the original settles nothing in the copy (G4). Epochs, numbers and ids have no such margin.
+///
+/// # Errors
+/// [`Error::Exists`] if there is something at `to`; whatever opening `from` fails with; [`Error::Io`], and whatever
+/// SQLite reports. Then nothing is left behind.
+pub fn backup(from: &Path, to: &Path, mut progress: impl FnMut(u64, u64)) -> Result<()> {
+    if fs::symlink_metadata(to).is_ok() {
+        return Err(Error::Exists);
+    }
+    let sql = Statements::standard();
+    let source = attach(from, &OpenOptions { create: false, ..OpenOptions::default() })?;
+    let partial = Partial::beside(to, fs::metadata(from)?.permissions())?;
+    copy(&source, &partial.0, &sql, &mut progress)?;
+    source.close().map_err(|(_, error)| error)?;
+    File::options().write(true).open(&partial.0)?.sync_all()?;
+    partial.appear_as(to)
+}
+
+fn copy(source: &Connection, to: &Path, sql: &Statements, progress: &mut dyn FnMut(u64, u64)) -> Result<()> {
+    // In a transaction of its own the source stands still: a copy of a moving one would begin anew with each commit.
+    let _guard = Guard(source, sql);
+    source.execute_batch(sql.get(Sql::BeginRead))?;
+    let found: i64 = source.query_row(sql.get(Sql::SchemaVersion), [], |row| row.get(0))?;
+    if found > SCHEMA_VERSION {
+        return Err(Error::NewerVersion { found, supported: SCHEMA_VERSION });
+    }
+    let mut target = Connection::open(to)?;
+    harden(&target)?;
+    let backup = Backup::new(source, &mut target)?;
+    loop {
+        let step = backup.step(PAGES_PER_STEP)?;
+        let pages = backup.progress();
+        let count = |pages| u64::try_from(pages).unwrap_or_default();
+        progress(count(pages.pagecount - pages.remaining), count(pages.pagecount));
+        match step {
+            StepResult::Done => break,
+            StepResult::More => {}
+            _ => return Err(Error::Busy),
+        }
+    }
+    drop(backup);
+    // The copy was made by a boot of no importance to it. Out of WAL mode it is one file.
+    target.execute(sql.get(Sql::BootWrite), named_params! {":boot_id": None::<&str>})?;
+    let mode: String = target.pragma_update_and_check(None, "journal_mode", "DELETE", |row| row.get(0))?;
+    if mode != "delete" {
+        return Err(Error::Busy);
+    }
+    target.close().map_err(|(_, error)| error)?;
+    Ok(())
+}
+
+/// A file that is not complete yet: it goes with this, unless it appears under its name.
+struct Partial(PathBuf);
+
+impl Partial {
+    /// Makes an empty file in the directory of another, with these permissions before anything is in it.
+    fn beside(to: &Path, permissions: fs::Permissions) -> Result<Self> {
+        static COUNT: AtomicU64 = AtomicU64::new(0);
+        let name = to.file_name().ok_or(Error::IsADirectory)?;
+        loop {
+            let count = COUNT.fetch_add(1, Ordering::Relaxed);
+            let mut hidden = OsString::from(".");
+            hidden.push(name);
+            hidden.push(format!(".{}-{count}.partial", std::process::id()));
+            let path = to.with_file_name(hidden);
+            match File::create_new(&path) {
+                Ok(file) => {
+                    let partial = Self(path);
+                    file.set_permissions(permissions)?;
+                    return Ok(partial);
+                }
+                // Somebody with our number was killed while copying to the same place.
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+
+    /// Gives the file its name, durably, unless something has that name.
+    fn appear_as(self, to: &Path) -> Result<()> {
+        // A second name for the file is refused if it is taken, which a renaming would not be.
+        match fs::hard_link(&self.0, to) {
+            Ok(()) => {}
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Err(Error::Exists),
+            Err(_) if fs::symlink_metadata(to).is_ok() => return Err(Error::Exists),
+            Err(_) => fs::rename(&self.0, to)?,
+        }
+        let directory = to.parent().filter(|parent| !parent.as_os_str().is_empty());
+        let synced = sync_directory(directory.unwrap_or(Path::new(".")));
+        if synced.is_err() {
+            // It may not be there after a power cut, so it was not copied.
+            let _ = fs::remove_file(to);
+        }
+        synced
+    }
+}
+
+impl Drop for Partial {
+    fn drop(&mut self) {
+        for suffix in ["", "-journal", "-wal", "-shm"] {
+            let mut path = self.0.clone().into_os_string();
+            path.push(suffix);
+            // What is not there need not go, and about what does not go nothing can be done here.
+            let _ = fs::remove_file(path);
+        }
+    }
+}
+
+fn sync_directory(directory: &Path) -> Result<()> {
+    if cfg!(unix) {
+        File::open(directory)?.sync_all()?;
+    }
+    Ok(())
+}
+
+/// Begins a new life in a copy: opens the file, whose first opening this should be, and applies [`Op::Restore`] at the
+/// time `now`. The log goes on in the epoch `next`, which must be larger than every one that the original or another
+/// copy of it ever used; holders of cursors are fenced, and tokens come from the new epoch's own range (G4, G11).
+///
+/// The reply is [`Reply::EpochBegun`], or the refusal `EpochRetired`, if the file knows of an epoch as late as `next`:
+/// then nothing changed but that the file was opened.
+///
+/// # Errors
+/// Whatever opening the file or the operation fails with.
+pub fn restore(path: &Path, next: Epoch, now: Timestamp) -> Result<Reply> {
+    let mut store = Store::open(path, &OpenOptions { create: false, ..OpenOptions::default() })?;
+    let reply = store.apply(now, &Op::Restore { next })?;
+    store.close()?;
+    Ok(reply)
+}

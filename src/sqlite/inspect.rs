@@ -1,0 +1,121 @@
+//! A look at a file as it lies there: what SQLite says of it, whether its tables are ours, and every row.
+//!
+//! What always holds: not a byte of the file or of its WAL changes (in the index of a WAL that is in use, readers are
+//! noted, and this is one), and what is found belongs to one state of the
+//! file. This module reports what it sees; what that means is not its business.
+
+use std::path::Path;
+
+use fencepost_model::vocabulary::Timestamp;
+use rusqlite::{Connection, Row};
+
+use crate::error::{Damage, Error, Result};
+use crate::sqlite::migrate::migrate;
+use crate::sqlite::open::{beside, still};
+use crate::sqlite::session::{Session, reading};
+use crate::sqlite::snapshot::{Survey, survey};
+use crate::sqlite::statements::{StatementId as Sql, Statements};
+
+/// What a file holds besides rows: a table, an index, a view or a trigger.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct SchemaObject {
+    /// `table`, `index`, `view` or `trigger`.
+    pub kind: String,
+    /// Its name.
+    pub name: String,
+    /// The table that it is, or belongs to.
+    pub table: String,
+    /// The SQL that made it.
+    pub sql: String,
+}
+
+/// What was seen.
+#[derive(Clone, Debug, Default)]
+pub struct Inspection {
+    /// An interrupted transaction left a journal that must be played back first. Nothing else was looked at.
+    pub interrupted: bool,
+    /// What SQLite finds malformed, a line for each, at most a hundred.
+    pub malformed: Vec<String>,
+    /// What of the schema is missing or is not as this program makes it.
+    pub changed: Vec<SchemaObject>,
+    /// What is in the file and not of the schema: the caller's own tables, and what hangs on ours.
+    pub foreign: Vec<SchemaObject>,
+    /// All rows; none if the file is too malformed to be read.
+    pub survey: Option<Survey>,
+}
+
+/// Looks at a file. If nobody has it open, nothing is put beside it either; if a WAL lies beside it without its index,
+/// as when only these two were copied, SQLite makes an index and leaves it there.
+///
+/// # Errors
+/// What opening the file would be refused with, [`Error::Busy`], and whatever else SQLite reports. A malformed file is
+/// no error.
+pub fn inspect(path: &Path) -> Result<Inspection> {
+    if beside(path, "-journal").is_some_and(|bytes| bytes > 0) {
+        return Ok(Inspection { interrupted: true, ..Inspection::default() });
+    }
+    // Without a WAL beside it, nobody has the file open, and it is looked at as it lies there. If somebody came
+    // meanwhile, what was seen is worth nothing.
+    if beside(path, "-wal").is_none() {
+        let stamp =
+            || Ok::<_, Error>(std::fs::metadata(path).map(|found| (found.len(), found.modified().ok()))?);
+        let before = std::fs::metadata(path).ok().map(|found| (found.len(), found.modified().ok()));
+        let seen = look_through(path, true)?;
+        if beside(path, "-wal").is_none() && before == Some(stamp()?) {
+            return Ok(seen);
+        }
+    }
+    look_through(path, false)
+}
+
+fn look_through(path: &Path, alone: bool) -> Result<Inspection> {
+    let mut seen = Inspection::default();
+    match still(path, alone).and_then(|conn| read(&conn, &mut seen)) {
+        Err(Error::Corrupt { what: Damage::File }) if seen.malformed.is_empty() => {
+            seen.malformed.push(Damage::File.to_string());
+        }
+        Err(Error::Corrupt { what: Damage::File }) => {}
+        read => read?,
+    }
+    Ok(seen)
+}
+
+fn read(conn: &Connection, seen: &mut Inspection) -> Result<()> {
+    let sql = Statements::standard();
+    reading(conn, &sql, || {
+        let s = Session::new(conn, &sql, Timestamp::ZERO);
+        // A connection that only reads does not load the checks of tables, so SQLite judges the file and no values: what
+        // a row holds against them is damage to that row, and the survey finds it.
+        let lines: Vec<String> = s.all(Sql::IntegrityCheck, &[], |row| Ok(row.get(0)?))?;
+        seen.malformed = lines.into_iter().filter(|line| line != "ok").collect();
+        let (ours, theirs) = (schema(&reference()?, &sql)?, schema(conn, &sql)?);
+        seen.changed = ours.iter().filter(|object| !theirs.contains(object)).cloned().collect();
+        let is_ours = |object: &SchemaObject| ours.iter().any(|our| our.name == object.name);
+        seen.foreign = theirs.into_iter().filter(|object| !is_ours(object)).collect();
+        if seen.changed.is_empty() {
+            seen.survey = Some(survey(conn)?);
+        }
+        Ok(())
+    })
+}
+
+/// An empty store, to compare with.
+fn reference() -> Result<Connection> {
+    let conn = Connection::open_in_memory()?;
+    migrate(&conn, 0)?;
+    Ok(conn)
+}
+
+fn schema(conn: &Connection, sql: &Statements) -> Result<Vec<SchemaObject>> {
+    let s = Session::new(conn, sql, Timestamp::ZERO);
+    let text =
+        |row: &Row<'_>, index| Ok::<_, Error>(row.get::<_, Option<String>>(index)?.unwrap_or_default());
+    s.all(Sql::ListSchema, &[], |row| {
+        Ok(SchemaObject {
+            kind: text(row, 0)?,
+            name: text(row, 1)?,
+            table: text(row, 2)?,
+            sql: text(row, 3)?,
+        })
+    })
+}
