@@ -21,6 +21,7 @@ mod settle;
 mod snapshot;
 pub mod statements;
 mod store;
+mod wake;
 
 pub use execute::execute;
 pub use ids::digest;
@@ -32,3 +33,5 @@ pub use rows::{BODY_COLUMNS, BOOKKEEPING_COLUMNS};
 pub use snapshot::snapshot;
 pub use statements::{Path, StatementId, Statements};
 pub use store::Store;
+#[doc(hidden)]
+pub use wake::{Look, Watcher, Way};
