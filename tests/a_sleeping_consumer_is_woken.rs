@@ -178,7 +178,8 @@ fn what_was_written_while_nobody_waited_is_looked_for_when_somebody_does() {
     watched.settle();
     watched.waiting.store(0, Ordering::SeqCst);
     assert!(other_process(&path, 3).status().unwrap().success());
-    assert!(watched.looks.try_recv().is_err(), "a look for nobody");
+    // Long enough for the events to be taken while nobody waits, and not only at the poke.
+    assert!(watched.looks.recv_timeout(Duration::from_millis(300)).is_err(), "a look for nobody");
     watched.wait();
     watched.expect_a_look("the events before the poke were heard");
 }

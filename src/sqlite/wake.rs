@@ -97,14 +97,6 @@ struct Listener<L> {
     deaf_until: Instant,
 }
 
-/// What ended a wait.
-enum Heard {
-    /// A poke, the end of the time, or nothing at all.
-    Bell,
-    /// The file system has something to say.
-    Files,
-}
-
 impl Watcher {
     /// Watches the database at `path`, an existing file, in the best [`Way`].
     ///
@@ -184,7 +176,7 @@ impl<L: FnMut() -> Look> Listener<L> {
             let heard = self.wait(until.map(|until| until - now), deaf_until.is_none());
             // Whoever begins to wait may wait for what was written while nobody listened.
             self.drain();
-            if matches!(heard, Heard::Files) {
+            if heard {
                 let gap = if self.somebody_waits() { self.way.gap_min } else { DRAIN_GAP };
                 self.deaf_until = Instant::now() + gap;
             }
@@ -207,8 +199,9 @@ impl<L: FnMut() -> Look> Listener<L> {
         }
     }
 
-    /// Waits for a poke, for the file system if that is wanted, and for no longer than `timeout`.
-    fn wait(&mut self, timeout: Option<Duration>, listen: bool) -> Heard {
+    /// Waits for a poke, for the file system if that is wanted, and for no longer than `timeout`. Says whether it was
+    /// the file system.
+    fn wait(&mut self, timeout: Option<Duration>, listen: bool) -> bool {
         let heard = match &self.files {
             Some(files) => files.wait(timeout, listen),
             None => {
@@ -216,12 +209,12 @@ impl<L: FnMut() -> Look> Listener<L> {
                     Some(timeout) => thread::park_timeout(timeout),
                     None => thread::park(),
                 }
-                return Heard::Bell;
+                return false;
             }
         };
         heard.unwrap_or_else(|_| {
             self.stop_listening();
-            Heard::Bell
+            false
         })
     }
 

@@ -7,8 +7,6 @@ use std::io;
 use std::path::Path;
 use std::time::Duration;
 
-use super::Heard;
-
 /// No ears.
 #[derive(Debug)]
 pub(super) struct Files(Infallible);
@@ -32,7 +30,7 @@ impl Files {
         match self.0 {}
     }
 
-    pub(super) fn wait(&self, _: Option<Duration>, _: bool) -> io::Result<Heard> {
+    pub(super) fn wait(&self, _: Option<Duration>, _: bool) -> io::Result<bool> {
         match self.0 {}
     }
 

@@ -15,8 +15,6 @@ use rustix::fd::OwnedFd;
 use rustix::fs::inotify::{self, CreateFlags, ReadFlags, WatchFlags};
 use rustix::io::Errno;
 
-use super::Heard;
-
 /// The ears.
 #[derive(Debug)]
 pub(super) struct Files {
@@ -56,8 +54,9 @@ impl Files {
         Bell(Arc::clone(&self.bell))
     }
 
-    /// Waits for the bell and, if that is wanted, for events. Rings that were waited for are over.
-    pub(super) fn wait(&self, timeout: Option<Duration>, listen: bool) -> io::Result<Heard> {
+    /// Waits for the bell and, if that is wanted, for events, and says whether there are any. A ring that ended a wait
+    /// is over.
+    pub(super) fn wait(&self, timeout: Option<Duration>, listen: bool) -> io::Result<bool> {
         // Nobody waits so long that the seconds overflow.
         let timeout = timeout.and_then(|timeout| Timespec::try_from(timeout).ok());
         let mut fds = [PollFd::new(&self.bell, PollFlags::IN), PollFd::new(&self.inotify, PollFlags::IN)];
@@ -71,7 +70,7 @@ impl Files {
             // Nothing to read is as good.
             let _ = rustix::io::read(&*self.bell, &mut [0_u8; 8]);
         }
-        Ok(if files { Heard::Files } else { Heard::Bell })
+        Ok(files)
     }
 
     /// Takes all events, and says whether one of them may belong to a commit. An error is the end of all events.
