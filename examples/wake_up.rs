@@ -3,9 +3,9 @@
 //! `cargo run --release --example wake_up [rounds]` starts itself as a second process, which sends commands at random
 //! moments into a file in the directory for temporary files (set `TMPDIR` to measure another disk). For each way of
 //! noticing and each durability it prints the time from the end of the commit there to the moment at which a look here
-//! sees it, and the processor time that waiting costs while nothing happens. Rounds are interleaved, so that a disturbance
-//! of the machine falls on all ways alike. Looks go through a channel to the thread that owns the connection, as in a
-//! bus. What is measured and chosen is in docs/decisions/wake-up.md.
+//! sees it, and the processor time that waiting costs while nothing happens. Rounds are interleaved, so that a
+//! disturbance of the machine falls on all ways alike. Looks go through a channel to the thread that owns the
+//! connection, as in a bus. What is measured and chosen is in docs/decisions/wake-up.md.
 
 #[cfg(not(unix))]
 fn main() {
