@@ -29,6 +29,7 @@ mod settle;
 mod snapshot;
 pub mod statements;
 mod store;
+mod wake;
 
 pub use backup::{backup, restore};
 pub use due::{lease_is_current, next_due_commands, next_due_group};
@@ -49,3 +50,5 @@ pub use rows::{BODY_COLUMNS, BOOKKEEPING_COLUMNS};
 pub use snapshot::{DamagedRow, RowKey, Survey, snapshot, survey};
 pub use statements::{Path, StatementId, Statements};
 pub use store::Store;
+#[doc(hidden)]
+pub use wake::{Look, Watcher, Way};
