@@ -159,6 +159,7 @@ impl Error {
             }
             Self::IsADirectory => Self::IsADirectory,
             Self::NotFound => Self::NotFound,
+            Self::Exists => Self::Exists,
             Self::CannotOpen { source } => Self::CannotOpen { source: sqlite_again(source) },
             Self::NotWal => Self::NotWal,
             Self::Closed => Self::Closed,
