@@ -5,8 +5,8 @@
 //! one transaction; a refused one changes nothing; nothing here reads a clock or a random number. This module must
 //! not know of threads, consumers or handlers.
 
-mod batch;
 mod backup;
+mod batch;
 mod cursor;
 mod due;
 mod execute;
@@ -32,20 +32,22 @@ mod store;
 mod wake;
 
 pub use backup::{backup, restore};
-pub use due::{lease_is_current, next_due_commands, next_due_group};
 pub use batch::Undone;
+pub use due::{lease_is_current, next_due_commands, next_due_group};
 pub use execute::execute;
 pub use ids::digest;
 pub use inspect::{Inspection, SchemaObject, inspect};
 pub use listing::{Listed, RecordFilter, record, records};
 pub use migrate::{APPLICATION_ID, SCHEMA_VERSION};
-pub use open::{Durability, OpenOptions};
+pub use open::{Durability, OpenOptions, open_reader};
 pub use overview::{
     GroupOverview, LogOverview, NameOverview, Overview, QueueOverview, overview, overview_of,
 };
 #[doc(hidden)]
 pub use plant::{plant, raw_columns};
 pub use quarantine::quarantine;
+#[cfg(feature = "cli")]
+pub(crate) use records::cause_word;
 pub use rows::{BODY_COLUMNS, BOOKKEEPING_COLUMNS};
 pub use snapshot::{DamagedRow, RowKey, Survey, snapshot, survey};
 pub use statements::{Path, StatementId, Statements};

@@ -413,16 +413,22 @@ impl std::fmt::Display for Refusal {
             Self::LeaseLost => f.write_str("the lease was lost: its token is not the current one"),
             Self::Conflict { seq } => write!(f, "the id is taken, with other content, by message {seq}"),
             Self::NotFound => f.write_str("there is no such message or record"),
-            Self::Held { until } => write!(f, "another holds the lease, until {until} ms if it is not extended"),
+            Self::Held { until } => {
+                write!(f, "another holds the lease, until {until} ms if it is not extended")
+            }
             Self::NamesMissing { missing } => {
                 let names: Vec<&str> = missing.iter().map(Name::as_str).collect();
                 write!(f, "the group also reads {}, which this replica cannot handle", names.join(", "))
             }
-            Self::NotNext { next: Some(next) } => write!(f, "not the next event of the group; that is {next}"),
+            Self::NotNext { next: Some(next) } => {
+                write!(f, "not the next event of the group; that is {next}")
+            }
             Self::NotNext { next: None } => f.write_str("the group was handed out no event to settle"),
             Self::NotSubscribed => f.write_str("the group does not exist or does not read that name"),
             Self::BeyondHead { head } => write!(f, "the position lies beyond the head of the log, {head}"),
-            Self::Pruned { first } => write!(f, "the position lies before what is kept, which begins at {first}"),
+            Self::Pruned { first } => {
+                write!(f, "the position lies before what is kept, which begins at {first}")
+            }
             Self::EpochMismatch { current } => write!(f, "the epoch is {current}, not the expected one"),
             Self::EpochRetired => f.write_str("the epoch has ended, or was used before"),
             Self::Corrupt => f.write_str("what cannot be decoded may not be treated so"),

@@ -119,6 +119,17 @@ pub(super) fn attach(path: &Path, options: &OpenOptions) -> Result<Connection> {
     Ok(conn)
 }
 
+/// Opens a connection that can only read a store that is there, for the functions of this module that only read, such as
+/// [`overview`](crate::sqlite::overview()). It waits for nobody who writes. While it is open, the store's WAL and its
+/// index lie beside the file, as with every connection.
+///
+/// # Errors
+/// [`Error::NotFound`] whatever the options say of creating, and what opening a store would be refused with.
+pub fn open_reader(path: impl AsRef<Path>, options: &OpenOptions) -> Result<Connection> {
+    let options = OpenOptions { create: false, ..options.clone() };
+    attach(path.as_ref(), &options)
+}
+
 /// Opens a connection that changes not a byte of the file or of its WAL. If the file lies `alone`, neither locks nor a
 /// WAL are looked at, so nobody else may have it open. Otherwise it keeps to SQLite's locks; a WAL that lies there
 /// without its index gets one.
