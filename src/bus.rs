@@ -11,15 +11,14 @@ pub mod signals;
 pub(crate) mod sqlite;
 pub(crate) mod transaction;
 
-use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
-use fencepost_model::op::{Op, Refusal, Reply, Start, Target};
+use fencepost_model::op::{Op, Reply, Start, Target};
 use fencepost_model::vocabulary::{Draft, Epoch, RecordId, Seq, Token};
 
 use crate::bus::backend::{Anything, Backend};
-use crate::bus::operations::{Pruned, Receipt, Subscription, operations_async, operations_blocking, request};
+use crate::bus::operations::{Pruned, Receipt, Subscription, request};
 use crate::bus::operations::{operations, write_async, write_blocking};
 use crate::bus::transaction::Tx;
 use crate::consumer::options::RunOptions;
@@ -82,7 +81,7 @@ pub trait Bus: Clone + Send + Sync + 'static {
     /// What applies the operations.
     fn backend(&self) -> &Arc<dyn Backend>;
 
-    operations_async!();
+    operations!(write_async);
 
     /// Applies one operation as it is; a refusal is a reply.
     ///
@@ -185,7 +184,7 @@ impl Blocking {
         &self.backend
     }
 
-    operations_blocking!();
+    operations!(write_blocking);
 
     /// As [`Bus::apply`].
     ///

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-use fencepost_model::op::{self, Lease, Op, Reply, Settled, Settlement, Target};
+use fencepost_model::op::{self, Op, Reply, Settled, Settlement, Target};
 use fencepost_model::state::Body;
 use fencepost_model::vocabulary::{Message, Name, Raw, RecordId, Seq, Timestamp, Token};
 use tokio_util::sync::CancellationToken;
@@ -418,11 +418,6 @@ impl Handed {
             Self::Sound(delivery) => &delivery.held,
             Self::Corrupt(corrupt) => &corrupt.held,
         }
-    }
-
-    /// Whether its lease is the one of a group's cursor.
-    pub(crate) fn is_event(&self) -> bool {
-        matches!(self.held().target.lease(), Lease::Cursor(_))
     }
 }
 

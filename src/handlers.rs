@@ -14,7 +14,7 @@ use futures_util::future::BoxFuture;
 
 use crate::bus::operations::request;
 use crate::delivery::Delivery;
-use crate::error::{Error, Result};
+use crate::error::Result;
 
 /// What a handler returns.
 pub type HandlerResult = Result<(), HandlerError>;
@@ -215,9 +215,4 @@ where
         let handler = Arc::clone(&handler);
         Box::pin(async move { handler(decoded?).await })
     })
-}
-
-/// An error for handlers that were given nothing to do.
-pub(crate) fn nothing_to_handle() -> Error {
-    Error::NoHandlers
 }

@@ -29,13 +29,32 @@
 //! ```
 #![forbid(unsafe_code)]
 
+pub mod bus;
 pub mod check;
 #[cfg(feature = "cli")]
 pub mod cli;
 pub mod clock;
+mod consumer;
+mod delivery;
 pub mod error;
+mod handlers;
 pub mod sqlite;
+pub mod telemetry;
 #[cfg(feature = "verify")]
 pub mod verify;
 
+pub use bus::memory::MemoryBus;
+pub use bus::operations::{Pruned, Receipt, Subscription};
+pub use bus::sqlite::{SqliteBus, SqliteBusBuilder};
+pub use bus::transaction::Tx;
+pub use bus::{Blocking, Bus, BusConsumer, Take};
+pub use consumer::options::RunOptions;
+pub use consumer::report::{RunCause, RunError, RunReport};
+pub use delivery::{Corrupt, Delivery, HandedOut, TransactionError};
 pub use error::{Error, Result};
+pub use fencepost_model::op::{Settled, Settlement, Start, Target};
+pub use fencepost_model::policy::{FailurePolicy, RetryPolicy};
+pub use fencepost_model::vocabulary::{Draft, Message, Name, RecordId, Seq, Timestamp, Token};
+pub use handlers::{HandlerError, HandlerResult, Handlers, Json, Payload};
+pub use sqlite::Durability;
+pub use tokio_util::sync::CancellationToken;

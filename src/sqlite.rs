@@ -39,6 +39,7 @@ pub use ids::digest;
 pub use inspect::{Inspection, SchemaObject, inspect};
 pub use listing::{Listed, RecordFilter, record, records};
 pub use migrate::{APPLICATION_ID, SCHEMA_VERSION};
+pub(crate) use open::check_connection;
 pub use open::{Durability, OpenOptions, open_reader};
 pub use overview::{
     GroupOverview, LogOverview, NameOverview, Overview, QueueOverview, overview, overview_of,

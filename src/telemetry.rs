@@ -3,9 +3,13 @@
 //! What always holds: nothing here changes what the bus does. The names of the figures are listed in
 //! `docs/operations.md`. This module knows no storage.
 
-use std::time::Instant;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
+use fencepost_model::op::Settled;
 use fencepost_model::vocabulary::{Draft, Message};
+
+use crate::bus::backend::Backend;
 
 /// The metadata key under which a trace is carried on (W3C Trace Context).
 pub const TRACEPARENT: &str = "traceparent";
@@ -42,4 +46,83 @@ pub(crate) fn committed(began: Instant, ops: usize) {
         metrics::histogram!("fencepost_batch_operations").record(ops as f64);
     }
     let _ = (began, ops);
+}
+
+/// A claim or a poll was answered.
+pub(crate) fn claimed(began: Instant) {
+    #[cfg(feature = "metrics")]
+    metrics::histogram!("fencepost_claim_seconds").record(began.elapsed());
+    let _ = began;
+}
+
+/// The word for a settlement.
+pub(crate) const fn kind_of(settled: &Settled) -> &'static str {
+    match settled {
+        Settled::Acked => "ack",
+        Settled::Requeued { .. } => "nack",
+        Settled::DeadLettered { .. } => "dead-letter",
+        Settled::Parked { .. } => "park",
+        Settled::Dropped => "drop",
+    }
+}
+
+/// A delivery was settled.
+pub(crate) fn settled(kind: &'static str) {
+    #[cfg(feature = "metrics")]
+    metrics::counter!("fencepost_settlements_total", "kind" => kind).increment(1);
+    let _ = kind;
+}
+
+/// Messages that had all their attempts, or could not be read, were found and moved to the dead.
+pub(crate) fn buried(count: usize) {
+    #[cfg(feature = "metrics")]
+    metrics::counter!("fencepost_settlements_total", "kind" => "dead-letter").increment(count as u64);
+    let _ = count;
+}
+
+/// A settlement came under a stale token.
+pub(crate) fn stale() {
+    #[cfg(feature = "metrics")]
+    metrics::counter!("fencepost_stale_settlements_total").increment(1);
+}
+
+/// A handler began its attempt with this number.
+pub(crate) fn attempt(number: u32) {
+    #[cfg(feature = "metrics")]
+    metrics::histogram!("fencepost_attempts").record(f64::from(number));
+    let _ = number;
+}
+
+/// Measures depth, age and lag again and again. Never ends.
+#[cfg(feature = "metrics")]
+#[expect(clippy::cast_precision_loss, reason = "gauges are floating point, and these figures are for people")]
+pub(crate) async fn sample(backend: &Arc<dyn Backend>, every: Duration) {
+    loop {
+        match backend.overview().await {
+            Ok(now) => {
+                let depth = |state, count: u64| {
+                    metrics::gauge!("fencepost_queue_depth", "state" => state).set(count as f64);
+                };
+                depth("ready", now.queue.ready);
+                depth("delayed", now.queue.delayed);
+                depth("leased", now.queue.leased);
+                metrics::gauge!("fencepost_dead").set(now.dead as f64);
+                metrics::gauge!("fencepost_parked").set(now.parked as f64);
+                let age = now.queue.oldest_due_age_ms.unwrap_or(0);
+                metrics::gauge!("fencepost_oldest_due_age_seconds").set(age as f64 / 1_000.0);
+                for group in &now.groups {
+                    let labels = [("group", group.group.to_string()), ("name", group.name.to_string())];
+                    metrics::gauge!("fencepost_lag", &labels).set(group.lag as f64);
+                }
+            }
+            Err(error) => tracing::warn!(%error, "the bus could not be measured"),
+        }
+        tokio::time::sleep(every).await;
+    }
+}
+
+/// Nothing is measured without the feature `metrics`. Never ends.
+#[cfg(not(feature = "metrics"))]
+pub(crate) async fn sample(_: &Arc<dyn Backend>, _: Duration) {
+    std::future::pending().await
 }

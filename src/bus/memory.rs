@@ -124,11 +124,7 @@ impl Memory {
     }
 
     /// Everything happens to a copy of the state, which takes its place when the effects are committed.
-    fn transact(
-        &self,
-        op: Option<&Op>,
-        work: Work,
-    ) -> Result<(Option<Reply>, Anything), Undone<Anything>> {
+    fn transact(&self, op: Option<&Op>, work: Work) -> Result<(Option<Reply>, Anything), Undone<Anything>> {
         let mut effects = self.effects.lock().unwrap_or_else(PoisonError::into_inner);
         let conn = match &mut *effects {
             Some(conn) => conn,
@@ -167,9 +163,10 @@ impl Memory {
                 if !state.unreadable.is_empty() {
                     return Some(Timestamp::ZERO);
                 }
-                let wanted = state.queue.values().filter(|command| {
-                    command.body.name().is_some_and(|name| names.contains(name))
-                });
+                let wanted = state
+                    .queue
+                    .values()
+                    .filter(|command| command.body.name().is_some_and(|name| names.contains(name)));
                 wanted.map(|command| command.due_at).min()
             }
             Interest::Group(group, _) => {

@@ -167,77 +167,79 @@ pub(crate) mod request {
 
 /// The list: documentation, name, arguments, result, how to make the operation, how to read the reply.
 macro_rules! operations {
-    ($write:ident) => { $write! {
-        /// Puts a command into the queue; on success it is as durable as the bus is. Under an id that is remembered
-        /// with the same content nothing is added (G10).
-        ///
-        /// # Errors
-        /// [`Error::Draft`](crate::Error::Draft) and [`Error::PayloadTooLarge`](crate::Error::PayloadTooLarge) before
-        /// anything is done; `Refused`: `Conflict`, if the id is remembered with other content, or `WrongKind`.
-        send(draft: impl Into<Draft>) -> Receipt,
-            |limits| request::send(draft.into(), &limits)?, request::accepted;
-        /// Appends an event to the log at the next number (G15); ids as with `send`.
-        ///
-        /// # Errors
-        /// As `send`.
-        publish(draft: impl Into<Draft>) -> Receipt,
-            |limits| request::publish(draft.into(), &limits)?, request::accepted;
-        /// Lets a group read a name from a start. A name that it reads already keeps its position (G6).
-        ///
-        /// # Errors
-        /// `Refused`: `BeyondHead` or `Pruned`, if the start is not in the log.
-        subscribe_group(group: &str, name: &str, start: Start) -> Subscription,
-            |_limits| Op::Subscribe { group: request::group(group)?, name: request::name(name)?, start },
-            request::subscribed;
-        /// Lets a group read a name no more; returns its redriven entries of that name, which are dead letters again.
-        ///
-        /// # Errors
-        /// `Refused`: `NotSubscribed`.
-        unsubscribe_group(group: &str, name: &str) -> Vec<RecordId>,
-            |_limits| Op::Unsubscribe { group: request::group(group)?, name: request::name(name)? },
-            request::returned;
-        /// Withdraws a command that nobody holds.
-        ///
-        /// # Errors
-        /// `Refused`: `NotFound`, `Held`, or `Corrupt`.
-        cancel(seq: Seq) -> (), |_limits| Op::Cancel { seq }, request::nothing;
-        /// Moves a group's position for one name, and fences the holder of its cursor.
-        ///
-        /// # Errors
-        /// `Refused`: `NotSubscribed`, `BeyondHead` or `Pruned`.
-        seek(group: &str, name: &str, position: Seq) -> (),
-            |_limits| Op::Seek { group: request::group(group)?, name: request::name(name)?, position },
-            request::nothing;
-        /// Puts a dead-lettered or parked message back, its attempts counted from zero (G14); says where it is now.
-        ///
-        /// # Errors
-        /// `Refused`: `NotFound`, `Corrupt`, `NotSubscribed`, or `EpochRetired`.
-        redrive(record: RecordId) -> Target, |_limits| Op::Redrive { record }, request::redriven;
-        /// Removes a dead-lettered or parked record for good.
-        ///
-        /// # Errors
-        /// `Refused`: `NotFound`.
-        purge(record: RecordId) -> (), |_limits| Op::Purge { record }, request::nothing;
-        /// Deletes from the front of the log what is older than the retention and passed by every group (G13).
-        ///
-        /// # Errors
-        /// Those of the store alone.
-        prune(retention: Duration) -> Pruned,
-            |_limits| Op::Prune { retention_ms: request::ms(retention) }, request::pruned;
-        /// Forgets the ids of messages that ended longer ago than this (G10); returns how many.
-        ///
-        /// # Errors
-        /// Those of the store alone.
-        forget_ids(retention: Duration) -> u64,
-            |_limits| Op::ForgetIds { retention_ms: request::ms(retention) }, request::forgotten;
-        /// Begins a new life of the log: events, positions and event ids end, holders are fenced (G11). Returns the
-        /// groups' entries that became dead letters.
-        ///
-        /// # Errors
-        /// `Refused`: `EpochMismatch` or `EpochRetired`.
-        reset(expected: Epoch, next: Epoch) -> Vec<RecordId>,
-            |_limits| Op::Reset { expected, next }, request::returned;
-    } };
+    ($write:ident) => {
+        $write! {
+            /// Puts a command into the queue; on success it is as durable as the bus is. Under an id that is remembered
+            /// with the same content nothing is added (G10).
+            ///
+            /// # Errors
+            /// [`Error::Draft`](crate::Error::Draft) and [`Error::PayloadTooLarge`](crate::Error::PayloadTooLarge) before
+            /// anything is done; `Refused`: `Conflict`, if the id is remembered with other content, or `WrongKind`.
+            send(draft: impl Into<Draft>) -> Receipt,
+                |limits| request::send(draft.into(), &limits)?, request::accepted;
+            /// Appends an event to the log at the next number (G15); ids as with `send`.
+            ///
+            /// # Errors
+            /// As `send`.
+            publish(draft: impl Into<Draft>) -> Receipt,
+                |limits| request::publish(draft.into(), &limits)?, request::accepted;
+            /// Lets a group read a name from a start. A name that it reads already keeps its position (G6).
+            ///
+            /// # Errors
+            /// `Refused`: `BeyondHead` or `Pruned`, if the start is not in the log.
+            subscribe_group(group: &str, name: &str, start: Start) -> Subscription,
+                |_limits| Op::Subscribe { group: request::group(group)?, name: request::name(name)?, start },
+                request::subscribed;
+            /// Lets a group read a name no more; returns its redriven entries of that name, which are dead letters again.
+            ///
+            /// # Errors
+            /// `Refused`: `NotSubscribed`.
+            unsubscribe_group(group: &str, name: &str) -> Vec<RecordId>,
+                |_limits| Op::Unsubscribe { group: request::group(group)?, name: request::name(name)? },
+                request::returned;
+            /// Withdraws a command that nobody holds.
+            ///
+            /// # Errors
+            /// `Refused`: `NotFound`, `Held`, or `Corrupt`.
+            cancel(seq: Seq) -> (), |_limits| Op::Cancel { seq }, request::nothing;
+            /// Moves a group's position for one name, and fences the holder of its cursor.
+            ///
+            /// # Errors
+            /// `Refused`: `NotSubscribed`, `BeyondHead` or `Pruned`.
+            seek(group: &str, name: &str, position: Seq) -> (),
+                |_limits| Op::Seek { group: request::group(group)?, name: request::name(name)?, position },
+                request::nothing;
+            /// Puts a dead-lettered or parked message back, its attempts counted from zero (G14); says where it is now.
+            ///
+            /// # Errors
+            /// `Refused`: `NotFound`, `Corrupt`, `NotSubscribed`, or `EpochRetired`.
+            redrive(record: RecordId) -> Target, |_limits| Op::Redrive { record }, request::redriven;
+            /// Removes a dead-lettered or parked record for good.
+            ///
+            /// # Errors
+            /// `Refused`: `NotFound`.
+            purge(record: RecordId) -> (), |_limits| Op::Purge { record }, request::nothing;
+            /// Deletes from the front of the log what is older than the retention and passed by every group (G13).
+            ///
+            /// # Errors
+            /// Those of the store alone.
+            prune(retention: Duration) -> Pruned,
+                |_limits| Op::Prune { retention_ms: request::ms(retention) }, request::pruned;
+            /// Forgets the ids of messages that ended longer ago than this (G10); returns how many.
+            ///
+            /// # Errors
+            /// Those of the store alone.
+            forget_ids(retention: Duration) -> u64,
+                |_limits| Op::ForgetIds { retention_ms: request::ms(retention) }, request::forgotten;
+            /// Begins a new life of the log: events, positions and event ids end, holders are fenced (G11). Returns the
+            /// groups' entries that became dead letters.
+            ///
+            /// # Errors
+            /// `Refused`: `EpochMismatch` or `EpochRetired`.
+            reset(expected: Epoch, next: Epoch) -> Vec<RecordId>,
+                |_limits| Op::Reset { expected, next }, request::returned;
+        }
+    };
 }
 
 /// The operations as async methods of a trait with `backend`.
@@ -277,9 +279,4 @@ macro_rules! write_within {
     )+};
 }
 
-macro_rules! operations_async { () => { operations!(write_async); }; }
-macro_rules! operations_blocking { () => { operations!(write_blocking); }; }
-macro_rules! operations_within { () => { operations!(write_within); }; }
-
-pub(crate) use {operations, operations_async, operations_blocking, operations_within};
-pub(crate) use {write_async, write_blocking, write_within};
+pub(crate) use {operations, write_async, write_blocking, write_within};

@@ -60,11 +60,10 @@ impl Change {
             }
             (Op::Settle { target: Target::Command(_), how: Settlement::Nack { .. }, .. }, _)
             | (Op::Release { lease: Lease::Command(_), .. }, _) => Self::Queue,
-            (Op::Settle { target: Target::Event { group, .. } | Target::Entry { group, .. }, how, .. }, _)
-                if matches!(how, Settlement::Nack { .. }) =>
-            {
-                Self::Group(group.clone())
-            }
+            (
+                Op::Settle { target: Target::Event { group, .. } | Target::Entry { group, .. }, how, .. },
+                _,
+            ) if matches!(how, Settlement::Nack { .. }) => Self::Group(group.clone()),
             (
                 Op::Release { lease: Lease::Cursor(group), .. }
                 | Op::Seek { group, .. }

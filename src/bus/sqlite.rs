@@ -22,9 +22,8 @@ use crate::bus::signals::{Interest, Signals};
 use crate::bus::transaction::Tx;
 use crate::clock::{Clock, SystemClock};
 use crate::error::{Error, Result};
-use crate::sqlite::wake::{Look, Watcher};
 use crate::sqlite::{
-    Durability, OpenOptions, Overview, Statements, Store, Undone, execute, next_due_commands,
+    Durability, Look, OpenOptions, Overview, Statements, Store, Undone, Watcher, execute, next_due_commands,
     next_due_group, overview,
 };
 
@@ -332,7 +331,7 @@ impl Backend for Shared {
             let sql = Statements::standard();
             match interest {
                 Interest::Commands(names) => next_due_commands(conn, &sql, &names),
-                Interest::Group(group, _) => next_due_group(conn, &sql, now, &group),
+                Interest::Group(group, _) => next_due_group(conn, &sql, &group, now),
             }
         })
     }

@@ -6,11 +6,14 @@
 
 use std::cell::RefCell;
 
-use fencepost_model::op::{Op, Reply, Settled, Settlement};
+use std::time::Duration;
+
+use fencepost_model::op::{Op, Reply, Settled, Settlement, Start, Target};
+use fencepost_model::vocabulary::{Draft, Epoch, RecordId, Seq};
 use rusqlite::Connection;
 
 use crate::bus::backend::Limits;
-use crate::bus::operations::{operations_within, request};
+use crate::bus::operations::{Pruned, Receipt, Subscription, operations, request, write_within};
 use crate::bus::signals::Change;
 use crate::delivery::Delivery;
 use crate::error::{Error, Result};
@@ -101,5 +104,5 @@ impl<'a> Tx<'a> {
         self.limits
     }
 
-    operations_within!();
+    operations!(write_within);
 }

@@ -30,6 +30,12 @@ pub enum Undone<E> {
     Panicked(Box<dyn Any + Send>),
 }
 
+impl<E> From<Error> for Undone<E> {
+    fn from(error: Error) -> Self {
+        Self::Store(error)
+    }
+}
+
 impl Store {
     /// Applies each operation at the time that the clock says when its turn comes, all in one transaction, and
     /// answers each in order. A refused or failed one changes nothing and leaves the others alone.

@@ -27,6 +27,16 @@ pub enum Durability {
     ProcessCrash,
 }
 
+impl Durability {
+    /// The number of SQLite's `synchronous` that this needs.
+    pub(crate) const fn synchronous(self) -> i64 {
+        match self {
+            Self::PowerLoss => 2,
+            Self::ProcessCrash => 1,
+        }
+    }
+}
+
 /// How to open a store.
 #[derive(Clone, Debug)]
 pub struct OpenOptions {
@@ -94,11 +104,7 @@ pub(super) fn open(path: &Path, options: &OpenOptions, sql: &Statements) -> Resu
     }
     begin_boot(&conn, options, sql)?;
     conn.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, false)?;
-    let synchronous = match options.durability {
-        Durability::PowerLoss => "FULL",
-        Durability::ProcessCrash => "NORMAL",
-    };
-    conn.pragma_update(None, "synchronous", synchronous)?;
+    conn.pragma_update(None, "synchronous", options.durability.synchronous())?;
     Ok(conn)
 }
 
@@ -119,15 +125,29 @@ pub(super) fn attach(path: &Path, options: &OpenOptions) -> Result<Connection> {
     Ok(conn)
 }
 
-/// Opens a connection that can only read a store that is there, for the functions of this module that only read, such as
-/// [`overview`](crate::sqlite::overview()). It waits for nobody who writes. While it is open, the store's WAL and its
-/// index lie beside the file, as with every connection.
+/// Opens a connection that reads a store beside whoever writes it, and can write nothing.
 ///
 /// # Errors
-/// [`Error::NotFound`] whatever the options say of creating, and what opening a store would be refused with.
-pub fn open_reader(path: impl AsRef<Path>, options: &OpenOptions) -> Result<Connection> {
-    let options = OpenOptions { create: false, ..options.clone() };
-    attach(path.as_ref(), &options)
+/// As [`Store::open`](crate::sqlite::Store::open), and [`Error::NotFound`]; nothing is created.
+pub fn open_reader(path: &Path, options: &OpenOptions) -> Result<Connection> {
+    attach(path, options)
+}
+
+/// Looks whether a connection of the caller's own is to a store of this version; says what its `synchronous` is.
+///
+/// # Errors
+/// [`Error::NotOurs`] or [`Error::NewerVersion`].
+pub(crate) fn check_connection(conn: &Connection) -> Result<i64> {
+    let pragma = |name| Ok::<i64, Error>(conn.pragma_query_value(None, name, |row| row.get(0))?);
+    let application_id = pragma("application_id")?;
+    if application_id != APPLICATION_ID {
+        return Err(Error::NotOurs { application_id });
+    }
+    let found = pragma("user_version")?;
+    if found != SCHEMA_VERSION {
+        return Err(Error::NewerVersion { found, supported: SCHEMA_VERSION });
+    }
+    pragma("synchronous")
 }
 
 /// Opens a connection that changes not a byte of the file or of its WAL. If the file lies `alone`, neither locks nor a

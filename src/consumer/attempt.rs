@@ -1,0 +1,140 @@
+//! One attempt: a handler at work under a lease, and the verdict on how it ended.
+//!
+//! What always holds: a panic is a failed attempt and goes no further; the lease is kept for as long as the handler
+//! works; a handler whose lease was lost is told so, and its end settles nothing. This module settles nothing itself.
+
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::Duration;
+
+use fencepost_model::op::Settlement;
+use fencepost_model::policy::{FailurePolicy, Outcome, RetryPolicy};
+use fencepost_model::vocabulary::{Kind, Reason};
+use futures_util::FutureExt;
+use tokio_util::sync::CancellationToken;
+use tracing::Instrument;
+
+use crate::delivery::{Delivery, Held};
+use crate::handlers::Handlers;
+use crate::telemetry;
+
+/// What to do with a delivery.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Judged {
+    /// Settle it.
+    Settle(Settlement),
+    /// Give it back.
+    Release,
+    /// Give it back and end the run.
+    Stop(Reason),
+    /// Nothing: its handler settled it, or its lease is lost.
+    Nothing,
+}
+
+/// How an attempt is made.
+#[derive(Clone, Debug)]
+pub(super) struct Attempts {
+    pub(super) lease_ms: u64,
+    pub(super) heartbeat: bool,
+    pub(super) policy: FailurePolicy,
+    pub(super) retry: RetryPolicy,
+    /// Cancelled when handlers have to end.
+    pub(super) cut: CancellationToken,
+}
+
+impl Attempts {
+    /// Runs the handler of a message to its end.
+    pub(super) async fn make(self, handlers: Arc<Handlers>, delivery: Delivery) -> Outcome {
+        let message = Arc::clone(delivery.message());
+        let held = Arc::clone(delivery.held());
+        let Some(handler) = handlers.of(message.kind, &message.name).cloned() else {
+            // What was claimed has a handler; a store that hands out something else is not to be trusted with it.
+            return Outcome::Permanent { reason: "no handler for this name".into() };
+        };
+        let span = tracing::info_span!(
+            "handle",
+            name = %message.name,
+            kind = if message.kind == Kind::Command { "command" } else { "event" },
+            seq = held.seq.get(),
+            token = held.token.get(),
+            attempt = held.attempt,
+            traceparent = message.metadata(telemetry::TRACEPARENT),
+        );
+        telemetry::attempt(held.attempt);
+        let work = async move { handler(delivery).await };
+        let work = AssertUnwindSafe(telemetry::within_trace(&message, work)).catch_unwind();
+        tokio::select! {
+            biased;
+            ended = work.instrument(span) => match ended {
+                Ok(Ok(())) => Outcome::Handled,
+                Ok(Err(error)) => error.0,
+                Err(panic) => Outcome::Panicked { reason: what_it_said(panic.as_ref()) },
+            },
+            () = self.cut.cancelled() => Outcome::Cancelled,
+            () = self.beat(&held) => Outcome::Cancelled,
+        }
+    }
+
+    /// Extends the lease again and again, each time when a third of what is left of it has passed. Never ends.
+    async fn beat(&self, held: &Held) {
+        if !self.heartbeat {
+            return std::future::pending().await;
+        }
+        let clock = Arc::clone(held.backend.clock());
+        loop {
+            let left = held.until().get().saturating_sub(clock.now().get());
+            tokio::time::sleep(Duration::from_millis((left.min(self.lease_ms) / 3).max(1))).await;
+            match held.extend(self.lease_ms).await {
+                Ok(_) => {}
+                Err(error) if error.is_retryable() => {
+                    tracing::warn!(seq = held.seq.get(), %error, "a lease could not be extended; trying again");
+                }
+                Err(error) => {
+                    tracing::warn!(seq = held.seq.get(), %error, "a lease is lost while its handler works");
+                    held.lose();
+                    return std::future::pending().await;
+                }
+            }
+        }
+    }
+
+    /// What follows from how an attempt ended.
+    pub(super) fn judge(&self, held: &Held, outcome: &Outcome) -> Judged {
+        if held.is_settled() || held.is_lost() {
+            return Judged::Nothing;
+        }
+        let again = |delay_ms: Option<u64>, reason: &Reason| {
+            let delay_ms = delay_ms.unwrap_or_else(|| self.retry.delay_ms(held.attempt, held.token));
+            Settlement::Nack { delay_ms, reason: Arc::clone(reason) }
+        };
+        Judged::Settle(match outcome {
+            Outcome::Handled => Settlement::Ack,
+            Outcome::Retryable { delay_ms, reason } => again(*delay_ms, reason),
+            Outcome::Panicked { reason } => again(None, reason),
+            Outcome::Park { reason } => Settlement::Park { reason: Arc::clone(reason) },
+            Outcome::Corrupt { reason } if self.policy == FailurePolicy::Park => {
+                Settlement::Park { reason: Arc::clone(reason) }
+            }
+            // Nobody's settings destroy what could not be read (G5).
+            Outcome::Corrupt { reason } => Settlement::DeadLetter { reason: Arc::clone(reason) },
+            Outcome::Cancelled => return Judged::Release,
+            Outcome::Permanent { reason } => match self.policy {
+                FailurePolicy::Retry => again(None, reason),
+                FailurePolicy::DeadLetter => Settlement::DeadLetter { reason: Arc::clone(reason) },
+                FailurePolicy::Park => Settlement::Park { reason: Arc::clone(reason) },
+                FailurePolicy::Drop => {
+                    tracing::warn!(seq = held.seq.get(), %reason, "a message is dropped, as the policy says");
+                    Settlement::Drop
+                }
+                FailurePolicy::Stop => return Judged::Stop(Arc::clone(reason)),
+            },
+        })
+    }
+}
+
+/// The text of a panic, where it has one.
+fn what_it_said(panic: &(dyn std::any::Any + Send)) -> Reason {
+    let said = panic.downcast_ref::<&str>().copied();
+    let said = said.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+    said.map_or_else(|| "the handler panicked".into(), |said| format!("the handler panicked: {said}").into())
+}

@@ -1,0 +1,242 @@
+//! The run loop of a consumer group: reads its events in order, one after the other.
+//!
+//! What always holds: an event is dispatched only right after the store has confirmed the cursor's lease, by the poll
+//! that handed it out or by the settlement before it, and before that lease's time is over (G11). This module must not
+//! know what is behind the bus.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use fencepost_model::op::{Lease, Op, Refusal, Reply, Settled, Target};
+use fencepost_model::policy::Outcome;
+use fencepost_model::vocabulary::{Group, Names, Timestamp, Token};
+
+use crate::bus::signals::{Interest, Waiter};
+use crate::consumer::attempt::Judged;
+use crate::consumer::report::{RunCause, RunReport};
+use crate::consumer::{Context, Patience, corrupt_reason};
+use crate::delivery::{Handed, Held};
+use crate::error::{Error, Result};
+use crate::telemetry;
+
+/// How long a replica stands by at most before it asks again, whatever it was told.
+const STAND_BY: Duration = Duration::from_secs(1);
+
+struct Following<'a> {
+    cx: &'a Context,
+    report: &'a mut RunReport,
+    group: Group,
+    names: Names,
+    waiter: Waiter,
+    /// The token of the cursor's lease, while this replica holds it.
+    token: Option<Token>,
+    /// When that lease ends, as far as is known.
+    until: Timestamp,
+}
+
+/// What the work on a batch came to.
+enum After {
+    /// All of it is settled; there may be more.
+    Settled,
+    /// The lease of the cursor ended: with a nack, or because somebody else has it.
+    LetGo,
+    /// The run ends.
+    Stopped(RunCause),
+}
+
+/// Handles events of these names for a group until there are none, or a shutdown, or an error that time does not cure.
+pub(super) async fn follow(
+    cx: &Context,
+    group: Group,
+    names: Names,
+    report: &mut RunReport,
+) -> Result<(), RunCause> {
+    let waiter = cx.backend.signals().register(Interest::Group(group.clone(), names.clone()));
+    let mut it = Following { cx, report, group, names, waiter, token: None, until: Timestamp::ZERO };
+    for name in it.names.clone() {
+        let op = Op::Subscribe { group: it.group.clone(), name, start: cx.start };
+        match it.asked(op).await {
+            Some(Ok(Reply::Refused(refusal))) => return Err(RunCause::Bus(refusal.into())),
+            Some(Ok(_)) => {}
+            Some(Err(error)) => return Err(RunCause::Bus(error)),
+            None => return Ok(()),
+        }
+    }
+    let ended = it.work().await;
+    it.let_go().await;
+    ended
+}
+
+impl Following<'_> {
+    async fn work(&mut self) -> Result<(), RunCause> {
+        loop {
+            let op = self.cx.poll(&self.group, &self.names, self.token);
+            let began = telemetry::start();
+            let Some(reply) = self.asked(op).await else { return Ok(()) };
+            telemetry::claimed(began);
+            match reply.map_err(RunCause::Bus)? {
+                Reply::HandedOut { deliveries, dead_lettered } => {
+                    self.report.buried(&dead_lettered);
+                    telemetry::buried(dead_lettered.len());
+                    if deliveries.is_empty() && dead_lettered.is_empty() {
+                        if self.cx.drain {
+                            return Ok(());
+                        }
+                        self.wait(None).await;
+                    }
+                    let handed =
+                        deliveries.into_iter().map(|one| Handed::of(&self.cx.backend, one)).collect();
+                    match self.batch(handed).await {
+                        After::Settled => {}
+                        After::LetGo => self.token = None,
+                        After::Stopped(cause) => return Err(cause),
+                    }
+                }
+                Reply::Refused(Refusal::LeaseLost) => self.token = None,
+                Reply::Refused(Refusal::Held { .. } | Refusal::NamesMissing { .. }) if self.cx.drain => {
+                    return Ok(());
+                }
+                Reply::Refused(Refusal::Held { until }) => {
+                    self.token = None;
+                    self.wait(Some(until)).await;
+                }
+                Reply::Refused(refusal @ Refusal::NamesMissing { .. }) => {
+                    tracing::warn!(group = %self.group, %refusal, "standing by");
+                    self.wait(None).await;
+                }
+                Reply::Refused(refusal) => return Err(RunCause::Bus(refusal.into())),
+                other => unreachable!("a poll was answered with another operation's reply: {other:?}"),
+            }
+            if self.cx.stop.is_cancelled() {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Asks the store until it answers or the run is to end: then nothing.
+    async fn asked(&mut self, op: Op) -> Option<Result<Reply>> {
+        let mut patience = Patience::default();
+        loop {
+            let reply = self.cx.backend.apply_all(vec![op.clone()]).await.pop();
+            match reply.unwrap_or(Err(Error::Closed)) {
+                Err(error) if error.is_retryable() => {
+                    self.report.busy += 1;
+                    tracing::warn!(%error, group = %self.group, "the log is asked again in a while");
+                    patience.lose();
+                    if self.cx.stop.is_cancelled() && patience.is_over() {
+                        return None;
+                    }
+                    patience.wait().await;
+                }
+                reply => return Some(reply),
+            }
+        }
+    }
+
+    /// Sleeps until there may be something to do.
+    async fn wait(&self, until: Option<Timestamp>) {
+        let interest = Interest::Group(self.group.clone(), self.names.clone());
+        let due = match until {
+            Some(until) => Some(until),
+            None => self.cx.backend.next_due(&interest).await.ok().flatten(),
+        };
+        // An own lease that runs out while nothing is there to read makes nothing due.
+        let due = due.filter(|_| until.is_some() || self.token.is_none());
+        tokio::select! {
+            () = self.waiter.wait() => {}
+            () = self.cx.until(due), if due.is_some() => {}
+            () = tokio::time::sleep(STAND_BY) => {}
+            () = self.cx.stop.cancelled() => {}
+        }
+    }
+
+    /// Works through what was handed out.
+    async fn batch(&mut self, handed: Vec<Handed>) -> After {
+        for one in handed {
+            let held = Arc::clone(one.held());
+            if self.token != Some(held.token) {
+                self.token = Some(held.token);
+                self.until = held.until();
+            }
+            self.until = self.until.max(held.until());
+            held.extended(self.until);
+            let now = self.cx.backend.clock().now();
+            if self.cx.stop.is_cancelled() || now >= self.until {
+                return After::Settled;
+            }
+            let outcome = match one {
+                Handed::Sound(delivery) => {
+                    self.cx.attempts.clone().make(Arc::clone(&self.cx.handlers), delivery).await
+                }
+                Handed::Corrupt(_) => Outcome::Corrupt { reason: corrupt_reason() },
+            };
+            self.until = held.until();
+            match self.settle(&held, &outcome).await {
+                After::Settled => {}
+                after => return after,
+            }
+        }
+        After::Settled
+    }
+
+    async fn settle(&mut self, held: &Held, outcome: &Outcome) -> After {
+        if matches!(outcome, Outcome::Panicked { .. }) {
+            self.report.panicked += 1;
+        }
+        let op = match self.cx.attempts.judge(held, outcome) {
+            Judged::Settle(how) => held.settle_op(how),
+            Judged::Release => return After::Settled,
+            Judged::Stop(reason) => {
+                let (target, seq) = (held.target.clone(), held.seq);
+                return After::Stopped(RunCause::Stopped { target, seq, reason });
+            }
+            Judged::Nothing if held.is_settled() => {
+                self.report.acked += 1;
+                telemetry::settled("ack");
+                return After::Settled;
+            }
+            Judged::Nothing => {
+                self.report.stale += 1;
+                telemetry::stale();
+                return After::LetGo;
+            }
+        };
+        match self.asked(op).await {
+            Some(Ok(Reply::Settled(settled))) => {
+                telemetry::settled(telemetry::kind_of(&settled));
+                self.report.count(&settled);
+                // The nack of an event ends the lease: the whole group waits, so that order is kept. That of a redriven
+                // entry delays only the entry.
+                match (&held.target, settled) {
+                    (Target::Event { .. }, Settled::Requeued { .. }) => After::LetGo,
+                    _ => After::Settled,
+                }
+            }
+            Some(Ok(Reply::Refused(refusal))) => {
+                tracing::warn!(group = %self.group, seq = held.seq.get(), %refusal, "a settlement came too late");
+                held.lose();
+                self.report.stale += 1;
+                telemetry::stale();
+                After::LetGo
+            }
+            Some(Ok(other)) => unreachable!("a settlement was answered with another reply: {other:?}"),
+            Some(Err(error)) => {
+                self.report.abandoned.push(held.target.clone());
+                After::Stopped(RunCause::Bus(error))
+            }
+            None => {
+                self.report.abandoned.push(held.target.clone());
+                After::LetGo
+            }
+        }
+    }
+
+    /// Gives the cursor back, with all that was handed out and not settled.
+    async fn let_go(&mut self) {
+        let Some(token) = self.token.take() else { return };
+        let lease = Lease::Cursor(self.group.clone());
+        if let Some(Ok(Reply::Released)) = self.asked(Op::Release { lease, token }).await {
+            tracing::info!(group = %self.group, "the cursor was released");
+        }
+    }
+}

@@ -1,0 +1,208 @@
+//! The run loop of the queue: claims what there are free handlers for, and settles what they leave.
+//!
+//! What always holds: no more is claimed than there are free handlers; a command whose lease ran out before its turn
+//! is not dispatched; what could not be settled because the store was busy is settled later, or its lease runs out.
+//! Settlements and the next claim go to the store together, so that they share a commit. This module must not know
+//! what is behind the bus.
+
+use std::sync::Arc;
+
+use fencepost_model::op::{Op, Refusal, Reply};
+use fencepost_model::policy::Outcome;
+use fencepost_model::vocabulary::Names;
+use tokio::task::JoinSet;
+
+use crate::bus::signals::Interest;
+use crate::consumer::attempt::Judged;
+use crate::consumer::report::{RunCause, RunReport};
+use crate::consumer::{Context, Patience, corrupt_reason};
+use crate::delivery::{Handed, Held};
+use crate::error::{Error, Result};
+use crate::telemetry;
+
+type Ended = (Arc<Held>, Outcome);
+
+/// A settlement that the store has yet to take.
+struct Owed {
+    held: Arc<Held>,
+    op: Op,
+}
+
+struct Listening<'a> {
+    cx: &'a Context,
+    report: &'a mut RunReport,
+    running: JoinSet<Ended>,
+    owed: Vec<Owed>,
+    /// Why nothing more is claimed.
+    ending: Option<RunCause>,
+    patience: Patience,
+}
+
+/// Handles commands of these names until there are none, or a shutdown, or an error that time does not cure.
+pub(super) async fn listen(cx: &Context, names: Names, report: &mut RunReport) -> Result<(), RunCause> {
+    let waiter = cx.backend.signals().register(Interest::Commands(names.clone()));
+    let interest = Interest::Commands(names.clone());
+    let patience = Patience::default();
+    let mut it = Listening { cx, report, running: JoinSet::new(), owed: Vec::new(), ending: None, patience };
+    loop {
+        while let Some(ended) = it.running.try_join_next() {
+            it.ended(ended);
+        }
+        let closing = it.ending.is_some() || cx.stop.is_cancelled();
+        let free = cx.concurrency.saturating_sub(it.running.len());
+        let claims = !closing && free > 0;
+        let found = it.exchange(claims.then(|| cx.claim(&names, free))).await;
+        if closing && it.running.is_empty() && (it.owed.is_empty() || it.patience.is_over()) {
+            it.report.abandoned.extend(it.owed.drain(..).map(|owed| owed.held.target.clone()));
+            return it.ending.map_or(Ok(()), Err);
+        }
+        if found || (!closing && it.ending.is_some()) {
+            continue;
+        }
+        if cx.drain && claims && it.running.is_empty() && it.owed.is_empty() && it.patience.is_fresh() {
+            return Ok(());
+        }
+        let waits = claims && !cx.drain && it.patience.is_fresh();
+        let due = if waits { cx.backend.next_due(&interest).await.ok().flatten() } else { None };
+        tokio::select! {
+            Some(ended) = it.running.join_next(), if !it.running.is_empty() => it.ended(ended),
+            () = it.patience.wait(), if !it.patience.is_fresh() => {}
+            () = waiter.wait(), if waits => {}
+            () = cx.until(due), if waits && due.is_some() => {}
+            () = cx.stop.cancelled(), if !closing => {}
+        }
+    }
+}
+
+impl Listening<'_> {
+    /// Takes note of a handler that ended.
+    fn ended(&mut self, ended: Result<Ended, tokio::task::JoinError>) {
+        // Panics of handlers are caught in the attempt; what is left is a runtime that shuts down.
+        let Ok((held, outcome)) = ended else { return };
+        self.judge(held, &outcome);
+    }
+
+    fn judge(&mut self, held: Arc<Held>, outcome: &Outcome) {
+        if matches!(outcome, Outcome::Panicked { .. }) {
+            self.report.panicked += 1;
+        }
+        let op = match self.cx.attempts.judge(&held, outcome) {
+            Judged::Settle(how) => held.settle_op(how),
+            Judged::Release => held.release_op(),
+            Judged::Stop(reason) => {
+                let (target, seq) = (held.target.clone(), held.seq);
+                self.ending.get_or_insert(RunCause::Stopped { target, seq, reason });
+                held.release_op()
+            }
+            Judged::Nothing if held.is_settled() => {
+                self.report.acked += 1;
+                return telemetry::settled("ack");
+            }
+            Judged::Nothing => {
+                self.report.stale += 1;
+                return telemetry::stale();
+            }
+        };
+        self.owed.push(Owed { held, op });
+    }
+
+    /// Settles what is owed and makes a claim, together; says whether there is something new to do.
+    async fn exchange(&mut self, claim: Option<Op>) -> bool {
+        let owed = std::mem::take(&mut self.owed);
+        let mut ops: Vec<Op> = owed.iter().map(|owed| owed.op.clone()).collect();
+        ops.extend(claim);
+        if ops.is_empty() {
+            return false;
+        }
+        let began = telemetry::start();
+        let claimed = ops.len() > owed.len();
+        let mut replies = self.cx.backend.apply_all(ops).await.into_iter();
+        let mut well = true;
+        for owed in owed {
+            let reply = replies.next().unwrap_or(Err(Error::Closed));
+            well &= self.settled(owed, reply);
+        }
+        let mut found = false;
+        if claimed {
+            telemetry::claimed(began);
+            match replies.next().unwrap_or(Err(Error::Closed)) {
+                Ok(Reply::HandedOut { deliveries, dead_lettered }) => {
+                    found = !deliveries.is_empty() || !dead_lettered.is_empty();
+                    self.report.buried(&dead_lettered);
+                    telemetry::buried(dead_lettered.len());
+                    for delivery in deliveries {
+                        self.dispatch(Handed::of(&self.cx.backend, delivery));
+                    }
+                }
+                Ok(_) => {}
+                Err(error) => {
+                    well = false;
+                    self.failed(error);
+                }
+            }
+        }
+        if well {
+            self.patience = Patience::default();
+        } else {
+            self.patience.lose();
+        }
+        found
+    }
+
+    fn dispatch(&mut self, handed: Handed) {
+        let held = Arc::clone(handed.held());
+        if self.cx.backend.clock().now() >= held.until() {
+            return self.owed.push(Owed { op: held.release_op(), held });
+        }
+        match handed {
+            Handed::Sound(delivery) => {
+                let (attempts, handlers) = (self.cx.attempts.clone(), Arc::clone(&self.cx.handlers));
+                self.running.spawn(async move {
+                    let outcome = attempts.make(handlers, delivery).await;
+                    (held, outcome)
+                });
+            }
+            Handed::Corrupt(_) => self.judge(held, &Outcome::Corrupt { reason: corrupt_reason() }),
+        }
+    }
+
+    /// Takes note of what the store said to a settlement; says whether it went well.
+    fn settled(&mut self, owed: Owed, reply: Result<Reply>) -> bool {
+        match reply {
+            Ok(Reply::Settled(settled)) => {
+                telemetry::settled(telemetry::kind_of(&settled));
+                self.report.count(&settled);
+            }
+            Ok(Reply::Refused(Refusal::LeaseLost)) => {
+                owed.held.lose();
+                self.report.stale += 1;
+                telemetry::stale();
+            }
+            Ok(Reply::Released) => self.report.released.push(owed.held.target.clone()),
+            Ok(other) => {
+                tracing::error!(seq = owed.held.seq.get(), ?other, "a settlement was answered with this");
+                self.report.abandoned.push(owed.held.target.clone());
+            }
+            Err(error) if error.is_retryable() => {
+                self.owed.push(owed);
+                self.failed(error);
+                return false;
+            }
+            Err(error) => {
+                self.report.abandoned.push(owed.held.target.clone());
+                self.failed(error);
+                return false;
+            }
+        }
+        true
+    }
+
+    fn failed(&mut self, error: Error) {
+        if error.is_retryable() {
+            self.report.busy += 1;
+            tracing::warn!(%error, "the queue is asked again in a while");
+        } else {
+            self.ending.get_or_insert(RunCause::Bus(error));
+        }
+    }
+}

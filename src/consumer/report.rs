@@ -1,0 +1,154 @@
+//! What a run of handlers did, and why it ended.
+//!
+//! What always holds: a delivery is counted once for each time that it was settled or given up. This module decides
+//! nothing.
+
+use std::fmt;
+
+use fencepost_model::op::{Settled, Target};
+use fencepost_model::vocabulary::{Reason, RecordId, Seq};
+
+use crate::error::Error;
+
+/// What a run did.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct RunReport {
+    /// How many messages were handled and acked.
+    pub acked: u64,
+    /// How many failed attempts were nacked, to come again.
+    pub retried: u64,
+    /// How many messages were dead-lettered, those that had all their attempts included.
+    pub dead_lettered: u64,
+    /// How many messages were parked.
+    pub parked: u64,
+    /// How many messages were discarded, by the policy that says so.
+    pub dropped: u64,
+    /// How many settlements came too late: their lease belonged to somebody else (G3).
+    pub stale: u64,
+    /// How many handlers panicked.
+    pub panicked: u64,
+    /// How many times the store was busy or full, and was asked again.
+    pub busy: u64,
+    /// What was given back unhandled: at a shutdown, at a stop, or because its lease ran out before its turn.
+    pub released: Vec<Target>,
+    /// What could not even be given back; it comes again when its lease runs out.
+    pub abandoned: Vec<Target>,
+}
+
+impl RunReport {
+    /// How many deliveries were settled in any way.
+    pub fn settled(&self) -> u64 {
+        self.acked + self.retried + self.dead_lettered + self.parked + self.dropped
+    }
+
+    pub(super) fn count(&mut self, settled: &Settled) {
+        match settled {
+            Settled::Acked => self.acked += 1,
+            Settled::Requeued { .. } => self.retried += 1,
+            Settled::DeadLettered { .. } => self.dead_lettered += 1,
+            Settled::Parked { .. } => self.parked += 1,
+            Settled::Dropped => self.dropped += 1,
+        }
+    }
+
+    pub(super) fn buried(&mut self, records: &[RecordId]) {
+        self.dead_lettered += records.len() as u64;
+    }
+
+    pub(super) fn add(&mut self, other: Self) {
+        let Self {
+            acked,
+            retried,
+            dead_lettered,
+            parked,
+            dropped,
+            stale,
+            panicked,
+            busy,
+            released,
+            abandoned,
+        } = other;
+        self.acked += acked;
+        self.retried += retried;
+        self.dead_lettered += dead_lettered;
+        self.parked += parked;
+        self.dropped += dropped;
+        self.stale += stale;
+        self.panicked += panicked;
+        self.busy += busy;
+        self.released.extend(released);
+        self.abandoned.extend(abandoned);
+    }
+}
+
+impl fmt::Display for RunReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} acked", self.acked)?;
+        let rest = [
+            (self.retried, "retried"),
+            (self.dead_lettered, "dead-lettered"),
+            (self.parked, "parked"),
+            (self.dropped, "dropped"),
+            (self.stale, "settled too late"),
+            (self.released.len() as u64, "released"),
+            (self.abandoned.len() as u64, "abandoned"),
+        ];
+        for (count, what) in rest.into_iter().filter(|(count, _)| *count > 0) {
+            write!(f, ", {count} {what}")?;
+        }
+        Ok(())
+    }
+}
+
+/// Why a run ended before its time. Its report says what was done until then.
+#[derive(Debug)]
+pub struct RunError {
+    /// The cause.
+    pub cause: RunCause,
+    /// What was done.
+    pub report: Box<RunReport>,
+}
+
+/// The cause of an early end.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum RunCause {
+    /// A message failed for good, and the policy is to stop. It was given back.
+    Stopped {
+        /// What failed.
+        target: Target,
+        /// Its number.
+        seq: Seq,
+        /// Why.
+        reason: Reason,
+    },
+    /// The bus failed in a way that time does not cure, or refused what the run needs.
+    Bus(Error),
+    /// There are no handlers of the kind that was to be run.
+    NoHandlers,
+    /// There are handlers of events, and no group that they are for: name them.
+    NoGroup,
+}
+
+impl fmt::Display for RunError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.cause {
+            RunCause::Stopped { seq, reason, .. } => {
+                write!(f, "message {seq} failed for good, and the policy is to stop: {reason}")
+            }
+            RunCause::Bus(error) => error.fmt(f),
+            RunCause::NoHandlers => f.write_str("there are no handlers for this kind of message"),
+            RunCause::NoGroup => f.write_str("handlers of events need a group; name them"),
+        }
+    }
+}
+
+impl std::error::Error for RunError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match &self.cause {
+            RunCause::Bus(error) => Some(error),
+            _ => None,
+        }
+    }
+}
