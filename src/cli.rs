@@ -10,16 +10,20 @@ mod completions;
 mod ended;
 mod explore;
 mod groups;
+mod listen;
 mod opening;
 mod out;
 mod parse;
 mod prune;
 mod records;
 mod replay;
+mod send;
+mod signals;
 mod stats;
 mod verify;
 
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::error::ErrorKind;
 use clap::{Parser, Subcommand};
@@ -45,6 +49,14 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Put a command into the queue.
+    Send(send::Send),
+    /// Append an event to the log.
+    Publish(send::Publish),
+    /// Handle commands from the queue by shell commands.
+    Listen(listen::Listen),
+    /// Handle events, for a consumer group, by shell commands.
+    Subscribe(listen::Subscribe),
     /// Say what waits where: the queue, the log, the groups, what was moved aside.
     Stats(stats::Arguments),
     /// Look at dead letters, put them back, or remove them for good.
@@ -80,6 +92,10 @@ pub fn main() -> ExitCode {
         Err(error) => return misused(&error),
     };
     let ended = match &arguments.command {
+        Command::Send(arguments) => send::send(arguments),
+        Command::Publish(arguments) => send::publish(arguments),
+        Command::Listen(arguments) => listen::listen(arguments),
+        Command::Subscribe(arguments) => listen::subscribe(arguments),
         Command::Stats(arguments) => stats::run(arguments),
         Command::Dead(arguments) => records::run(arguments, Place::Dead),
         Command::Parked(arguments) => records::run(arguments, Place::Parked),
@@ -101,6 +117,17 @@ pub fn main() -> ExitCode {
             failed.status()
         }
     }
+}
+
+/// How long to wait at the end for what still runs. A read of standard input can run for ever.
+const LINGER: Duration = Duration::from_millis(200);
+
+/// Runs a future to its end.
+fn block_on<T>(future: impl Future<Output = Result<T, Failed>>) -> Result<T, Failed> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(Failed::System)?;
+    let ended = runtime.block_on(future);
+    runtime.shutdown_timeout(LINGER);
+    ended
 }
 
 /// Says what is wrong with the arguments in one sentence; help that was asked for is printed as it is.

@@ -7,7 +7,9 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use fencepost_model::vocabulary::RecordId;
+use fencepost_model::vocabulary::{Name, RecordId};
+
+use crate::cli::out::Plain;
 
 /// How a command ended that ran.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,6 +58,16 @@ pub(super) enum Failed {
     NoRecord(RecordId),
     /// The record is not where this command looks, but where the other one does.
     Elsewhere { record: RecordId, is: &'static str, asked: &'static str },
+    /// Standard input has more than one message may.
+    InputTooLarge { bytes_max: usize },
+    /// A line of standard input was not accepted.
+    Line { line: u64, why: Box<Failed> },
+    /// Signals, threads or timers cannot be had.
+    System(std::io::Error),
+    /// Two shell commands for one name.
+    Twice(Name),
+    /// The run of handlers ended before its time.
+    Run(crate::RunError),
     /// There is no such command.
     UnknownCommand(String),
 }
@@ -72,6 +84,8 @@ impl Failed {
         match self {
             Self::Store(error) | Self::At { error, .. } if error.refusal().is_some() => ExitCode::from(1),
             Self::NoRecord(_) | Self::Elsewhere { .. } => ExitCode::from(1),
+            Self::Run(error) if matches!(error.cause, crate::RunCause::Stopped { .. }) => ExitCode::from(1),
+            Self::Line { why, .. } => why.status(),
             _ => ExitCode::from(2),
         }
     }
@@ -96,6 +110,13 @@ impl fmt::Display for Failed {
             Self::Elsewhere { record, is, asked } => {
                 write!(f, "record {record} is {is} and not {asked}: use `fencepost {is}`")
             }
+            Self::InputTooLarge { bytes_max } => {
+                write!(f, "the payload is longer than {bytes_max} bytes, which is what is taken at most")
+            }
+            Self::Line { line, why } => write!(f, "line {line} was not accepted: {why}"),
+            Self::System(source) => write!(f, "the operating system refused: {source}"),
+            Self::Twice(name) => write!(f, "there are two shell commands for the name {name}"),
+            Self::Run(error) => Plain(&error.to_string()).fmt(f),
             Self::UnknownCommand(name) => write!(f, "there is no command {name:?}; see --help"),
         }
     }

@@ -15,6 +15,7 @@ use crate::cli::ended::Failed;
 use crate::cli::parse::duration;
 use crate::clock::{Clock as _, SystemClock};
 use crate::sqlite::{OpenOptions, Overview, Statements, Store, open_reader, overview};
+use crate::{SqliteBus, SqliteBusBuilder};
 
 #[derive(Debug, Args)]
 pub(super) struct BusFile {
@@ -36,6 +37,11 @@ impl BusFile {
     /// What the bus said about it.
     pub(super) fn failed(&self, error: crate::Error) -> Failed {
         Failed::At { path: self.path.clone(), error }
+    }
+
+    /// The bus, which is made if it is not there.
+    pub(super) fn builder(&self) -> SqliteBusBuilder {
+        SqliteBus::builder(&self.path).busy_timeout(self.busy_timeout)
     }
 
     /// A connection that can only read.

@@ -3,23 +3,29 @@
 use std::fmt;
 use std::time::Duration;
 
-use fencepost_model::vocabulary::{OutOfRange, Seq};
+use fencepost_model::vocabulary::{Name, OutOfRange, Seq, TextRule};
 
 /// What is wrong with an argument.
 #[derive(Debug)]
 pub(super) enum Invalid {
     /// It is no number that the bus has.
     Number,
+    /// A pair without `=`, or with nothing before it.
+    Pair,
+    /// A handler whose name breaks a rule.
+    Name(TextRule),
     /// It is neither a number nor one of the words.
     Position,
 }
 
 impl fmt::Display for Invalid {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Number => "must be a number in the range of the bus",
-            Self::Position => "must be earliest, latest, or the number of an event",
-        })
+        match self {
+            Self::Number => f.write_str("must be a number in the range of the bus"),
+            Self::Position => f.write_str("must be earliest, latest, or the number of an event"),
+            Self::Pair => f.write_str("must be two texts with = between them"),
+            Self::Name(rule) => write!(f, "a name {rule}"),
+        }
     }
 }
 
@@ -57,6 +63,18 @@ pub(super) fn position(text: &str) -> Result<Position, Invalid> {
         "latest" => Ok(Position::Latest),
         text => number(text).map(Position::After).map_err(|_| Invalid::Position),
     }
+}
+
+/// A pair of metadata.
+pub(super) fn pair(text: &str) -> Result<(String, String), Invalid> {
+    let (key, value) = text.split_once('=').filter(|(key, _)| !key.is_empty()).ok_or(Invalid::Pair)?;
+    Ok((key.to_owned(), value.to_owned()))
+}
+
+/// A name and the shell command that handles it.
+pub(super) fn handler(text: &str) -> Result<(Name, String), Invalid> {
+    let (name, command) = pair(text)?;
+    Ok((Name::new(name).map_err(Invalid::Name)?, command))
 }
 
 #[cfg(test)]

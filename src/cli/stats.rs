@@ -45,9 +45,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<Ended, Failed> {
         out.flush()?;
         return Ok(Ended::Done);
     }
-    let runtime =
-        tokio::runtime::Builder::new_current_thread().enable_time().build().map_err(Failed::Output)?;
-    runtime.block_on(async {
+    super::block_on(async {
         let mut ticks = tokio::time::interval(EVERY);
         while !out.is_closed() {
             ticks.tick().await;
