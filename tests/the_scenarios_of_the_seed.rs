@@ -15,8 +15,6 @@ use fencepost::{
 use fencepost_model::op::Refusal;
 use fencepost_model::vocabulary::Epoch;
 
-mod shared;
-
 type Seen = Arc<Mutex<Vec<String>>>;
 
 /// A bus of each kind, by the system's clock.
