@@ -89,7 +89,7 @@ fn found(out: &mut Out, report: &CheckReport) -> Result<(), Failed> {
             0 => String::new(),
             count => format!(", {count} of which cannot be decoded"),
         };
-        out.line(&format_args!("{:13}  {} rows{undecodable}", table.table, table.rows))?;
+        out.line(&format_args!("{:14}  {} rows{undecodable}", table.table, table.rows))?;
     }
     if !report.foreign.is_empty() {
         out.line(&format_args!("not fencepost's: {}", Plain(&report.foreign.join(", "))))?;

@@ -13,7 +13,6 @@ use futures_util::future::BoxFuture;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::process::{Child, Command};
 
-use crate::cli::out::Plain;
 use crate::telemetry::TRACEPARENT;
 use crate::{Delivery, HandlerError, HandlerResult};
 
@@ -89,7 +88,7 @@ async fn attempt(mut command: Command, delivery: Delivery) -> HandlerResult {
     };
     let reason = || match said.trim() {
         "" => how(status),
-        said => Plain(said).to_string(),
+        said => said.to_owned(),
     };
     match status.code() {
         Some(0) => Ok(()),

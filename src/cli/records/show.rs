@@ -148,8 +148,8 @@ pub(super) fn line(id: RecordId, listed: &Listed) -> String {
     let name = record.body.name().map_or("(unreadable)", Name::as_str);
     let whose = group.map(|group| format!(" of group {group}")).unwrap_or_default();
     let reason = record.reason.as_deref().unwrap_or_default();
-    // The first line is enough for a list.
-    let reason = Plain(reason.lines().next().unwrap_or_default());
+    // The last line, where programs say what went wrong, is enough for a list.
+    let reason = Plain(reason.lines().next_back().unwrap_or_default());
     format!(
         "{id:>6}  {}  {kind} {seq}{whose}  {name}  {} after {} attempts  {reason}",
         time(record.at),
