@@ -60,7 +60,7 @@ pub(super) enum Failed {
     Elsewhere { record: RecordId, is: &'static str, asked: &'static str },
     /// Standard input has more than one message may.
     InputTooLarge { bytes_max: usize },
-    /// A line of standard input was not accepted.
+    /// A line of standard input was not accepted, or nobody knows.
     Line { line: u64, why: Box<Failed> },
     /// Signals, threads or timers cannot be had.
     System(std::io::Error),
@@ -113,7 +113,7 @@ impl fmt::Display for Failed {
             Self::InputTooLarge { bytes_max } => {
                 write!(f, "the payload is longer than {bytes_max} bytes, which is what is taken at most")
             }
-            Self::Line { line, why } => write!(f, "line {line} was not accepted: {why}"),
+            Self::Line { line, why } => write!(f, "failed at line {line}: {why}"),
             Self::System(source) => write!(f, "the operating system refused: {source}"),
             Self::Twice(name) => write!(f, "there are two shell commands for the name {name}"),
             Self::Run(error) => Plain(&error.to_string()).fmt(f),
