@@ -1,0 +1,85 @@
+//! How many messages a second this machine sends and handles: `cargo run --release --example throughput`.
+//!
+//! Each figure is the median of some rounds, with the lowest and the highest. Every message is durable before its
+//! sender or handler hears of it: as `PowerLoss` says, or with the argument `process-crash` as that does.
+#![expect(clippy::unwrap_used, reason = "an example for people: what fails is printed")]
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use fencepost::{Bus, BusConsumer, Delivery, Durability, Handlers, Message, RunOptions, SqliteBus};
+
+const ROUNDS: usize = 5;
+
+#[tokio::main]
+async fn main() {
+    let durability = match std::env::args().nth(1).as_deref() {
+        None => Durability::PowerLoss,
+        Some("process-crash") => Durability::ProcessCrash,
+        Some(other) => return eprintln!("unknown argument {other}; there is process-crash"),
+    };
+    let directory = tempfile::tempdir().unwrap();
+    let bus = SqliteBus::builder(directory.path().join("bus.db")).durability(durability).open().await.unwrap();
+    println!("{durability:?}, messages a second: median of {ROUNDS} rounds (lowest to highest)\n");
+    for (callers, count) in [(1, 2_000), (16, 20_000), (256, 60_000)] {
+        let mut sent = Vec::new();
+        let mut handled = Vec::new();
+        for _ in 0..ROUNDS {
+            sent.push(send(&bus, callers, count).await);
+            handled.push(listen(&bus, callers, count).await);
+        }
+        show(&format!("sent by {callers} at once"), sent);
+        show(&format!("handled by {callers} at once"), handled);
+    }
+    let mut published = Vec::new();
+    let mut read = Vec::new();
+    for round in 0..ROUNDS {
+        let began = Instant::now();
+        for group in 0..20 {
+            let events = (0..100).map(|_| bus.publish(Message::event(&format!("e{round}")).text("x")));
+            futures_util::future::join_all(events).await;
+            let _ = group;
+        }
+        published.push(2_000.0 / began.elapsed().as_secs_f64());
+        let handlers = Handlers::new().named(&format!("g{round}"));
+        let handlers = handlers.on_event(&format!("e{round}"), |_: Delivery| async { Ok(()) });
+        let began = Instant::now();
+        let report = bus.subscribe(handlers, RunOptions::new().drain()).await.unwrap();
+        assert_eq!(report.acked, 2_000);
+        read.push(2_000.0 / began.elapsed().as_secs_f64());
+    }
+    show("events published by 100 at once", published);
+    show("events handled by one group, in order", read);
+    bus.close().await.unwrap();
+}
+
+async fn send(bus: &SqliteBus, callers: usize, count: usize) -> f64 {
+    let began = Instant::now();
+    let senders = (0..callers).map(|_| {
+        let bus = bus.clone();
+        tokio::spawn(async move {
+            for _ in 0..count / callers {
+                bus.send(Message::command("bet").text("17 on red")).await.unwrap();
+            }
+        })
+    });
+    for sender in senders.collect::<Vec<_>>() {
+        sender.await.unwrap();
+    }
+    (count / callers * callers) as f64 / began.elapsed().as_secs_f64()
+}
+
+async fn listen(bus: &SqliteBus, concurrency: usize, count: usize) -> f64 {
+    let handlers = Handlers::new().on_command("bet", |_: Delivery<Arc<[u8]>>| async { Ok(()) });
+    let options = RunOptions::new().concurrency(concurrency).batch(256).drain();
+    let began = Instant::now();
+    let report = bus.listen(handlers, options).await.unwrap();
+    assert_eq!(report.acked as usize, count / concurrency * concurrency);
+    report.acked as f64 / began.elapsed().as_secs_f64()
+}
+
+fn show(what: &str, mut figures: Vec<f64>) {
+    figures.sort_by(f64::total_cmp);
+    let (low, high) = (figures[0], figures[figures.len() - 1]);
+    println!("{what:38} {:>9.0}  ({low:.0} to {high:.0})", figures[figures.len() / 2]);
+}
