@@ -19,7 +19,8 @@ async fn main() {
         Some(other) => return eprintln!("unknown argument {other}; there is process-crash"),
     };
     let directory = tempfile::tempdir().unwrap();
-    let bus = SqliteBus::builder(directory.path().join("bus.db")).durability(durability).open().await.unwrap();
+    let bus =
+        SqliteBus::builder(directory.path().join("bus.db")).durability(durability).open().await.unwrap();
     println!("{durability:?}, messages a second: median of {ROUNDS} rounds (lowest to highest)\n");
     for (callers, count) in [(1, 2_000), (16, 20_000), (256, 60_000)] {
         let mut sent = Vec::new();

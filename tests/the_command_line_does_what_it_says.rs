@@ -227,7 +227,8 @@ fn completions_and_manual_pages_know_every_command() {
     let page = program.done(&["man"]);
     assert!(names.iter().all(|name| page.contains(name)), "{page}");
     for name in names {
-        assert!(program.done(&["man", name]).contains(".SH OPTIONS"), "{name}");
+        let page = program.done(&["man", name]);
+        assert!(page.contains(&format!(".TH fencepost-{name} ")) && page.contains(".SH OPTIONS"), "{page}");
         let help = program.done(&[name, "--help"]);
         assert!(help.contains("Example"), "{help}");
     }
