@@ -47,6 +47,8 @@ pub use overview::{
 #[doc(hidden)]
 pub use plant::{plant, raw_columns};
 pub use quarantine::quarantine;
+#[cfg(feature = "cli")]
+pub(crate) use records::cause_word;
 pub use rows::{BODY_COLUMNS, BOOKKEEPING_COLUMNS};
 pub use snapshot::{DamagedRow, RowKey, Survey, snapshot, survey};
 pub use statements::{Path, StatementId, Statements};

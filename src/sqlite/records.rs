@@ -51,7 +51,7 @@ pub(super) const fn place_word(place: Place) -> &'static str {
 }
 
 /// The word of a cause in the tables.
-pub(super) const fn cause_word(cause: Cause) -> &'static str {
+pub(crate) const fn cause_word(cause: Cause) -> &'static str {
     match cause {
         Cause::Settled => "settled",
         Cause::AttemptsExhausted => "attempts-exhausted",

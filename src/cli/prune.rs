@@ -1,0 +1,81 @@
+//! `fencepost prune`.
+
+use std::time::Duration;
+
+use clap::Args;
+use fencepost_model::op::{Op, Reply};
+use rusqlite::TransactionBehavior;
+use serde::Serialize;
+
+use crate::cli::ended::{Ended, Failed};
+use crate::cli::opening::{BusFile, now};
+use crate::cli::out::Out;
+use crate::cli::parse::{duration, ms};
+use crate::sqlite::execute;
+
+const AFTER_HELP: &str = "\
+Examples:
+  fencepost prune bus.db --dry-run             what would go
+  fencepost prune bus.db --retention 30d       delete events older than 30 days
+
+An event that a subscribed group has not passed stays, however old it is: see `fencepost groups`.";
+
+/// Delete old events that every group has passed from the front of the log.
+#[derive(Debug, Args)]
+#[command(after_help = AFTER_HELP)]
+pub(super) struct Arguments {
+    #[command(flatten)]
+    bus: BusFile,
+    /// How old an event must be.
+    #[arg(long, value_name = "DURATION", default_value = "7d", value_parser = duration)]
+    retention: Duration,
+    /// Say what would go, and change nothing.
+    #[arg(long)]
+    dry_run: bool,
+    /// Print one JSON object: `removed`, `first`, `dead_lettered`, `dry_run`.
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, Serialize)]
+struct Pruned {
+    removed: u64,
+    first: u64,
+    dead_lettered: Vec<u64>,
+    dry_run: bool,
+}
+
+pub(super) fn run(arguments: &Arguments) -> Result<Ended, Failed> {
+    let (bus, dry_run) = (&arguments.bus, arguments.dry_run);
+    let op = Op::Prune { retention_ms: ms(arguments.retention) };
+    let mut store = bus.store()?;
+    let reply = if dry_run { rehearse(bus, &mut store, &op)? } else { bus.apply(&mut store, &op)? };
+    bus.close(store)?;
+    let Reply::Pruned { first, removed, dead_lettered } = reply else { return Ok(Ended::No) };
+    let mut out = Out::new();
+    let dead_lettered: Vec<u64> = dead_lettered.iter().map(|record| record.get()).collect();
+    if arguments.json {
+        out.json(&Pruned { removed, first: first.get(), dead_lettered, dry_run })?;
+    } else {
+        let (would, begins) = if dry_run { ("would delete", "would begin") } else { ("deleted", "begins") };
+        out.line(&format_args!("{would} {removed} events; the log {begins} at {first}"))?;
+        if !dead_lettered.is_empty() {
+            let count = dead_lettered.len();
+            out.line(&format_args!("of these, {count} that nobody can read: to the dead instead"))?;
+        }
+    }
+    out.flush()?;
+    Ok(Ended::Done)
+}
+
+/// Applies the operation in a transaction that is taken back.
+fn rehearse(bus: &BusFile, store: &mut crate::sqlite::Store, op: &Op) -> Result<Reply, Failed> {
+    let sql = store.statements().clone();
+    let transaction = store
+        .connection_mut()
+        .transaction_with_behavior(TransactionBehavior::Immediate)
+        .map_err(|error| bus.failed(error.into()))?;
+    let reply = execute(&transaction, &sql, now(), op).map_err(|error| bus.failed(error))?;
+    transaction.rollback().map_err(|error| bus.failed(error.into()))?;
+    Ok(reply)
+}

@@ -1,0 +1,129 @@
+//! Putting records back, and removing them.
+//!
+//! What always holds: what is reported as done is committed, also when the work is cut short by an error. Each record is
+//! changed for itself, many in one transaction; a refused one leaves the others alone.
+
+use fencepost_model::op::{Op, Reply, Target};
+use fencepost_model::state::Place;
+use fencepost_model::vocabulary::RecordId;
+use serde::Serialize;
+
+use super::{Which, found, pages, word};
+use crate::cli::ended::{Ended, Failed};
+use crate::cli::opening::{BusFile, now};
+use crate::cli::out::{Out, say};
+use crate::error::{Damage, Error};
+
+/// What to do with records.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum How {
+    Redrive,
+    Purge,
+}
+
+impl How {
+    fn op(self, record: RecordId) -> Op {
+        match self {
+            Self::Redrive => Op::Redrive { record },
+            Self::Purge => Op::Purge { record },
+        }
+    }
+
+    const fn done(self) -> &'static str {
+        match self {
+            Self::Redrive => "redriven",
+            Self::Purge => "purged",
+        }
+    }
+}
+
+/// How many records are changed in one transaction.
+const BATCH: usize = 200;
+
+#[derive(Debug, Default, Serialize)]
+struct Changed {
+    done: u64,
+    refused: Vec<Refused>,
+}
+
+#[derive(Debug, Serialize)]
+struct Refused {
+    id: u64,
+    why: String,
+}
+
+pub(super) fn run(
+    bus: &BusFile,
+    place: Place,
+    which: &Which,
+    how: How,
+    out: &mut Out,
+) -> Result<Ended, Failed> {
+    let mut store = bus.store()?;
+    let mut ids = which.those.ids.clone();
+    if ids.is_empty() {
+        pages(bus, store.connection(), place, which.those.name.as_ref(), |id, _| {
+            ids.push(id);
+            Ok(())
+        })?;
+    }
+    for id in &which.those.ids {
+        found(bus, store.connection(), place, *id)?;
+    }
+    let mut changed = Changed::default();
+    let mut failed = None;
+    'all: for batch in ids.chunks(BATCH) {
+        let ops: Vec<Op> = batch.iter().map(|id| how.op(*id)).collect();
+        let replies = store.apply_all(now, &ops.iter().collect::<Vec<_>>());
+        for (id, reply) in batch.iter().zip(replies) {
+            match reply {
+                Ok(Reply::Refused(refusal)) => changed.refuse(*id, refusal.to_string()),
+                // A record whose own columns are damaged stays for a person to look at.
+                Err(Error::Corrupt { what }) if what != Damage::File => {
+                    changed.refuse(*id, what.to_string());
+                }
+                Ok(reply) => {
+                    changed.done += 1;
+                    if let (Reply::Redriven(target), false, false) =
+                        (reply, which.json, which.those.ids.is_empty())
+                    {
+                        out.line(&format_args!("record {id} is {} again", whereabouts(&target)))?;
+                    }
+                }
+                Err(error) => {
+                    failed = Some(error);
+                    break 'all;
+                }
+            }
+        }
+    }
+    match which.json {
+        true => out.json(&changed)?,
+        false => {
+            out.line(&format_args!("{} {} of {} {}", how.done(), changed.done, ids.len(), word(place)))?
+        }
+    }
+    out.flush()?;
+    if let Some(error) = failed {
+        return Err(bus.failed(error));
+    }
+    changed.refused.iter().for_each(|refused| {
+        say(&format_args!("record {} stays where it is: {}", refused.id, refused.why));
+    });
+    bus.close(store)?;
+    Ok(if changed.refused.is_empty() { Ended::Done } else { Ended::No })
+}
+
+impl Changed {
+    fn refuse(&mut self, id: RecordId, why: String) {
+        self.refused.push(Refused { id: id.get(), why });
+    }
+}
+
+fn whereabouts(target: &Target) -> String {
+    match target {
+        Target::Command(seq) => format!("command {seq}"),
+        Target::Event { group, seq } => format!("event {seq} of group {group}"),
+        Target::Entry { group, .. } => format!("an event that waits in group {group}"),
+    }
+}

@@ -1,0 +1,173 @@
+//! `fencepost send` and `fencepost publish`.
+//!
+//! What always holds: what is reported as accepted is committed, also where the work was cut short; and what is wrong
+//! with the arguments is said before the file is opened, so that nothing is half done.
+
+mod lines;
+
+use std::io::Read as _;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::Args;
+use fencepost_model::vocabulary::{ContentType, Draft, Kind, Message, MessageId, Name};
+use serde::Serialize;
+
+use crate::bus::operations::Receipt;
+use crate::cli::ended::{Ended, Failed};
+use crate::cli::opening::BusFile;
+use crate::cli::out::Out;
+use crate::cli::parse::{duration, pair};
+use crate::{Bus as _, SqliteBus};
+
+const AFTER_SEND: &str = "\
+Examples:
+  fencepost send bus.db place.bet '17 on red'
+  fencepost send bus.db place.bet --id bet-17 --delay 5s --content-type application/json '{\"amount\":17}'
+  jq -c '.[]' bets.json | fencepost send bus.db place.bet --lines --id monday
+
+Prints the sequence number; `again` beside it if the id was remembered, so that nothing was added. With --lines and --id
+each line has the id ID-LINENUMBER: a run that was cut short is repeated, and adds what is missing.";
+
+const AFTER_PUBLISH: &str = "\
+Examples:
+  fencepost publish bus.db bet.placed '17 on red'
+  jq -c '.[]' bets.json | fencepost publish bus.db bet.placed --lines --id monday
+
+Prints the sequence number; `again` beside it if the id was remembered, so that nothing was added. With --lines and --id
+each line has the id ID-LINENUMBER: a run that was cut short is repeated, and adds what is missing.";
+
+/// Put a command into the queue.
+#[derive(Debug, Args)]
+#[command(after_help = AFTER_SEND)]
+pub(super) struct Send {
+    #[command(flatten)]
+    what: What,
+    /// How long until it may be claimed.
+    #[arg(long, value_name = "DURATION", value_parser = duration)]
+    delay: Option<Duration>,
+}
+
+/// Append an event to the log.
+#[derive(Debug, Args)]
+#[command(after_help = AFTER_PUBLISH)]
+pub(super) struct Publish {
+    #[command(flatten)]
+    what: What,
+}
+
+#[derive(Debug, Args)]
+struct What {
+    #[command(flatten)]
+    bus: BusFile,
+    /// What the message is about, such as `place.bet`.
+    name: Name,
+    /// The payload; `-`, or none, for standard input.
+    #[arg(default_value = "-", allow_negative_numbers = true)]
+    payload: String,
+    /// The sender's own identity for it: a repetition under the same one adds nothing.
+    #[arg(long)]
+    id: Option<MessageId>,
+    /// A pair of metadata; again for more.
+    #[arg(long = "meta", value_name = "KEY=VALUE", value_parser = pair)]
+    metadata: Vec<(String, String)>,
+    /// How to read the payload, such as `application/json`.
+    #[arg(long, value_name = "TYPE")]
+    content_type: Option<ContentType>,
+    /// Send each line of standard input, or of the payload, as a message of its own.
+    #[arg(long)]
+    lines: bool,
+    /// The largest payload to accept, in bytes.
+    #[arg(long, value_name = "BYTES", default_value_t = 1 << 20)]
+    payload_bytes_max: usize,
+    /// Print one JSON object: `seq` and `fresh`; with --lines `accepted`, `fresh` and `last_seq`.
+    #[arg(long)]
+    json: bool,
+}
+
+pub(super) fn send(arguments: &Send) -> Result<Ended, Failed> {
+    run(&arguments.what, Kind::Command, arguments.delay.unwrap_or_default())
+}
+
+pub(super) fn publish(arguments: &Publish) -> Result<Ended, Failed> {
+    run(&arguments.what, Kind::Event, Duration::ZERO)
+}
+
+impl What {
+    /// The message, without its payload and id.
+    fn draft(&self, kind: Kind, delay: Duration) -> Draft {
+        let message = Message::new(kind, self.name.clone(), *b"");
+        let mut draft = Draft::from(message).delay(delay);
+        for (key, value) in &self.metadata {
+            draft = draft.metadata(key.as_str(), value.as_str());
+        }
+        match &self.content_type {
+            Some(content_type) => draft.content_type(content_type.as_str()),
+            None => draft,
+        }
+    }
+
+    async fn open(&self) -> Result<SqliteBus, Failed> {
+        let opened = self.bus.builder().payload_bytes_max(self.payload_bytes_max).open().await;
+        opened.map_err(|error| self.bus.failed(error))
+    }
+}
+
+#[derive(Serialize)]
+struct One {
+    seq: u64,
+    fresh: bool,
+}
+
+fn run(what: &What, kind: Kind, delay: Duration) -> Result<Ended, Failed> {
+    let draft = what.draft(kind, delay);
+    if what.lines {
+        return super::block_on(lines::run(what, kind, draft));
+    }
+    let payload = match what.payload.as_str() {
+        "-" => stdin(what.payload_bytes_max)?,
+        payload => payload.as_bytes().to_vec(),
+    };
+    let (bytes, bytes_max) = (payload.len(), what.payload_bytes_max);
+    if bytes > bytes_max {
+        return Err(crate::Error::PayloadTooLarge { bytes, bytes_max }.into());
+    }
+    let mut draft = draft.payload(payload);
+    if let Some(id) = &what.id {
+        draft = draft.id(id.as_str());
+    }
+    let receipt = super::block_on(async {
+        let bus = what.open().await?;
+        let receipt = accept(&bus, kind, draft).await.map_err(|error| what.bus.failed(error))?;
+        bus.close().await.map_err(|error| what.bus.failed(error))?;
+        Ok::<_, Failed>(receipt)
+    })?;
+    let mut out = Out::new();
+    let Receipt { seq, fresh } = receipt;
+    match what.json {
+        true => out.json(&One { seq: seq.get(), fresh })?,
+        false if fresh => out.line(&seq)?,
+        false => out.line(&format_args!("{seq} again"))?,
+    }
+    out.flush()?;
+    Ok(Ended::Done)
+}
+
+async fn accept(bus: &SqliteBus, kind: Kind, draft: Draft) -> crate::Result<Receipt> {
+    match kind {
+        Kind::Command => bus.send(draft).await,
+        Kind::Event => bus.publish(draft).await,
+    }
+}
+
+/// Reads all of standard input, but no more than shows that it is too much.
+fn stdin(bytes_max: usize) -> Result<Vec<u8>, Failed> {
+    let limit = u64::try_from(bytes_max).unwrap_or(u64::MAX).saturating_add(1);
+    let mut bytes = Vec::new();
+    let read = std::io::stdin().lock().take(limit).read_to_end(&mut bytes);
+    read.map_err(|source| Failed::File { path: PathBuf::from("standard input"), source })?;
+    match bytes.len() > bytes_max {
+        true => Err(Failed::InputTooLarge { bytes_max }),
+        false => Ok(bytes),
+    }
+}
