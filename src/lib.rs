@@ -1,32 +1,36 @@
 //! A durable message bus in one SQLite file, held step for step against an executable specification.
 //!
-//! The specification is the crate [`fencepost_model`]; start there to learn what the bus promises. [`sqlite`] keeps
-//! the promises in SQL, [`verify`] holds the two together.
+//! Commands wait in a queue, and each is handled by one of the consumers that compete for its name, under a lease and
+//! a fencing token. Events stand in a log, and each is handled by every consumer group, in order. What fails for good
+//! is moved aside with all that is known of it.
 //!
 //! ```
-//! use std::num::NonZeroU32;
-//! use std::sync::Arc;
-//!
-//! use fencepost::sqlite::{OpenOptions, Store};
-//! use fencepost_model::op::{Op, Reply, Settled, Settlement};
-//! use fencepost_model::vocabulary::{Kind, Message, Name, Timestamp};
-//!
-//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
 //! # let directory = tempfile::tempdir()?;
 //! # let path = directory.path().join("bus.db");
-//! let mut store = Store::open(&path, &OpenOptions::default())?;
-//! let (name, now, one) = (Name::new("place.bet")?, Timestamp::from(0), NonZeroU32::MIN);
-//! let message = Arc::new(Message::new(Kind::Command, name.clone(), *b"17 on red"));
-//! store.apply(now, &Op::Send { message, delay_ms: 0 })?;
+//! use fencepost::{Bus, BusConsumer, Delivery, HandlerError, Handlers, Message, RunOptions, SqliteBus};
 //!
-//! let claim = Op::Claim { names: [name].into(), max: one, lease_ms: 30_000, attempts_max: one };
-//! let Reply::HandedOut { deliveries, .. } = store.apply(now, &claim)? else { unreachable!() };
-//! let (target, token) = (deliveries[0].target.clone(), deliveries[0].token);
-//! let ack = Op::Settle { target, token, how: Settlement::Ack };
-//! assert_eq!(store.apply(now, &ack)?, Reply::Settled(Settled::Acked));
-//! # Ok(())
-//! # }
+//! let bus = SqliteBus::open(&path).await?;
+//! bus.send(Message::command("place.bet").text("17 on red").id("bet-17")).await?;
+//!
+//! let handlers = Handlers::new().on_command("place.bet", |delivery: Delivery<String>| async move {
+//!     match delivery.payload.split_once(" on ") {
+//!         Some(_) => Ok(()),
+//!         None => Err(HandlerError::permanent("a bet on nothing")),
+//!     }
+//! });
+//! let report = bus.listen(handlers, RunOptions::new().drain()).await?;
+//! assert_eq!(report.acked, 1);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! # }).unwrap();
 //! ```
+//!
+//! - [`SqliteBus`] is the bus in a file, [`MemoryBus`] the model behind the same methods, for tests.
+//! - [`Bus`] has the operations, [`BusConsumer`] runs [`Handlers`], [`Delivery`] is what a handler gets.
+//! - [`Delivery::transaction`] commits a handler's effects together with its ack; [`SqliteBus::within`] is an outbox.
+//!
+//! The specification is the crate [`fencepost_model`]; start there to learn what the bus promises. [`sqlite`] keeps
+//! the promises in SQL, [`verify`] holds the two together, [`check`] looks whether a file keeps them.
 #![forbid(unsafe_code)]
 
 pub mod bus;
@@ -58,3 +62,8 @@ pub use fencepost_model::vocabulary::{Draft, Message, Name, RecordId, Seq, Times
 pub use handlers::{HandlerError, HandlerResult, Handlers, Json, Payload};
 pub use sqlite::Durability;
 pub use tokio_util::sync::CancellationToken;
+
+/// The example of the README, compiled and run as it stands there.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
