@@ -86,11 +86,25 @@ pub(crate) fn stale() {
     metrics::counter!("fencepost_stale_settlements_total").increment(1);
 }
 
-/// A handler began its attempt with this number.
-pub(crate) fn attempt(number: u32) {
+/// A handler at work; it is not when this is dropped.
+pub(crate) struct InFlight;
+
+/// A handler begins its attempt with this number.
+pub(crate) fn attempt(number: u32) -> InFlight {
     #[cfg(feature = "metrics")]
-    metrics::histogram!("fencepost_attempts").record(f64::from(number));
+    {
+        metrics::histogram!("fencepost_attempts").record(f64::from(number));
+        metrics::gauge!("fencepost_in_flight").increment(1.0);
+    }
     let _ = number;
+    InFlight
+}
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        #[cfg(feature = "metrics")]
+        metrics::gauge!("fencepost_in_flight").decrement(1.0);
+    }
 }
 
 /// Measures depth, age and lag again and again. Never ends.

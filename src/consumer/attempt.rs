@@ -60,7 +60,7 @@ impl Attempts {
             attempt = held.attempt,
             traceparent = message.metadata(telemetry::TRACEPARENT),
         );
-        telemetry::attempt(held.attempt);
+        let _in_flight = telemetry::attempt(held.attempt);
         let work = async move { handler(delivery).await };
         let work = AssertUnwindSafe(telemetry::within_trace(&message, work)).catch_unwind();
         tokio::select! {
