@@ -37,7 +37,7 @@ fn apply_blocking(backend: &Arc<dyn Backend>, op: Op) -> Result<Reply> {
 }
 
 /// How much to take, and for how long.
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 pub struct Take<'a> {
     /// The names to take.
     pub names: &'a [&'a str],

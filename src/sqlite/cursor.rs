@@ -43,11 +43,14 @@ pub(super) fn store(s: &Session<'_>) -> Result<Counters> {
 }
 
 /// Takes the next number of one of the counters.
-fn next<T>(s: &Session<'_>, id: Sql, column: &'static str) -> Result<T>
+fn next<T>(s: &Session<'_>, take: Sql, last: Sql, column: &'static str) -> Result<T>
 where
     T: TryFrom<u64, Error = fencepost_model::vocabulary::OutOfRange>,
 {
-    let number = s.first(id, &[], |row| number(row, 0, ("store", column)))?;
+    if !s.changes(take, &[])? {
+        return Err(damaged_store(s));
+    }
+    let number = s.first(last, &[], |row| number(row, 0, ("store", column)))?;
     number.map_or_else(|| Err(damaged_store(s)), Ok)
 }
 
@@ -57,22 +60,23 @@ fn damaged_store(s: &Session<'_>) -> Error {
 }
 
 pub(super) fn next_command(s: &Session<'_>) -> Result<Seq> {
-    next(s, Sql::CommandNumber, "queue_last")
+    next(s, Sql::CommandNumber, Sql::CommandNumberLast, "queue_last")
 }
 
 pub(super) fn next_event(s: &Session<'_>) -> Result<Seq> {
-    next(s, Sql::EventNumber, "log_head")
+    next(s, Sql::EventNumber, Sql::EventNumberLast, "log_head")
 }
 
 pub(super) fn next_record(s: &Session<'_>) -> Result<RecordId> {
-    next(s, Sql::RecordNumber, "record_last")
+    next(s, Sql::RecordNumber, Sql::RecordNumberLast, "record_last")
 }
 
 /// Mints this many tokens (G4), and returns the last.
 pub(super) fn mint(s: &Session<'_>, count: u32) -> Result<Token> {
-    let last = s.first(Sql::TokensMint, named_params! {":count": count}, |row| {
-        number(row, 0, ("store", "token_last"))
-    })?;
+    if !s.changes(Sql::TokensMint, named_params! {":count": count})? {
+        return Err(damaged_store(s));
+    }
+    let last = s.first(Sql::TokensLast, &[], |row| number(row, 0, ("store", "token_last")))?;
     last.map_or_else(|| Err(damaged_store(s)), Ok)
 }
 

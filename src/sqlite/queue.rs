@@ -158,7 +158,8 @@ pub(super) fn take(
         ":token": int(token),
         ":attempts_max": claim.attempts_max,
     };
-    let taken = s.first(Sql::CommandClaim, params, |row| {
+    s.run(Sql::CommandClaim, params)?;
+    let taken = s.first(Sql::CommandClaimed, named_params! {":seq": int(seq)}, |row| {
         Ok((count(row, 0, ("queue", "attempts"))?, body(row, 1, Kind::Command, seq.get())?))
     })?;
     let (attempt, body) = taken.ok_or(Error::row_missing("queue"))?;
@@ -197,7 +198,7 @@ pub(super) fn settle(s: &Session<'_>, seq: Seq, token: Token, how: &Settlement) 
     let aside = match how {
         Settlement::Ack | Settlement::Drop => {
             let params = named_params! {":seq": int(seq), ":token": int(token)};
-            if !s.any(Sql::CommandAck, params)? {
+            if !s.changes(Sql::CommandAck, params)? {
                 check_held(s, seq, token)?;
                 return Err(Refusal::Corrupt.into());
             }
@@ -231,7 +232,7 @@ fn nack(
     let params = named_params! {
         ":seq": int(seq), ":token": int(token), ":due_at": int(due_at), ":reason": reason.as_ref(),
     };
-    Ok(s.any(Sql::CommandNack, params)?.then_some(due_at))
+    Ok(s.changes(Sql::CommandNack, params)?.then_some(due_at))
 }
 
 /// Who holds a command.
@@ -265,7 +266,7 @@ fn check_held(s: &Session<'_>, seq: Seq, token: Token) -> Answer<()> {
 
 pub(super) fn release(s: &Session<'_>, seq: Seq, token: Token) -> Answer<Reply> {
     let params = named_params! {":seq": int(seq), ":token": int(token), ":now": int(s.now)};
-    if !s.any(Sql::CommandRelease, params)? {
+    if !s.changes(Sql::CommandRelease, params)? {
         return Err(lost(s, seq, token)?);
     }
     Ok(Reply::Released)
@@ -274,7 +275,7 @@ pub(super) fn release(s: &Session<'_>, seq: Seq, token: Token) -> Answer<Reply> 
 pub(super) fn extend(s: &Session<'_>, seq: Seq, token: Token, lease_ms: u64) -> Answer<Reply> {
     let until = s.now.plus(lease_ms);
     let params = named_params! {":seq": int(seq), ":token": int(token), ":due_at": int(until)};
-    if !s.any(Sql::CommandExtend, params)? {
+    if !s.changes(Sql::CommandExtend, params)? {
         return Err(lost(s, seq, token)?);
     }
     Ok(Reply::Extended { until })

@@ -81,6 +81,11 @@ impl<'a> Session<'a> {
         Ok(self.prepare(id)?.execute(params)?)
     }
 
+    /// Whether a statement that returns no rows changes any.
+    pub(super) fn changes(&self, id: StatementId, params: Params<'_>) -> Result<bool> {
+        Ok(self.run(id, params)? > 0)
+    }
+
     /// Runs a statement to its first row, if there is one.
     pub(super) fn first<T>(
         &self,
