@@ -9,6 +9,7 @@ use std::process::Stdio;
 
 use fencepost::sqlite::{OpenOptions, Store, plant};
 use fencepost_model::op::Op;
+use fencepost_model::state::{Body, LogRow};
 use fencepost_model::vocabulary::{Name, Names, RawValue, Seq, Timestamp};
 use program::Program;
 use serde_json::{Value, json};
@@ -65,6 +66,22 @@ fn each_line_is_a_message_and_a_repeated_run_adds_what_is_missing() {
     assert_eq!((&stats["queue"]["ready"], &stats["log"]["events"]), (&json!(4), &json!(5_000)));
     let handled = program.done(&["listen", "b.db", "--drain", "--concurrency", "1", "--on", "n=cat; echo ."]);
     assert_eq!(handled, "one.\n.\nthree.\nfour.\n");
+}
+
+/// When each line was a task of its own, the threads of the runtime mixed them up.
+#[test]
+fn lines_keep_their_order() {
+    let program = Program::new();
+    let many: String = (1..=20_000).map(|line| format!("{line}\n")).collect();
+    fed(&program, &["publish", "b.db", "n", "--lines"], &many);
+    let store = Store::open(program.directory.path().join("b.db"), &OpenOptions::default()).unwrap();
+    let payload = |row: &LogRow| match row {
+        LogRow::Event(Body::Sound { message, .. }) => {
+            String::from_utf8(message.payload.to_vec()).unwrap() + "\n"
+        }
+        other => panic!("{other:?}"),
+    };
+    assert!(store.snapshot().unwrap().log.values().map(payload).collect::<String>() == many);
 }
 
 #[test]

@@ -184,6 +184,18 @@ fn a_line_that_fails_is_named_and_those_before_it_are_counted() {
 }
 
 #[test]
+fn after_a_line_that_fails_no_more_are_sent() {
+    let program = Program::new();
+    program.done(&["send", "b.db", "a", "taken", "--id", "i-1"]);
+    let many = "x\n".repeat(20_000);
+    let ran = program.run(&["send", "b.db", "a", &many, "--lines", "--id", "i"]);
+    assert!(ran.error.starts_with("fencepost: failed at line 1: b.db: the id is taken"), "{}", ran.error);
+    let accepted: u64 = ran.out.split(' ').next().unwrap().parse().unwrap();
+    assert!(accepted < 2_000, "{accepted}");
+    assert_eq!(program.stats()["queue"]["ready"], 1 + accepted);
+}
+
+#[test]
 fn a_reader_that_goes_away_is_no_failure() {
     let program = Program::new();
     let many = "x\n".repeat(2_000);

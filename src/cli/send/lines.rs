@@ -1,28 +1,28 @@
-//! One message a line: many under way at once, so that they are committed together.
+//! One message a line: those that were read while others are committed are committed together.
 //!
-//! What always holds: the answers come in the order of the lines, so what was accepted is the first so many lines and
-//! perhaps some after a line that failed; the count says how many. After a failure or Ctrl-C no further line is read,
-//! and the answers of those under way are waited for.
+//! What always holds: lines keep their order. What was accepted is the first so many lines, and perhaps some that were
+//! to be committed together with one that failed; the count says how many. After a failure or Ctrl-C no further line
+//! is read, and the answers of those under way are waited for.
 
 use std::io::IsTerminal as _;
 use std::path::PathBuf;
 
+use fencepost_model::op::{Op, Reply};
 use fencepost_model::vocabulary::{Draft, Kind};
-use futures_util::StreamExt as _;
-use futures_util::stream::FuturesOrdered;
+use futures_util::future::BoxFuture;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 use tokio::io::{AsyncBufRead, AsyncBufReadExt as _, AsyncReadExt as _, BufReader};
 
-use super::{What, accept};
-use crate::SqliteBus;
-use crate::bus::operations::Receipt;
+use super::What;
+use crate::bus::operations::{Receipt, request};
 use crate::cli::ended::{Ended, Failed};
 use crate::cli::out::{Out, say};
 use crate::cli::signals::Signals;
+use crate::{Bus as _, SqliteBus};
 
-/// How many messages are under way at once.
-const UNDER_WAY: usize = 1_024;
+/// How many messages are committed together at most.
+const TOGETHER: usize = 1_024;
 
 /// What was accepted so far.
 #[derive(Debug, Default, Serialize)]
@@ -72,45 +72,59 @@ async fn all(
     let mut reader = input(what);
     let (mut line, mut reading, mut stopped) = (0_u64, true, false);
     let (mut wrong, mut unread) = (None, None);
-    let mut under_way = FuturesOrdered::new();
-    let mut buffer = Vec::new();
-    while reading || !under_way.is_empty() {
+    let (mut waiting, mut buffer) = (Vec::new(), Vec::new());
+    let mut under_way: Option<BoxFuture<'static, Vec<crate::Result<Reply>>>> = None;
+    let mut answered = 0_u64;
+    loop {
+        // What was read while the lines before it were committed goes together.
+        if under_way.is_none() && !waiting.is_empty() {
+            under_way = Some(bus.backend().apply_all(std::mem::take(&mut waiting)));
+        }
+        if under_way.is_none() && !reading {
+            break;
+        }
         tokio::select! {
             biased;
             () = signals.next(), if reading => (reading, stopped) = (false, true),
-            Some((line, answer)) = under_way.next(), if !under_way.is_empty() => match answer {
-                Ok(receipt) => {
-                    accepted.add(receipt);
-                    if let Some(bar) = bar {
-                        bar.set_position(accepted.accepted);
+            answers = async {
+                match &mut under_way {
+                    Some(answers) => answers.await,
+                    None => std::future::pending().await,
+                }
+            } => {
+                under_way = None;
+                for answer in answers {
+                    answered += 1;
+                    match answer.and_then(request::accepted) {
+                        Ok(receipt) => accepted.add(receipt),
+                        Err(error) => {
+                            let why = Box::new(what.bus.failed(error));
+                            wrong = wrong.or(Some(Failed::Line { line: answered, why }));
+                        }
                     }
                 }
-                Err(error) => {
+                if wrong.is_some() {
                     reading = false;
-                    wrong = wrong.or(Some(Failed::Line { line, why: Box::new(what.bus.failed(error)) }));
+                    waiting.clear();
                 }
-            },
+                if let Some(bar) = bar {
+                    bar.set_position(accepted.accepted);
+                }
+            }
             read = next_line(&mut reader, &mut buffer, what.payload_bytes_max),
-                if reading && under_way.len() < UNDER_WAY =>
+                if reading && waiting.len() < TOGETHER =>
             {
                 match read {
                     Ok(false) => reading = false,
-                    Ok(true) if buffer.len() > what.payload_bytes_max => {
-                        reading = false;
-                        let why = Failed::InputTooLarge { bytes_max: what.payload_bytes_max };
-                        unread = Some(Failed::Line { line: line + 1, why: Box::new(why) });
-                    }
                     Ok(true) => {
                         line += 1;
-                        let mut draft = draft.clone().payload(std::mem::take(&mut buffer));
-                        if let Some(id) = &what.id {
-                            draft = draft.id(&format!("{id}-{line}"));
+                        match op(what, kind, &draft, line, std::mem::take(&mut buffer), bus) {
+                            Ok(op) => waiting.push(op),
+                            Err(why) => {
+                                reading = false;
+                                unread = Some(Failed::Line { line, why: Box::new(why) });
+                            }
                         }
-                        let bus = bus.clone();
-                        let asked = tokio::spawn(async move { accept(&bus, kind, draft).await });
-                        under_way.push_back(async move {
-                            (line, asked.await.unwrap_or(Err(crate::Error::Closed)))
-                        });
                     }
                     Err(source) => {
                         reading = false;
@@ -129,6 +143,29 @@ async fn all(
         }
         None => Ok(Ended::Done),
     }
+}
+
+/// The operation for a line.
+fn op(
+    what: &What,
+    kind: Kind,
+    draft: &Draft,
+    line: u64,
+    payload: Vec<u8>,
+    bus: &SqliteBus,
+) -> Result<Op, Failed> {
+    if payload.len() > what.payload_bytes_max {
+        return Err(Failed::InputTooLarge { bytes_max: what.payload_bytes_max });
+    }
+    let mut draft = draft.clone().payload(payload);
+    if let Some(id) = &what.id {
+        draft = draft.id(&format!("{id}-{line}"));
+    }
+    let limits = bus.backend().limits();
+    Ok(match kind {
+        Kind::Command => request::send(draft, &limits)?,
+        Kind::Event => request::publish(draft, &limits)?,
+    })
 }
 
 impl Accepted {
