@@ -35,7 +35,7 @@ mod unix {
 
     use fencepost::sqlite::{Durability, Look, OpenOptions, Store, Watcher, Way};
     use fencepost_model::op::Op;
-    use fencepost_model::vocabulary::{Message, Name, Timestamp};
+    use fencepost_model::vocabulary::{Kind, Message, Name, Timestamp};
     use rustix::time::{ClockId, clock_gettime};
 
     pub(super) type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
@@ -200,7 +200,7 @@ mod unix {
             // Knuth's generator: the same seed, the same moments.
             seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
             std::thread::park_timeout(Duration::from_micros(5_000 + (seed >> 33) % 30_000));
-            let message = Arc::new(Message::command(name.clone(), vec![7; 200]));
+            let message = Arc::new(Message::new(Kind::Command, name.clone(), vec![7; 200]));
             let began = nanos(ClockId::Monotonic);
             store.apply(Timestamp::ZERO.plus(began / 1_000_000), &Op::Send { message, delay_ms: 0 })?;
             let ended = nanos(ClockId::Monotonic);

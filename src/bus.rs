@@ -17,7 +17,7 @@ use std::time::Duration;
 use fencepost_model::op::{Op, Reply, Start, Target};
 use fencepost_model::vocabulary::{Draft, Epoch, RecordId, Seq, Token};
 
-use crate::bus::backend::{Anything, Backend};
+use crate::bus::backend::{Anything, Backend, Limits, Transacted};
 use crate::bus::operations::{Pruned, Receipt, Subscription, request};
 use crate::bus::operations::{operations, write_async, write_blocking};
 use crate::bus::transaction::Tx;
@@ -30,6 +30,11 @@ use crate::sqlite::{Overview, Undone};
 
 async fn apply(backend: &Arc<dyn Backend>, op: Op) -> Result<Reply> {
     backend.apply_all(vec![op]).await.pop().unwrap_or(Err(Error::Closed))
+}
+
+/// The operation that a method asks for, within these limits.
+fn within(limits: Limits, op: impl FnOnce(Limits) -> Result<Op>) -> Result<Op> {
+    op(limits)
 }
 
 fn apply_blocking(backend: &Arc<dyn Backend>, op: Op) -> Result<Reply> {
@@ -159,9 +164,7 @@ pub(crate) fn unknown<T: Send + 'static, E: Send + 'static>(
 }
 
 /// Unwraps them again.
-pub(crate) fn known<T: 'static, E: 'static>(
-    done: Result<(Option<Reply>, Anything), Undone<Anything>>,
-) -> Result<T, TransactionError<E>> {
+pub(crate) fn known<T: 'static, E: 'static>(done: Transacted) -> Result<T, TransactionError<E>> {
     let lost = || TransactionError::Store(Error::TransactionEnded);
     match done {
         Ok((_, done)) => done.downcast().map(|done| *done).map_err(|_| lost()),

@@ -17,7 +17,7 @@ use fencepost::sqlite::{Durability, OpenOptions, RowKey, Store, plant};
 use fencepost_model::op::{Op, Settlement, Start, Target};
 use fencepost_model::state::{Body, LogRow};
 use fencepost_model::vocabulary::{
-    Group, Message, MessageId, Name, RawValue, RecordId, Seq, Timestamp, Token,
+    Group, Kind, Message, MessageId, Name, RawValue, RecordId, Seq, Timestamp, Token,
 };
 use rusqlite::Connection;
 use shared::Walk;
@@ -71,10 +71,10 @@ fn furnished(path: &Path) -> Store {
     let mut store = Store::open(path, &options()).unwrap();
     let (one, group) = (NonZeroU32::MIN, Group::new("risk").unwrap());
     let send = |id: &str| {
-        let message = Message::command(name(), *b"x").with_id(MessageId::new(id).unwrap()).into();
+        let message = Message::new(Kind::Command, name(), *b"x").with_id(MessageId::new(id).unwrap()).into();
         Op::Send { message, delay_ms: 0 }
     };
-    let publish = Op::Publish { message: Message::event(name(), *b"x").into() };
+    let publish = Op::Publish { message: Message::new(Kind::Event, name(), *b"x").into() };
     let claim = Op::Claim { names: [name()].into(), max: one, lease_ms: 1_000, attempts_max: one };
     let poll = Op::Poll {
         group: group.clone(),

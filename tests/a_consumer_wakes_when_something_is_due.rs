@@ -16,7 +16,7 @@ use fencepost::sqlite::{
 };
 use fencepost_model::op::{Lease, Op, Reply, Start};
 use fencepost_model::state::State;
-use fencepost_model::vocabulary::{Group, Message, Name, Names, RawValue, Seq, Timestamp, Token};
+use fencepost_model::vocabulary::{Group, Kind, Message, Name, Names, RawValue, Seq, Timestamp, Token};
 use rusqlite::StatementStatus;
 use shared::Walk;
 
@@ -137,7 +137,7 @@ fn a_lease_is_current_exactly_while_the_state_says_so() {
 #[test]
 fn a_token_stays_current_after_its_time_until_somebody_takes_the_lease_anew() {
     let mut store = Store::in_memory().unwrap();
-    let message = Message::command(Name::new("bet").unwrap(), *b"x").into();
+    let message = Message::new(Kind::Command, Name::new("bet").unwrap(), *b"x").into();
     let (names, max) = (names(&["bet"]), NonZeroU32::MIN);
     let claim = Op::Claim { names, max, lease_ms: 10, attempts_max: NonZeroU32::MAX };
     store.apply(Timestamp::ZERO, &Op::Send { message, delay_ms: 0 }).unwrap();
@@ -189,7 +189,7 @@ fn to_ask_when_to_come_back_costs_the_same_however_much_waits() {
         let mut store = Store::in_memory().unwrap();
         for n in 0..others {
             for name in ["bet", "pay"] {
-                let message = Message::command(Name::new(name).unwrap(), *b"x").into();
+                let message = Message::new(Kind::Command, Name::new(name).unwrap(), *b"x").into();
                 store.apply(Timestamp::from(n), &Op::Send { message, delay_ms: 5 }).unwrap();
             }
         }

@@ -11,7 +11,7 @@ use std::path::Path;
 use fencepost::Error;
 use fencepost::sqlite::{Durability, OpenOptions, Store, backup, overview, restore};
 use fencepost_model::op::{Op, Refusal, Reply, Settlement, Start, Target};
-use fencepost_model::vocabulary::{Epoch, Group, Message, MessageId, Name, Seq, Timestamp, Token};
+use fencepost_model::vocabulary::{Epoch, Group, Kind, Message, MessageId, Name, Seq, Timestamp, Token};
 use rusqlite::{Connection, OpenFlags};
 
 fn name() -> Name {
@@ -20,8 +20,8 @@ fn name() -> Name {
 
 fn both(payload: &[u8]) -> Op {
     Op::Atomic(vec![
-        Op::Send { message: Message::command(name(), payload).into(), delay_ms: 0 },
-        Op::Publish { message: Message::event(name(), payload).into() },
+        Op::Send { message: Message::new(Kind::Command, name(), payload).into(), delay_ms: 0 },
+        Op::Publish { message: Message::new(Kind::Event, name(), payload).into() },
     ])
 }
 
@@ -34,7 +34,7 @@ fn options() -> OpenOptions {
 fn furnished(path: &Path) -> Store {
     let mut store = Store::open(path, &options()).unwrap();
     let (one, group) = (NonZeroU32::MIN, Group::new("risk").unwrap());
-    let identified = Message::command(name(), *b"x").with_id(MessageId::new("id").unwrap());
+    let identified = Message::new(Kind::Command, name(), *b"x").with_id(MessageId::new("id").unwrap());
     let claim = Op::Claim { names: [name()].into(), max: one, lease_ms: 1_000, attempts_max: one };
     let dead = Settlement::DeadLetter { reason: "late".into() };
     let settle = Op::Settle { target: Target::Command(Seq::from(1)), token: Token::from(1), how: dead };

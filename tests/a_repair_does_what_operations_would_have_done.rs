@@ -16,7 +16,7 @@ use fencepost::sqlite::{OpenOptions, Statements, Store, plant, quarantine};
 use fencepost::verify::subject::undigest;
 use fencepost_model::op::{Op, Reply, Settled, Settlement, Start, Target};
 use fencepost_model::state::{Body, Cause, State};
-use fencepost_model::vocabulary::{Group, Message, Name, Names, RawValue, RecordId, Seq, Timestamp};
+use fencepost_model::vocabulary::{Group, Kind, Message, Name, Names, RawValue, RecordId, Seq, Timestamp};
 use shared::Walk;
 
 const HUNDRED: NonZeroU32 = NonZeroU32::new(100).unwrap();
@@ -123,7 +123,7 @@ fn after_a_repair_the_store_holds_what_the_operations_come_to() {
 
 fn sends(path: &Path, count: u32) -> Store {
     let mut store = Store::open(path, &OpenOptions::default()).unwrap();
-    let message = std::sync::Arc::new(Message::command(Name::new("bet").unwrap(), *b"x"));
+    let message = std::sync::Arc::new(Message::new(Kind::Command, Name::new("bet").unwrap(), *b"x"));
     let send = Op::Send { message, delay_ms: 0 };
     store.apply(Timestamp::ZERO, &Op::Atomic(vec![send; count as usize])).unwrap();
     store
@@ -137,7 +137,7 @@ fn more_than_one_batch_is_moved_and_a_reserved_group_is_not_touched() {
     let group = Group::new("fencepost.check").unwrap();
     let (name, start) = (Name::new("fencepost.check").unwrap(), Start::Earliest);
     store.apply(Timestamp::ZERO, &Op::Subscribe { group: group.clone(), name: name.clone(), start }).unwrap();
-    let publish = Op::Publish { message: Message::event(name, *b"x").into() };
+    let publish = Op::Publish { message: Message::new(Kind::Event, name, *b"x").into() };
     store.apply(Timestamp::ZERO, &Op::Atomic(vec![publish; 150])).unwrap();
     for seq in 1..=130 {
         plant(store.connection_mut(), "queue", Seq::from(seq), "name", &RawValue::Null).unwrap();
@@ -192,7 +192,7 @@ fn damage_elsewhere_is_reported_and_does_not_keep_the_rest_from_being_mended() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("bus.db");
     let mut store = sends(&path, 3);
-    let publish = Op::Publish { message: Message::event(Name::new("bet").unwrap(), *b"x").into() };
+    let publish = Op::Publish { message: Message::new(Kind::Event, Name::new("bet").unwrap(), *b"x").into() };
     store.apply(Timestamp::ZERO, &Op::Atomic(vec![publish; 3])).unwrap();
     plant(store.connection_mut(), "queue", Seq::from(1), "payload", &RawValue::Null).unwrap();
     plant(store.connection_mut(), "queue", Seq::from(2), "name", &RawValue::Null).unwrap();
@@ -215,7 +215,7 @@ fn damage_elsewhere_is_reported_and_does_not_keep_the_rest_from_being_mended() {
 fn what_is_sound_or_held_or_gone_or_unreadable_is_not_quarantined() {
     let (sql, reason) = (Statements::standard(), "found by check".into());
     let mut store = Store::in_memory().unwrap();
-    let message = std::sync::Arc::new(Message::command(Name::new("bet").unwrap(), *b"x"));
+    let message = std::sync::Arc::new(Message::new(Kind::Command, Name::new("bet").unwrap(), *b"x"));
     let send = Op::Send { message, delay_ms: 0 };
     store.apply(Timestamp::ZERO, &Op::Atomic(vec![send; 4])).unwrap();
     let names = Names::from([Name::new("bet").unwrap()]);

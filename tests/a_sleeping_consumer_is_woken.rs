@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use fencepost::sqlite::{Look, OpenOptions, Store, Watcher, Way};
 use fencepost_model::op::Op;
-use fencepost_model::vocabulary::{Message, Name, Timestamp};
+use fencepost_model::vocabulary::{Kind, Message, Name, Timestamp};
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -60,7 +60,7 @@ impl Watched {
 }
 
 fn send(store: &mut Store) {
-    let message = Arc::new(Message::command(Name::new("place.bet").unwrap(), *b"17 on red"));
+    let message = Arc::new(Message::new(Kind::Command, Name::new("place.bet").unwrap(), *b"17 on red"));
     store.apply(Timestamp::from(0), &Op::Send { message, delay_ms: 0 }).unwrap();
 }
 

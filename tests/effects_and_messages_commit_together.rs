@@ -1,4 +1,5 @@
 //! Operations inside a transaction: the caller's own one, and one that the bus began for a handler's effects (G12).
+#![expect(clippy::unwrap_used, reason = "tests")]
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -9,7 +9,7 @@ mod shared;
 use fencepost::sqlite::{Listed, RecordFilter, StatementId, Statements, Store, plant, record, records};
 use fencepost_model::op::{Op, Settlement, Target};
 use fencepost_model::state::{Body, Place};
-use fencepost_model::vocabulary::{Message, Name, RawValue, RecordId, Seq, Timestamp, Token};
+use fencepost_model::vocabulary::{Kind, Message, Name, RawValue, RecordId, Seq, Timestamp, Token};
 use rusqlite::StatementStatus;
 use shared::Walk;
 use std::num::NonZeroU32;
@@ -86,7 +86,7 @@ fn aside(count: u32) -> Store {
     for n in 1..=count + 1 {
         let name = Name::new(if n <= count { "a" } else { "b" }).unwrap();
         let one = NonZeroU32::MIN;
-        let message = Message::command(name.clone(), *b"payload").into();
+        let message = Message::new(Kind::Command, name.clone(), *b"payload").into();
         let claim = Op::Claim { names: [name].into(), max: one, lease_ms: 9, attempts_max: one };
         let reason = "x".into();
         let how = if n <= count { Settlement::DeadLetter { reason } } else { Settlement::Park { reason } };

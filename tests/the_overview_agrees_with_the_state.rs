@@ -14,7 +14,7 @@ use fencepost::sqlite::{
     Durability, OpenOptions, Overview, Statements, Store, execute, overview, overview_of, plant,
 };
 use fencepost_model::op::{Op, Start};
-use fencepost_model::vocabulary::{Group, Message, Name, RawValue, Seq, Timestamp};
+use fencepost_model::vocabulary::{Group, Kind, Message, Name, RawValue, Seq, Timestamp};
 use shared::Walk;
 
 /// What of an overview was seen to be more than nothing.
@@ -66,10 +66,10 @@ fn name() -> Name {
 
 fn small() -> Store {
     let mut store = Store::in_memory().unwrap();
-    let send = Op::Send { message: Message::command(name(), *b"x").into(), delay_ms: 0 };
+    let send = Op::Send { message: Message::new(Kind::Command, name(), *b"x").into(), delay_ms: 0 };
     let group = Group::new("risk").unwrap();
     let subscribe = Op::Subscribe { group, name: name(), start: Start::Earliest };
-    let publish = Op::Publish { message: Message::event(name(), *b"x").into() };
+    let publish = Op::Publish { message: Message::new(Kind::Event, name(), *b"x").into() };
     for op in [send.clone(), send, subscribe, publish] {
         store.apply(Timestamp::from(100), &op).unwrap();
     }
@@ -167,8 +167,8 @@ fn everything_in_an_overview_belongs_to_one_state_of_the_file() {
     let reader = Store::open(&path, &options).unwrap();
     // Each command and each event are written together, so an overview that tells them apart has seen two states.
     let both = Op::Atomic(vec![
-        Op::Send { message: Message::command(name(), *b"x").into(), delay_ms: 0 },
-        Op::Publish { message: Message::event(name(), *b"x").into() },
+        Op::Send { message: Message::new(Kind::Command, name(), *b"x").into(), delay_ms: 0 },
+        Op::Publish { message: Message::new(Kind::Event, name(), *b"x").into() },
     ]);
     let (mut looks, mut changes) = (0, 0);
     std::thread::scope(|threads| {
@@ -194,7 +194,7 @@ fn within_the_callers_transaction_the_callers_state_is_read() {
     let mut store = small();
     let sql = Statements::standard();
     let transaction = store.connection_mut().transaction().unwrap();
-    let send = Op::Send { message: Message::command(name(), *b"x").into(), delay_ms: 0 };
+    let send = Op::Send { message: Message::new(Kind::Command, name(), *b"x").into(), delay_ms: 0 };
     execute(&transaction, &sql, Timestamp::ZERO, &send).unwrap();
     assert_eq!(overview(&transaction, &sql, Timestamp::from(100)).unwrap().queue.ready, 3);
     assert!(!transaction.is_autocommit(), "the transaction stays the caller's");

@@ -2,6 +2,7 @@
 //!
 //! Where the model can play a scenario as well, both buses do: what holds for users in their own tests on a
 //! `MemoryBus` holds in the file.
+#![expect(clippy::unwrap_used, reason = "tests")]
 
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};

@@ -40,6 +40,9 @@ pub type Anything = Box<dyn Any + Send>;
 /// The caller's own work within a transaction.
 pub type Work = Box<dyn FnOnce(&Tx<'_>) -> Result<Anything, Anything> + Send>;
 
+/// What became of the caller's own work: the reply to the operation that it went with, and its result.
+pub type Transacted = Result<(Option<Reply>, Anything), Undone<Anything>>;
+
 /// What applies operations.
 pub trait Backend: Send + Sync + std::fmt::Debug + 'static {
     /// Applies operations, in order and together if it can: each succeeds or fails for itself, and is answered after
@@ -50,18 +53,10 @@ pub trait Backend: Send + Sync + std::fmt::Debug + 'static {
     fn apply_all_blocking(&self, ops: Vec<Op>) -> Vec<Result<Reply>>;
 
     /// Applies an operation and runs the caller's own work, in one transaction (G12).
-    fn transact(
-        &self,
-        op: Option<Op>,
-        work: Work,
-    ) -> BoxFuture<'static, Result<(Option<Reply>, Anything), Undone<Anything>>>;
+    fn transact(&self, op: Option<Op>, work: Work) -> BoxFuture<'static, Transacted>;
 
     /// The same, for callers without an async runtime. Panics within one.
-    fn transact_blocking(
-        &self,
-        op: Option<Op>,
-        work: Work,
-    ) -> Result<(Option<Reply>, Anything), Undone<Anything>>;
+    fn transact_blocking(&self, op: Option<Op>, work: Work) -> Transacted;
 
     /// Figures of the bus as it is now.
     fn overview(&self) -> BoxFuture<'static, Result<Overview>>;

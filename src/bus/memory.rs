@@ -13,7 +13,7 @@ use futures_util::future::BoxFuture;
 use rusqlite::Connection;
 
 use crate::bus::Bus;
-use crate::bus::backend::{Anything, Backend, Limits, Work};
+use crate::bus::backend::{Backend, Limits, Transacted, Work};
 use crate::bus::signals::{Change, Interest, Signals};
 use crate::bus::transaction::Tx;
 use crate::clock::{Clock, ManualClock};
@@ -124,7 +124,7 @@ impl Memory {
     }
 
     /// Everything happens to a copy of the state, which takes its place when the effects are committed.
-    fn transact(&self, op: Option<&Op>, work: Work) -> Result<(Option<Reply>, Anything), Undone<Anything>> {
+    fn transact(&self, op: Option<&Op>, work: Work) -> Transacted {
         let mut effects = self.effects.lock().unwrap_or_else(PoisonError::into_inner);
         let conn = match &mut *effects {
             Some(conn) => conn,
@@ -194,20 +194,12 @@ impl Backend for Shared {
         self.0.apply_all(&ops)
     }
 
-    fn transact(
-        &self,
-        op: Option<Op>,
-        work: Work,
-    ) -> BoxFuture<'static, Result<(Option<Reply>, Anything), Undone<Anything>>> {
+    fn transact(&self, op: Option<Op>, work: Work) -> BoxFuture<'static, Transacted> {
         let memory = Arc::clone(&self.0);
         Box::pin(async move { memory.transact(op.as_ref(), work) })
     }
 
-    fn transact_blocking(
-        &self,
-        op: Option<Op>,
-        work: Work,
-    ) -> Result<(Option<Reply>, Anything), Undone<Anything>> {
+    fn transact_blocking(&self, op: Option<Op>, work: Work) -> Transacted {
         self.0.transact(op.as_ref(), work)
     }
 

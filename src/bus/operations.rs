@@ -249,7 +249,7 @@ macro_rules! write_async {
         $(#[$doc])*
         fn $name(&self, $($arg: $type),*) -> impl Future<Output = Result<$result>> + Send {
             let backend = Arc::clone(self.backend());
-            let op = (|| { let $limits = backend.limits(); Ok::<Op, Error>($op) })();
+            let op = within(backend.limits(), |$limits| Ok($op));
             async move { $read(apply(&backend, op?).await?) }
         }
     )+};

@@ -61,9 +61,13 @@ impl Change {
             (Op::Settle { target: Target::Command(_), how: Settlement::Nack { .. }, .. }, _)
             | (Op::Release { lease: Lease::Command(_), .. }, _) => Self::Queue,
             (
-                Op::Settle { target: Target::Event { group, .. } | Target::Entry { group, .. }, how, .. },
+                Op::Settle {
+                    target: Target::Event { group, .. } | Target::Entry { group, .. },
+                    how: Settlement::Nack { .. },
+                    ..
+                },
                 _,
-            ) if matches!(how, Settlement::Nack { .. }) => Self::Group(group.clone()),
+            ) => Self::Group(group.clone()),
             (
                 Op::Release { lease: Lease::Cursor(group), .. }
                 | Op::Seek { group, .. }

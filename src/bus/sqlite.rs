@@ -17,13 +17,13 @@ use rusqlite::Connection;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::bus::Bus;
-use crate::bus::backend::{Anything, Backend, Limits, Work};
+use crate::bus::backend::{Backend, Limits, Transacted, Work};
 use crate::bus::signals::{Interest, Signals};
 use crate::bus::transaction::Tx;
 use crate::clock::{Clock, SystemClock};
 use crate::error::{Error, Result};
 use crate::sqlite::{
-    Durability, Look, OpenOptions, Overview, Statements, Store, Undone, Watcher, execute, next_due_commands,
+    Durability, Look, OpenOptions, Overview, Statements, Store, Watcher, execute, next_due_commands,
     next_due_group, overview,
 };
 
@@ -296,11 +296,7 @@ impl Backend for Shared {
         answer.blocking_recv().map_err(unanswered).unwrap_or_else(|error| failed(count, &error))
     }
 
-    fn transact(
-        &self,
-        op: Option<Op>,
-        work: Work,
-    ) -> BoxFuture<'static, Result<(Option<Reply>, Anything), Undone<Anything>>> {
+    fn transact(&self, op: Option<Op>, work: Work) -> BoxFuture<'static, Transacted> {
         let requests = self.0.requests.clone();
         Box::pin(async move {
             let (reply, answer) = oneshot::channel();
@@ -310,11 +306,7 @@ impl Backend for Shared {
         })
     }
 
-    fn transact_blocking(
-        &self,
-        op: Option<Op>,
-        work: Work,
-    ) -> Result<(Option<Reply>, Anything), Undone<Anything>> {
+    fn transact_blocking(&self, op: Option<Op>, work: Work) -> Transacted {
         let (reply, answer) = oneshot::channel();
         self.0.requests.blocking_send(Request::Transact { op, work, reply }).map_err(closed)?;
         answer.blocking_recv().map_err(unanswered)?

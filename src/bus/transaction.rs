@@ -27,9 +27,12 @@ use crate::sqlite::{StatementId, Statements};
 pub struct Tx<'a> {
     conn: &'a Connection,
     limits: Limits,
-    apply: Box<dyn Fn(&Op) -> Result<Reply> + 'a>,
+    apply: Apply<'a>,
     changes: RefCell<Vec<Change>>,
 }
+
+/// Applies one operation, wherever that is.
+type Apply<'a> = Box<dyn Fn(&Op) -> Result<Reply> + 'a>;
 
 impl std::fmt::Debug for Tx<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {

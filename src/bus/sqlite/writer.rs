@@ -10,12 +10,12 @@ use fencepost_model::op::{Op, Reply};
 use fencepost_model::vocabulary::Timestamp;
 use tokio::sync::{mpsc, oneshot};
 
-use crate::bus::backend::{Anything, Limits, Work};
+use crate::bus::backend::{Limits, Transacted, Work};
 use crate::bus::signals::{Change, Signals};
 use crate::bus::transaction::Tx;
 use crate::clock::Clock;
 use crate::error::{Error, Result};
-use crate::sqlite::{Store, Undone, execute};
+use crate::sqlite::{Store, execute};
 use crate::telemetry;
 
 /// What the thread is asked to do.
@@ -30,8 +30,8 @@ pub(super) enum Request {
     Close { reply: oneshot::Sender<Result<()>> },
 }
 
-/// How the caller's own work went.
-pub(super) type Transacted = Result<(Option<Reply>, Anything), Undone<Anything>>;
+/// Operations that wait for their answers.
+type Waiting = (Vec<Op>, oneshot::Sender<Vec<Result<Reply>>>);
 
 /// No transaction takes more operations than this, so that no answer waits too long for its commit.
 const BATCH_OPS_MAX: usize = 1_024;
@@ -101,7 +101,7 @@ impl Writer {
         None
     }
 
-    fn commit(&mut self, batch: &mut Vec<(Vec<Op>, oneshot::Sender<Vec<Result<Reply>>>)>) {
+    fn commit(&mut self, batch: &mut Vec<Waiting>) {
         if batch.is_empty() {
             return;
         }

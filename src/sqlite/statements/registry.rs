@@ -170,10 +170,9 @@ statements! {
         "SELECT due_at, seq, attempts, token IS NOT NULL FROM queue INDEXED BY queue_due \
          WHERE name = :name AND due_at <= :now ORDER BY due_at, seq LIMIT :max";
     /// Takes a command under a lease and counts the attempt.
-    CommandClaim, Hot, ["G2", "G3", "G8"]: concat!(
+    CommandClaim, Hot, ["G2", "G3", "G8"]:
         "UPDATE queue SET due_at = :due_at, attempts = attempts + 1, token = :token, \
-         attempts_max = :attempts_max, corrupt = 0 WHERE seq = :seq"
-    );
+         attempts_max = :attempts_max, corrupt = 0 WHERE seq = :seq";
     /// Reads what a claim hands out.
     CommandClaimed, Hot, ["G5", "G8"]: concat!("SELECT attempts, ", body!(), " FROM queue WHERE seq = :seq");
     /// Remembers that what was handed out could not be decoded.
