@@ -3,7 +3,7 @@
 //! It shares the vocabulary with the model (`fencepost_model::{op, state, vocabulary}`) and no line of its logic:
 //! eligibility and settlement are worked out by the statements of [`statements`]. What always holds: an operation is
 //! one transaction; a refused one changes nothing; nothing here reads a clock or a random number. This module must
-//! not know of threads, consumers or handlers.
+//! not know of consumers or handlers; the one thread in it only watches for other processes ([`Watcher`]).
 
 mod backup;
 mod batch;
