@@ -1,6 +1,6 @@
 //! A bus as people use it: the operations as methods, and claims and polls that hand out deliveries.
 //!
-//! [`Bus`] is what every bus can do, whatever is underneath ([`Backend`](backend::Backend)); [`BusConsumer`] runs
+//! [`Bus`] is what every bus can do, whatever is underneath ([`backend::Backend`]); [`BusConsumer`] runs
 //! handlers on it. What always holds: a method returns after its effect is as durable as the bus promises. This
 //! module decides nothing: the operations are the contract's.
 
