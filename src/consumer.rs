@@ -7,6 +7,7 @@
 
 mod attempt;
 mod group;
+pub(crate) mod mutant;
 pub(crate) mod options;
 mod queue;
 pub(crate) mod report;
@@ -21,6 +22,7 @@ use tokio_util::sync::CancellationToken;
 use crate::bus::backend::Backend;
 use crate::bus::operations::request;
 use crate::consumer::attempt::Attempts;
+use crate::consumer::mutant::Mutant;
 use crate::consumer::options::RunOptions;
 use crate::consumer::report::{RunCause, RunError, RunReport};
 use crate::handlers::Handlers;
@@ -40,7 +42,12 @@ struct Context {
 }
 
 impl Context {
+    fn mutates(&self, mutant: Mutant) -> bool {
+        self.attempts.strain.is(mutant)
+    }
+
     fn claim(&self, names: &Names, free: usize) -> Op {
+        let free = if self.mutates(Mutant::ClaimsMoreThanFree) { self.concurrency } else { free };
         let free = u32::try_from(free).unwrap_or(u32::MAX);
         Op::Claim {
             names: names.clone(),
@@ -145,17 +152,21 @@ async fn run_into(
             policy: options.policy,
             retry: options.retry,
             cut: cut.clone(),
+            strain: options.strain,
         },
         handlers: Arc::new(handlers),
         backend,
     };
     let grace = async {
         cx.stop.cancelled().await;
-        tokio::time::sleep(options.grace).await;
+        if !cx.mutates(Mutant::NoGrace) {
+            tokio::time::sleep(options.grace).await;
+        }
         cut.cancel();
         std::future::pending::<()>().await;
     };
     tokio::select! {
+        biased;
         ended = both(&cx, commands, group.zip(Some(events)), report) => ended,
         () = grace => Ok(()),
         () = crate::telemetry::sample(&cx.backend, options.sample_every) => Ok(()),

@@ -4,8 +4,8 @@
 //! nothing and is told so (G3). This module decides nothing about failures: that is the run loop's.
 
 use std::fmt;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use fencepost_model::op::{self, Op, Reply, Settled, Settlement, Target};
@@ -51,7 +51,16 @@ pub(crate) struct Held {
     pub(crate) at: Timestamp,
     until: AtomicU64,
     lost: CancellationToken,
-    settled: AtomicBool,
+    by_hand: OnceLock<ByHand>,
+}
+
+/// How a handler ended its delivery itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum ByHand {
+    /// It settled it.
+    Settled(Settled),
+    /// It gave it back.
+    Released,
 }
 
 impl Held {
@@ -76,13 +85,15 @@ impl Held {
         self.lost.is_cancelled()
     }
 
-    /// The handler has settled it itself.
-    pub(crate) fn settled_elsewhere(&self) {
-        self.settled.store(true, Ordering::SeqCst);
+    /// The handler has ended it itself.
+    pub(crate) fn settled_by_hand(&self, how: ByHand) {
+        // Settling consumes the delivery, so there is no second time.
+        let _ = self.by_hand.set(how);
     }
 
-    pub(crate) fn is_settled(&self) -> bool {
-        self.settled.load(Ordering::SeqCst)
+    /// How the handler ended it itself, if it did.
+    pub(crate) fn by_hand(&self) -> Option<&ByHand> {
+        self.by_hand.get()
     }
 
     fn told(&self, reply: Result<Reply>) -> Result<Reply> {
@@ -102,10 +113,11 @@ impl Held {
         self.told(reply)
     }
 
-    /// Lets the lease last from now on for this long.
+    /// Lets the lease last from now on for this long. Who asks tells the handler if it is lost.
     pub(crate) async fn extend(&self, lease_ms: u64) -> Result<Timestamp> {
         let op = Op::Extend { lease: self.target.lease(), token: self.token, lease_ms };
-        let until = request::extended(self.apply(op).await?)?;
+        let reply = self.backend.apply_all(vec![op]).await.pop().unwrap_or(Err(Error::Closed));
+        let until = request::extended(reply?)?;
         self.extended(until);
         Ok(until)
     }
@@ -168,7 +180,7 @@ impl<P> Delivery<P> {
     pub async fn settle(self, how: Settlement) -> Result<Settled> {
         let held = self.into_held();
         let settled = request::settled(held.apply(held.settle_op(how)).await?)?;
-        held.settled_elsewhere();
+        held.settled_by_hand(ByHand::Settled(settled.clone()));
         Ok(settled)
     }
 
@@ -179,7 +191,7 @@ impl<P> Delivery<P> {
     pub fn settle_blocking(self, how: Settlement) -> Result<Settled> {
         let held = self.into_held();
         let settled = request::settled(held.apply_blocking(held.settle_op(how))?)?;
-        held.settled_elsewhere();
+        held.settled_by_hand(ByHand::Settled(settled.clone()));
         Ok(settled)
     }
 
@@ -230,7 +242,7 @@ impl<P> Delivery<P> {
     pub async fn release(self) -> Result<()> {
         let held = self.into_held();
         request::nothing(held.apply(held.release_op()).await?)?;
-        held.settled_elsewhere();
+        held.settled_by_hand(ByHand::Released);
         Ok(())
     }
 
@@ -239,7 +251,11 @@ impl<P> Delivery<P> {
     /// # Errors
     /// `Refused`: `LeaseLost`.
     pub async fn extend(&self, lease: Duration) -> Result<Timestamp> {
-        self.held.extend(request::ms(lease)).await
+        let extended = self.held.extend(request::ms(lease)).await;
+        if extended.as_ref().is_err_and(|error| error.refusal() == Some(&op::Refusal::LeaseLost)) {
+            self.held.lose();
+        }
+        extended
     }
 
     /// Acks it together with the handler's own effects in the same file: all of them happen, exactly once, or none
@@ -287,7 +303,7 @@ impl Held {
 
     fn after<T, E>(&self, done: Result<T, TransactionError<E>>) -> Result<T, TransactionError<E>> {
         match &done {
-            Ok(_) => self.settled_elsewhere(),
+            Ok(_) => self.settled_by_hand(ByHand::Settled(Settled::Acked)),
             Err(TransactionError::Store(error)) if error.refusal() == Some(&op::Refusal::LeaseLost) => {
                 self.lose();
             }
@@ -402,7 +418,7 @@ impl Handed {
             at,
             until: AtomicU64::new(lease_until.get()),
             lost: CancellationToken::new(),
-            settled: AtomicBool::new(false),
+            by_hand: OnceLock::new(),
         });
         match body {
             Body::Sound { message, .. } => {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use fencepost_model::op::Settled;
-use fencepost_model::vocabulary::{Draft, Message};
+use fencepost_model::vocabulary::Draft;
 
 use crate::bus::backend::Backend;
 
@@ -20,8 +20,8 @@ tokio::task_local! {
 }
 
 /// Runs a handler within the trace of its message.
-pub(crate) async fn within_trace<T>(message: &Message, handler: impl Future<Output = T>) -> T {
-    TRACE.scope(message.metadata(TRACEPARENT).map(str::to_owned), handler).await
+pub(crate) async fn within_trace<T>(trace: Option<String>, handler: impl Future<Output = T>) -> T {
+    TRACE.scope(trace, handler).await
 }
 
 /// A message that is sent from a handler carries on the trace of the one that is being handled, unless it has its own.

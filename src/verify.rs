@@ -3,6 +3,7 @@
 //! This is where the two meet, and the only place in `src` that may call the model's rules. The store under test is
 //! never told that it is tested. Every choice comes from a search order or from a printed seed.
 
+pub mod consumer;
 pub mod lockstep;
 pub mod model;
 pub mod mutants;

@@ -141,14 +141,14 @@ impl Memory {
             Ok(done) => done.map_err(Undone::Work)?,
             Err(panic) => return Err(Undone::Panicked(panic)),
         };
-        let changes = tx.into_changes();
+        let followup = tx.into_followup();
         if transaction.is_autocommit() {
             return Err(Error::TransactionEnded.into());
         }
         transaction.commit().map_err(Error::from)?;
         *state = trial.into_inner();
         drop(state);
-        self.signals.announce(&changes);
+        self.signals.announce(&followup.committed());
         Ok((reply, done))
     }
 

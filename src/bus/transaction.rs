@@ -5,7 +5,7 @@
 //! know where the operations are applied.
 
 use std::cell::RefCell;
-
+use std::sync::Arc;
 use std::time::Duration;
 
 use fencepost_model::op::{Op, Reply, Settled, Settlement, Start, Target};
@@ -15,7 +15,7 @@ use rusqlite::Connection;
 use crate::bus::backend::Limits;
 use crate::bus::operations::{Pruned, Receipt, Subscription, operations, request, write_within};
 use crate::bus::signals::Change;
-use crate::delivery::Delivery;
+use crate::delivery::{ByHand, Delivery, Held};
 use crate::error::{Error, Result};
 use crate::sqlite::{StatementId, Statements};
 
@@ -29,6 +29,8 @@ pub struct Tx<'a> {
     limits: Limits,
     apply: Apply<'a>,
     changes: RefCell<Vec<Change>>,
+    /// What was settled in it, if it is committed.
+    settled: RefCell<Vec<(Arc<Held>, Settled)>>,
 }
 
 /// Applies one operation, wherever that is.
@@ -37,6 +39,23 @@ type Apply<'a> = Box<dyn Fn(&Op) -> Result<Reply> + 'a>;
 impl std::fmt::Debug for Tx<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Tx").field("conn", &self.conn).finish_non_exhaustive()
+    }
+}
+
+/// What follows from a transaction that was committed.
+#[derive(Debug, Default)]
+pub(crate) struct Followup {
+    changes: Vec<Change>,
+    settled: Vec<(Arc<Held>, Settled)>,
+}
+
+impl Followup {
+    /// It is committed: what was settled in it is settled. Returns what it made due for others.
+    pub(crate) fn committed(self) -> Vec<Change> {
+        for (held, settled) in self.settled {
+            held.settled_by_hand(ByHand::Settled(settled));
+        }
+        self.changes
     }
 }
 
@@ -55,12 +74,18 @@ impl<'a> Tx<'a> {
         limits: Limits,
         apply: impl Fn(&Op) -> Result<Reply> + 'a,
     ) -> Self {
-        Self { conn, limits, apply: Box::new(apply), changes: RefCell::default() }
+        Self {
+            conn,
+            limits,
+            apply: Box::new(apply),
+            changes: RefCell::default(),
+            settled: RefCell::default(),
+        }
     }
 
-    /// What the operations in it made due for others, once it is committed.
-    pub(crate) fn into_changes(self) -> Vec<Change> {
-        self.changes.into_inner()
+    /// What is to be done once it is committed, and not before: a transaction that is taken back settled nothing.
+    pub(crate) fn into_followup(self) -> Followup {
+        Followup { changes: self.changes.into_inner(), settled: self.settled.into_inner() }
     }
 
     /// Applies one operation.
@@ -91,7 +116,7 @@ impl<'a> Tx<'a> {
     pub fn settle<P>(&self, delivery: Delivery<P>, how: Settlement) -> Result<Settled> {
         let held = delivery.into_held();
         let settled = request::settled(self.apply(&held.settle_op(how))?)?;
-        held.settled_elsewhere();
+        self.settled.borrow_mut().push((held, settled.clone()));
         Ok(settled)
     }
 

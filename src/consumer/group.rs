@@ -13,9 +13,10 @@ use fencepost_model::vocabulary::{Group, Names, Timestamp, Token};
 
 use crate::bus::signals::{Interest, Waiter};
 use crate::consumer::attempt::Judged;
+use crate::consumer::mutant::Mutant;
 use crate::consumer::report::{RunCause, RunReport};
 use crate::consumer::{Context, Patience, corrupt_reason};
-use crate::delivery::{Handed, Held};
+use crate::delivery::{ByHand, Handed, Held};
 use crate::error::{Error, Result};
 use crate::telemetry;
 
@@ -32,12 +33,16 @@ struct Following<'a> {
     token: Option<Token>,
     /// When that lease ends, as far as is known.
     until: Timestamp,
+    /// What was handed out under it and is not settled, in order.
+    in_hand: Vec<Target>,
 }
 
 /// What the work on a batch came to.
 enum After {
     /// All of it is settled; there may be more.
     Settled,
+    /// The store says that something else is next: to be polled again under the same lease, if it is still held.
+    Unsure,
     /// The lease of the cursor ended: with a nack, or because somebody else has it.
     LetGo,
     /// The run ends.
@@ -52,10 +57,11 @@ pub(super) async fn follow(
     report: &mut RunReport,
 ) -> Result<(), RunCause> {
     let waiter = cx.backend.signals().register(Interest::Group(group.clone(), names.clone()));
-    let mut it = Following { cx, report, group, names, waiter, token: None, until: Timestamp::ZERO };
+    let (token, until, in_hand) = (None, Timestamp::ZERO, Vec::new());
+    let mut it = Following { cx, report, group, names, waiter, token, until, in_hand };
     for name in it.names.clone() {
         let op = Op::Subscribe { group: it.group.clone(), name, start: cx.start };
-        match it.asked(op).await {
+        match it.asked_unless_stopped(op).await {
             Some(Ok(Reply::Refused(refusal))) => return Err(RunCause::Bus(refusal.into())),
             Some(Ok(_)) => {}
             Some(Err(error)) => return Err(RunCause::Bus(error)),
@@ -63,6 +69,9 @@ pub(super) async fn follow(
         }
     }
     let ended = it.work().await;
+    if ended.is_err() {
+        cx.stop.cancel();
+    }
     it.let_go().await;
     ended
 }
@@ -72,7 +81,7 @@ impl Following<'_> {
         loop {
             let op = self.cx.poll(&self.group, &self.names, self.token);
             let began = telemetry::start();
-            let Some(reply) = self.asked(op).await else { return Ok(()) };
+            let Some(reply) = self.asked_unless_stopped(op).await else { return Ok(()) };
             telemetry::claimed(began);
             match reply.map_err(RunCause::Bus)? {
                 Reply::HandedOut { deliveries, dead_lettered } => {
@@ -84,20 +93,21 @@ impl Following<'_> {
                         }
                         self.wait(None).await;
                     }
+                    self.in_hand = deliveries.iter().map(|one| one.target.clone()).collect();
                     let handed =
                         deliveries.into_iter().map(|one| Handed::of(&self.cx.backend, one)).collect();
                     match self.batch(handed).await {
-                        After::Settled => {}
-                        After::LetGo => self.token = None,
+                        After::Settled | After::Unsure => {}
+                        After::LetGo => self.lose(),
                         After::Stopped(cause) => return Err(cause),
                     }
                 }
-                Reply::Refused(Refusal::LeaseLost) => self.token = None,
+                Reply::Refused(Refusal::LeaseLost) => self.lose(),
                 Reply::Refused(Refusal::Held { .. } | Refusal::NamesMissing { .. }) if self.cx.drain => {
                     return Ok(());
                 }
                 Reply::Refused(Refusal::Held { until }) => {
-                    self.token = None;
+                    self.lose();
                     self.wait(Some(until)).await;
                 }
                 Reply::Refused(refusal @ Refusal::NamesMissing { .. }) => {
@@ -113,20 +123,38 @@ impl Following<'_> {
         }
     }
 
-    /// Asks the store until it answers or the run is to end: then nothing.
-    async fn asked(&mut self, op: Op) -> Option<Result<Reply>> {
+    /// The cursor is not held any more.
+    fn lose(&mut self) {
+        self.token = None;
+        self.in_hand.clear();
+    }
+
+    /// Asks the store until it answers, for something that a run which is to end does not want any more: then nothing.
+    async fn asked_unless_stopped(&mut self, op: Op) -> Option<Result<Reply>> {
+        if self.cx.stop.is_cancelled() {
+            return None;
+        }
+        self.asked(op, true).await
+    }
+
+    /// Asks the store until it answers; if the run is to end, a few times, or not once more: then nothing.
+    async fn asked(&mut self, op: Op, unless_stopped: bool) -> Option<Result<Reply>> {
         let mut patience = Patience::default();
         loop {
             let reply = self.cx.backend.apply_all(vec![op.clone()]).await.pop();
             match reply.unwrap_or(Err(Error::Closed)) {
-                Err(error) if error.is_retryable() => {
+                Err(error) if error.is_retryable() && !self.cx.mutates(Mutant::BusyEndsTheRun) => {
                     self.report.busy += 1;
                     tracing::warn!(%error, group = %self.group, "the log is asked again in a while");
                     patience.lose();
                     if self.cx.stop.is_cancelled() && patience.is_over() {
                         return None;
                     }
-                    patience.wait().await;
+                    tokio::select! {
+                        biased;
+                        () = self.cx.stop.cancelled(), if unless_stopped => return None,
+                        () = patience.wait() => {}
+                    }
                 }
                 reply => return Some(reply),
             }
@@ -143,6 +171,7 @@ impl Following<'_> {
         // An own lease that runs out while nothing is there to read makes nothing due.
         let due = due.filter(|_| until.is_some() || self.token.is_none());
         tokio::select! {
+            biased;
             () = self.waiter.wait() => {}
             () = self.cx.until(due), if due.is_some() => {}
             () = tokio::time::sleep(STAND_BY) => {}
@@ -152,16 +181,17 @@ impl Following<'_> {
 
     /// Works through what was handed out.
     async fn batch(&mut self, handed: Vec<Handed>) -> After {
+        // What the poll says holds, also where a handler before it had extended the lease for longer.
+        if let Some(held) = handed.first().map(Handed::held) {
+            self.token = Some(held.token);
+            self.until = held.until();
+        }
         for one in handed {
             let held = Arc::clone(one.held());
-            if self.token != Some(held.token) {
-                self.token = Some(held.token);
-                self.until = held.until();
-            }
-            self.until = self.until.max(held.until());
             held.extended(self.until);
             let now = self.cx.backend.clock().now();
-            if self.cx.stop.is_cancelled() || now >= self.until {
+            let over = now >= self.until && !self.cx.mutates(Mutant::EventsWithoutExpiry);
+            if self.cx.stop.is_cancelled() || over {
                 return After::Settled;
             }
             let outcome = match one {
@@ -190,53 +220,62 @@ impl Following<'_> {
                 let (target, seq) = (held.target.clone(), held.seq);
                 return After::Stopped(RunCause::Stopped { target, seq, reason });
             }
-            Judged::Nothing if held.is_settled() => {
-                self.report.acked += 1;
-                telemetry::settled("ack");
-                return After::Settled;
-            }
             Judged::Nothing => {
-                self.report.stale += 1;
-                telemetry::stale();
-                return After::LetGo;
+                self.report.ended_by_itself(held);
+                return match held.by_hand() {
+                    Some(ByHand::Settled(settled)) if !held.is_lost() => {
+                        self.in_hand.retain(|target| *target != held.target);
+                        after(&held.target, settled)
+                    }
+                    // Lost, or given back by its handler: then the cursor is.
+                    _ => After::LetGo,
+                };
             }
         };
-        match self.asked(op).await {
+        match self.asked(op, false).await {
             Some(Ok(Reply::Settled(settled))) => {
                 telemetry::settled(telemetry::kind_of(&settled));
                 self.report.count(&settled);
-                // The nack of an event ends the lease: the whole group waits, so that order is kept. That of a redriven
-                // entry delays only the entry.
-                match (&held.target, settled) {
-                    (Target::Event { .. }, Settled::Requeued { .. }) => After::LetGo,
-                    _ => After::Settled,
+                self.in_hand.retain(|target| *target != held.target);
+                if self.cx.mutates(Mutant::GoesOnAfterNack) {
+                    return After::Settled;
                 }
+                after(&held.target, &settled)
             }
             Some(Ok(Reply::Refused(refusal))) => {
                 tracing::warn!(group = %self.group, seq = held.seq.get(), %refusal, "a settlement came too late");
                 held.lose();
                 self.report.stale += 1;
                 telemetry::stale();
-                After::LetGo
+                if matches!(refusal, Refusal::NotNext { .. }) { After::Unsure } else { After::LetGo }
             }
             Some(Ok(other)) => unreachable!("a settlement was answered with another reply: {other:?}"),
-            Some(Err(error)) => {
-                self.report.abandoned.push(held.target.clone());
-                After::Stopped(RunCause::Bus(error))
-            }
-            None => {
-                self.report.abandoned.push(held.target.clone());
-                After::LetGo
-            }
+            Some(Err(error)) => After::Stopped(RunCause::Bus(error)),
+            None => After::Unsure,
         }
     }
 
     /// Gives the cursor back, with all that was handed out and not settled.
     async fn let_go(&mut self) {
-        let Some(token) = self.token.take() else { return };
+        let Some(token) = self.token.take().filter(|_| !self.cx.mutates(Mutant::CursorIsNotReleased)) else {
+            return;
+        };
         let lease = Lease::Cursor(self.group.clone());
-        if let Some(Ok(Reply::Released)) = self.asked(Op::Release { lease, token }).await {
+        let in_hand = std::mem::take(&mut self.in_hand);
+        if let Some(Ok(Reply::Released)) = self.asked(Op::Release { lease, token }, false).await {
             tracing::info!(group = %self.group, "the cursor was released");
+            self.report.released.extend(in_hand);
+        } else {
+            self.report.abandoned.extend(in_hand);
         }
+    }
+}
+
+/// The nack of an event ends the lease: the whole group waits, so that order is kept. That of a redriven entry delays
+/// only the entry.
+const fn after(target: &Target, settled: &Settled) -> After {
+    match (target, settled) {
+        (Target::Event { .. }, Settled::Requeued { .. }) => After::LetGo,
+        _ => After::Settled,
     }
 }

@@ -7,13 +7,14 @@
 
 use std::sync::Arc;
 
-use fencepost_model::op::{Op, Refusal, Reply};
+use fencepost_model::op::{Op, Refusal, Reply, Settlement};
 use fencepost_model::policy::Outcome;
 use fencepost_model::vocabulary::Names;
 use tokio::task::JoinSet;
 
 use crate::bus::signals::Interest;
 use crate::consumer::attempt::Judged;
+use crate::consumer::mutant::Mutant;
 use crate::consumer::report::{RunCause, RunReport};
 use crate::consumer::{Context, Patience, corrupt_reason};
 use crate::delivery::{Handed, Held};
@@ -49,8 +50,9 @@ pub(super) async fn listen(cx: &Context, names: Names, report: &mut RunReport) -
             it.ended(ended);
         }
         let closing = it.ending.is_some() || cx.stop.is_cancelled();
+        let claiming = !closing || cx.mutates(Mutant::ClaimsAfterShutdown) && !it.running.is_empty();
         let free = cx.concurrency.saturating_sub(it.running.len());
-        let claims = !closing && free > 0;
+        let claims = claiming && free > 0;
         let found = it.exchange(claims.then(|| cx.claim(&names, free))).await;
         if closing && it.running.is_empty() && (it.owed.is_empty() || it.patience.is_over()) {
             it.report.abandoned.extend(it.owed.drain(..).map(|owed| owed.held.target.clone()));
@@ -59,12 +61,14 @@ pub(super) async fn listen(cx: &Context, names: Names, report: &mut RunReport) -
         if found || (!closing && it.ending.is_some()) {
             continue;
         }
-        if cx.drain && claims && it.running.is_empty() && it.owed.is_empty() && it.patience.is_fresh() {
+        let idle = it.running.is_empty() || cx.mutates(Mutant::DrainEndsEarly);
+        if cx.drain && claims && idle && it.owed.is_empty() && it.patience.is_fresh() {
             return Ok(());
         }
         let waits = claims && !cx.drain && it.patience.is_fresh();
         let due = if waits { cx.backend.next_due(&interest).await.ok().flatten() } else { None };
         tokio::select! {
+            biased;
             Some(ended) = it.running.join_next(), if !it.running.is_empty() => it.ended(ended),
             () = it.patience.wait(), if !it.patience.is_fresh() => {}
             () = waiter.wait(), if waits => {}
@@ -88,20 +92,14 @@ impl Listening<'_> {
         }
         let op = match self.cx.attempts.judge(&held, outcome) {
             Judged::Settle(how) => held.settle_op(how),
+            Judged::Release if self.cx.mutates(Mutant::CommandsAreNotReleased) => return,
             Judged::Release => held.release_op(),
             Judged::Stop(reason) => {
                 let (target, seq) = (held.target.clone(), held.seq);
-                self.ending.get_or_insert(RunCause::Stopped { target, seq, reason });
+                self.end(RunCause::Stopped { target, seq, reason });
                 held.release_op()
             }
-            Judged::Nothing if held.is_settled() => {
-                self.report.acked += 1;
-                return telemetry::settled("ack");
-            }
-            Judged::Nothing => {
-                self.report.stale += 1;
-                return telemetry::stale();
-            }
+            Judged::Nothing => return self.report.ended_by_itself(&held),
         };
         self.owed.push(Owed { held, op });
     }
@@ -151,11 +149,16 @@ impl Listening<'_> {
 
     fn dispatch(&mut self, handed: Handed) {
         let held = Arc::clone(handed.held());
-        if self.cx.backend.clock().now() >= held.until() {
+        let over = self.cx.backend.clock().now() >= held.until();
+        let over = over && !self.cx.mutates(Mutant::CommandsWithoutExpiry);
+        if over || self.cx.stop.is_cancelled() {
             return self.owed.push(Owed { op: held.release_op(), held });
         }
         match handed {
             Handed::Sound(delivery) => {
+                if self.cx.mutates(Mutant::AckBeforeTheEnd) {
+                    self.owed.push(Owed { op: held.settle_op(Settlement::Ack), held: Arc::clone(&held) });
+                }
                 let (attempts, handlers) = (self.cx.attempts.clone(), Arc::clone(&self.cx.handlers));
                 self.running.spawn(async move {
                     let outcome = attempts.make(handlers, delivery).await;
@@ -178,13 +181,16 @@ impl Listening<'_> {
                 self.report.stale += 1;
                 telemetry::stale();
             }
+            Ok(Reply::Released) if self.cx.mutates(Mutant::ReleasedIsNotReported) => {}
             Ok(Reply::Released) => self.report.released.push(owed.held.target.clone()),
             Ok(other) => {
                 tracing::error!(seq = owed.held.seq.get(), ?other, "a settlement was answered with this");
                 self.report.abandoned.push(owed.held.target.clone());
             }
             Err(error) if error.is_retryable() => {
-                self.owed.push(owed);
+                if !self.cx.mutates(Mutant::SettlementLostOnBusy) {
+                    self.owed.push(owed);
+                }
                 self.failed(error);
                 return false;
             }
@@ -198,11 +204,17 @@ impl Listening<'_> {
     }
 
     fn failed(&mut self, error: Error) {
-        if error.is_retryable() {
+        if error.is_retryable() && !self.cx.mutates(Mutant::BusyEndsTheRun) {
             self.report.busy += 1;
             tracing::warn!(%error, "the queue is asked again in a while");
         } else {
-            self.ending.get_or_insert(RunCause::Bus(error));
+            self.end(RunCause::Bus(error));
         }
+    }
+
+    /// Nothing more is taken, and the handlers at work have the time of grace.
+    fn end(&mut self, cause: RunCause) {
+        self.ending.get_or_insert(cause);
+        self.cx.stop.cancel();
     }
 }

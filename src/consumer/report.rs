@@ -8,7 +8,9 @@ use std::fmt;
 use fencepost_model::op::{Settled, Target};
 use fencepost_model::vocabulary::{Reason, RecordId, Seq};
 
+use crate::delivery::{ByHand, Held};
 use crate::error::Error;
+use crate::telemetry;
 
 /// What a run did.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -28,9 +30,10 @@ pub struct RunReport {
     pub stale: u64,
     /// How many handlers panicked.
     pub panicked: u64,
-    /// How many times the store was busy or full, and was asked again.
+    /// How many operations found the store busy or full, and were asked for again.
     pub busy: u64,
-    /// What was given back unhandled: at a shutdown, at a stop, or because its lease ran out before its turn.
+    /// What was given back unhandled: at a shutdown, at a stop, by its handler, or because its lease ran out before
+    /// its turn.
     pub released: Vec<Target>,
     /// What could not even be given back; it comes again when its lease runs out.
     pub abandoned: Vec<Target>,
@@ -49,6 +52,21 @@ impl RunReport {
             Settled::DeadLettered { .. } => self.dead_lettered += 1,
             Settled::Parked { .. } => self.parked += 1,
             Settled::Dropped => self.dropped += 1,
+        }
+    }
+
+    /// Counts a delivery that the run has nothing to do for: its handler ended it by hand, or its lease is lost.
+    pub(super) fn ended_by_itself(&mut self, held: &Held) {
+        match held.by_hand() {
+            Some(ByHand::Settled(settled)) => {
+                telemetry::settled(telemetry::kind_of(settled));
+                self.count(settled);
+            }
+            Some(ByHand::Released) => self.released.push(held.target.clone()),
+            None => {
+                telemetry::stale();
+                self.stale += 1;
+            }
         }
     }
 

@@ -12,7 +12,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::bus::backend::{Limits, Transacted, Work};
 use crate::bus::signals::{Change, Signals};
-use crate::bus::transaction::Tx;
+use crate::bus::transaction::{Followup, Tx};
 use crate::clock::Clock;
 use crate::error::{Error, Result};
 use crate::sqlite::{Store, execute};
@@ -125,14 +125,15 @@ impl Writer {
     fn transact(&mut self, op: Option<&Op>, work: Work) -> Transacted {
         let now = self.clock.now();
         let (clock, limits) = (Arc::clone(&self.clock), self.limits);
-        let mut changes = Vec::new();
+        let mut followup = Followup::default();
         let done = self.store.transact(now, op, |conn, sql| {
             let tx = Tx::new(conn, limits, |op| execute(conn, sql, clock.now(), op));
             let done = work(&tx)?;
-            changes = tx.into_changes();
+            followup = tx.into_followup();
             Ok(done)
         });
         if let Ok((reply, _)) = &done {
+            let mut changes = followup.committed();
             changes.extend(op.zip(reply.as_ref()).and_then(|(op, reply)| Change::of(op, reply)));
             self.signals.announce(&changes);
         }
