@@ -220,6 +220,11 @@ impl SqliteBus {
     /// What it sends is noticed by consumers after its commit. It is as durable as the caller's connection is: below
     /// `synchronous=FULL` less than this bus, which is then said in a warning.
     ///
+    /// A handler in a run loop that settles its own delivery here is counted as `stale` in the run's report: the commit
+    /// is not the bus's to see, and the loop's own ack finds the lease gone. [`Delivery::transaction`] has no such wart.
+    ///
+    /// [`Delivery::transaction`]: crate::Delivery::transaction
+    ///
     /// # Errors
     /// [`Error::NotInTransaction`]; [`Error::NotOurs`] or [`Error::NewerVersion`] if the connection is to another file.
     pub fn within<'tx>(&self, conn: &'tx Connection) -> Result<Tx<'tx>> {

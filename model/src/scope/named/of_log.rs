@@ -1,0 +1,257 @@
+//! The scopes of the log and its groups: positions, names, entries, damage.
+
+use super::{
+    dead_letter, event, group, id, nack, offers, park, poll, publish, reset, subscribe, unsubscribe,
+};
+use crate::op::{Op, Settlement, Start, Target};
+use crate::scope::{Limits, Scope};
+use crate::vocabulary::{RecordId, Seq, Token};
+use crate::world::Wound;
+
+pub(super) fn groups() -> Scope {
+    Scope {
+        name: "groups",
+        about: "two groups with two replicas each read two names; leases run out and workers crash",
+        start: vec![
+            subscribe("audit", "bet", Start::Earliest),
+            subscribe("audit", "pay", Start::Earliest),
+            subscribe("stats", "bet", Start::Latest),
+        ],
+        offers: offers([
+            publish(event("bet", "1")),
+            publish(event("pay", "2")),
+            poll("audit", &["bet", "pay"], 1),
+            poll("stats", &["bet"], 2),
+        ]),
+        settlements: vec![Settlement::Ack, nack(1)],
+        crash: true,
+        clock_max: 1,
+        limits: Limits { events: 2, tokens: 3, records: 1, ..Limits::default() },
+        liveness: true,
+        states: 26_249,
+        ..Scope::default()
+    }
+}
+
+pub(super) fn batches_of_events() -> Scope {
+    Scope {
+        name: "batches-of-events",
+        about: "three events are polled in batches and settled in order, out of order, and by a kill",
+        start: vec![subscribe("audit", "bet", Start::Earliest), subscribe("audit", "pay", Start::Earliest)],
+        offers: offers([
+            publish(event("bet", "1")),
+            publish(event("pay", "2")),
+            poll("audit", &["bet", "pay"], 2),
+            poll("audit", &["bet", "pay"], 3),
+        ]),
+        settlements: vec![Settlement::Ack, nack(0), Settlement::Drop],
+        release: true,
+        extend_ms: Some(2),
+        workers: 1,
+        clock_max: 1,
+        limits: Limits { events: 3, tokens: 3, records: 2, ..Limits::default() },
+        states: 34_206,
+        ..Scope::default()
+    }
+}
+
+pub(super) fn names_added() -> Scope {
+    Scope {
+        name: "names-added",
+        about: "a name is added to a group and removed again, while replicas with and without it poll",
+        start: vec![
+            subscribe("audit", "bet", Start::Earliest),
+            publish(event("bet", "1")),
+            publish(event("pay", "2")),
+            publish(event("bet", "3")),
+        ],
+        offers: offers([
+            subscribe("audit", "pay", Start::Earliest),
+            subscribe("audit", "pay", Start::Latest),
+            subscribe("audit", "pay", Start::After(Seq::from(2))),
+            subscribe("stats", "pay", Start::After(Seq::from(9))),
+            subscribe("stats", "bet", Start::Earliest),
+            unsubscribe("audit", "pay"),
+            unsubscribe("audit", "bet"),
+            poll("audit", &["bet"], 2),
+            poll("audit", &["bet", "pay"], 3),
+            poll("stats", &["bet"], 1),
+        ]),
+        settlements: vec![Settlement::Ack, nack(0)],
+        clock_max: 1,
+        limits: Limits { events: 3, tokens: 2, records: 1, ..Limits::default() },
+        states: 34_550,
+        ..Scope::default()
+    }
+}
+
+pub(super) fn events_aside() -> Scope {
+    Scope {
+        name: "events-aside",
+        about: "events are dead-lettered and parked for one of two groups, and the records purged",
+        start: vec![
+            subscribe("audit", "bet", Start::Earliest),
+            subscribe("stats", "bet", Start::Earliest),
+            publish(event("bet", "1").with_id(id("x"))),
+        ],
+        offers: offers([
+            publish(event("bet", "2")),
+            publish(event("bet", "1").with_id(id("x"))),
+            poll("audit", &["bet"], 1),
+            poll("stats", &["bet"], 1),
+            Op::Prune { retention_ms: 0 },
+            Op::ForgetIds { retention_ms: 0 },
+        ]),
+        settlements: vec![Settlement::Ack, dead_letter(), park()],
+        purge: true,
+        redrive: true,
+        extend_ms: Some(2),
+        clock_max: 0,
+        workers: 1,
+        limits: Limits { events: 2, tokens: 3, records: 2, ..Limits::default() },
+        states: 21_446,
+        ..Scope::default()
+    }
+}
+
+pub(super) fn entries() -> Scope {
+    Scope {
+        name: "entries",
+        about: "a redriven event is a group's own entry: nacked, killed, moved aside again, left behind, ended by a reset",
+        start: vec![
+            subscribe("audit", "bet", Start::Earliest),
+            subscribe("audit", "pay", Start::Earliest),
+            publish(event("bet", "1")),
+            publish(event("pay", "2")),
+        ],
+        offers: offers([
+            poll("audit", &["bet", "pay"], 2),
+            unsubscribe("audit", "bet"),
+            subscribe("audit", "bet", Start::Latest),
+            reset(1, 2),
+        ]),
+        settlements: vec![Settlement::Ack, nack(1), dead_letter()],
+        redrive: true,
+        clock_max: 2,
+        workers: 1,
+        limits: Limits { tokens: 3, records: 1, ..Limits::default() },
+        liveness: true,
+        states: 14_630,
+        ..Scope::default()
+    }
+}
+
+pub(super) fn entry_settlements() -> Scope {
+    Scope {
+        name: "entry-settlements",
+        about: "a redriven event is settled in every way, under current and stale tokens",
+        start: vec![subscribe("audit", "bet", Start::Earliest), publish(event("bet", "1"))],
+        offers: offers([poll("audit", &["bet"], 1), unsubscribe("audit", "bet")]),
+        settlements: vec![Settlement::Ack, nack(0), dead_letter(), park(), Settlement::Drop],
+        release: true,
+        extend_ms: Some(1),
+        redrive: true,
+        clock_max: 3,
+        workers: 1,
+        limits: Limits { events: 1, tokens: 4, records: 1, ..Limits::default() },
+        states: 12_788,
+        ..Scope::default()
+    }
+}
+
+pub(super) fn two_entries() -> Scope {
+    let dead_letter_event = |seq: u32| {
+        let target = Target::Event { group: group("audit"), seq: Seq::from(seq) };
+        Op::Settle { target, token: Token::from(1), how: dead_letter() }
+    };
+    let redrive = |record: u32| Op::Redrive { record: RecordId::from(record) };
+    Scope {
+        name: "two-entries",
+        about: "the holder of one redriven event meets another that has used up its attempts, and the event behind",
+        start: vec![
+            subscribe("audit", "bet", Start::Earliest),
+            publish(event("bet", "1")),
+            publish(event("bet", "2")),
+            poll("audit", &["bet"], 2),
+            dead_letter_event(1),
+            dead_letter_event(2),
+            redrive(1),
+            redrive(2),
+            publish(event("bet", "3")),
+        ],
+        offers: offers([poll("audit", &["bet"], 2)]),
+        settlements: vec![Settlement::Ack, nack(2)],
+        clock_max: 4,
+        workers: 1,
+        limits: Limits { events: 3, tokens: 5, records: 2, ..Limits::default() },
+        liveness: true,
+        states: 19_721,
+        ..Scope::default()
+    }
+}
+
+pub(super) fn damaged_events() -> Scope {
+    Scope {
+        name: "damaged-events",
+        about: "rows of the log are damaged, polled by two groups and pruned",
+        start: vec![subscribe("audit", "bet", Start::Earliest), subscribe("stats", "bet", Start::Earliest)],
+        offers: offers([
+            publish(event("bet", "1").with_id(id("x"))),
+            publish(event("bet", "2")),
+            poll("audit", &["bet"], 2),
+            poll("stats", &["bet"], 1),
+            Op::Prune { retention_ms: 0 },
+        ]),
+        settlements: vec![Settlement::Ack, dead_letter()],
+        purge: true,
+        clock_max: 0,
+        workers: 1,
+        wounds_log: vec![Wound::Body, Wound::Name],
+        limits: Limits { events: 2, tokens: 2, records: 2, ..Limits::default() },
+        states: 79_056,
+        ..Scope::default()
+    }
+}
+
+pub(super) fn one_damaged_event() -> Scope {
+    Scope {
+        name: "one-damaged-event",
+        about: "one event is damaged under its holder and settled in every way, while its group comes and goes",
+        start: vec![subscribe("audit", "bet", Start::Earliest), publish(event("bet", "1"))],
+        offers: offers([
+            poll("audit", &["bet"], 1),
+            unsubscribe("audit", "bet"),
+            subscribe("audit", "bet", Start::Earliest),
+            Op::Prune { retention_ms: 1 },
+        ]),
+        settlements: vec![Settlement::Ack, nack(0), dead_letter(), park(), Settlement::Drop],
+        extend_ms: Some(1),
+        clock_max: 0,
+        workers: 1,
+        wounds_log: vec![Wound::Body, Wound::Name],
+        limits: Limits { events: 1, tokens: 3, records: 2, ..Limits::default() },
+        states: 2_591,
+        ..Scope::default()
+    }
+}
+
+pub(super) fn exhausted_events() -> Scope {
+    Scope {
+        name: "exhausted-events",
+        about: "events that nobody settles come to rest, one by one, with the batch behind them",
+        start: vec![
+            subscribe("audit", "bet", Start::Earliest),
+            publish(event("bet", "1")),
+            publish(event("bet", "2")),
+        ],
+        offers: offers([poll("audit", &["bet"], 1), poll("audit", &["bet"], 3)]),
+        settlements: vec![Settlement::Ack, nack(0)],
+        redrive: true,
+        clock_max: 3,
+        workers: 1,
+        limits: Limits { tokens: 4, records: 1, ..Limits::default() },
+        liveness: true,
+        states: 19_094,
+        ..Scope::default()
+    }
+}

@@ -1,0 +1,131 @@
+//! The scopes of the queue: leases, batches, ids, what is put aside, damage.
+
+use super::{claim, command, dead_letter, event, id, nack, offers, park, poll, publish, send, subscribe};
+use crate::op::{Op, Settlement, Start};
+use crate::scope::{Limits, Scope};
+use crate::vocabulary::CAUSATION_ID;
+use crate::world::Wound;
+
+pub(super) fn leases() -> Scope {
+    Scope {
+        name: "leases",
+        about: "two workers compete for two commands; leases run out, the clock jumps back, workers crash",
+        offers: offers([send(command("bet", "1"), 0), claim(&["bet"], 1)]),
+        settlements: vec![Settlement::Ack, nack(0), nack(1)],
+        clock_max: 3,
+        clock_back: true,
+        crash: true,
+        limits: Limits { tokens: 3, records: 1, ..Limits::default() },
+        liveness: true,
+        states: 79_756,
+        ..Scope::default()
+    }
+}
+
+pub(super) fn releases() -> Scope {
+    Scope {
+        name: "releases",
+        about: "deliveries are released and leases extended, before and after their time ran out",
+        offers: offers([send(command("bet", "1"), 0), claim(&["bet"], 1), claim(&["bet"], 2)]),
+        settlements: vec![Settlement::Ack],
+        release: true,
+        extend_ms: Some(2),
+        cancel: true,
+        limits: Limits { tokens: 4, ..Limits::default() },
+        states: 10_527,
+        ..Scope::default()
+    }
+}
+
+pub(super) fn batches() -> Scope {
+    Scope {
+        name: "batches",
+        about: "three commands of two names, with delays, claimed in batches",
+        offers: offers([
+            send(command("bet", "1"), 1),
+            send(command("pay", "2"), 0),
+            claim(&["bet"], 2),
+            claim(&["bet", "pay"], 3),
+        ]),
+        settlements: vec![Settlement::Ack, nack(1)],
+        limits: Limits { commands: 3, tokens: 4, records: 2, ..Limits::default() },
+        states: 57_112,
+        ..Scope::default()
+    }
+}
+
+pub(super) fn ids() -> Scope {
+    let caused = command("bet", "1").with_metadata(CAUSATION_ID, "cause");
+    let traced = command("bet", "1").with_metadata("traceparent", "00-1");
+    Scope {
+        name: "ids",
+        about: "senders retry under an id, with the same and other content, and ids are forgotten",
+        start: vec![subscribe("audit", "bet", Start::Earliest)],
+        offers: offers([
+            send(command("bet", "1").with_id(id("x")), 0),
+            send(traced.with_id(id("x")), 1),
+            send(caused.with_id(id("x")), 0),
+            send(event("bet", "1"), 0),
+            publish(event("bet", "1").with_id(id("x"))),
+            publish(event("bet", "2").with_id(id("x"))),
+            publish(command("bet", "1")),
+            claim(&["bet"], 1),
+            poll("audit", &["bet"], 1),
+            Op::ForgetIds { retention_ms: 1 },
+            Op::Prune { retention_ms: 0 },
+        ]),
+        settlements: vec![Settlement::Ack, dead_letter()],
+        cancel: true,
+        purge: true,
+        workers: 1,
+        limits: Limits { commands: 2, events: 1, tokens: 2, records: 2, reboots: 0 },
+        states: 68_661,
+        ..Scope::default()
+    }
+}
+
+pub(super) fn aside() -> Scope {
+    Scope {
+        name: "aside",
+        about: "commands are dead-lettered, parked and dropped, redriven and purged",
+        offers: offers([
+            send(command("bet", "1").with_id(id("x")), 0),
+            send(event("bet", "1"), 1),
+            claim(&["bet"], 1),
+        ]),
+        settlements: vec![Settlement::Ack, nack(0), dead_letter(), park(), Settlement::Drop],
+        redrive: true,
+        purge: true,
+        crash: true,
+        clock_max: 2,
+        limits: Limits { tokens: 4, records: 3, ..Limits::default() },
+        liveness: true,
+        states: 1_198,
+        ..Scope::default()
+    }
+}
+
+pub(super) fn damaged_commands() -> Scope {
+    Scope {
+        name: "damaged-commands",
+        about: "rows of the queue are damaged: content, name, bookkeeping",
+        offers: offers([
+            send(command("bet", "1").with_id(id("x")), 0),
+            send(command("bet", "2"), 0),
+            claim(&["bet"], 1),
+            claim(&["bet"], 2),
+        ]),
+        settlements: vec![Settlement::Ack, nack(0), dead_letter(), park(), Settlement::Drop],
+        release: true,
+        extend_ms: Some(1),
+        cancel: true,
+        redrive: true,
+        purge: true,
+        clock_max: 1,
+        wounds_queue: vec![Wound::Body, Wound::Name, Wound::Bookkeeping],
+        workers: 1,
+        limits: Limits { tokens: 2, records: 2, ..Limits::default() },
+        states: 21_211,
+        ..Scope::default()
+    }
+}

@@ -1,0 +1,144 @@
+//! The scopes of the store as a whole: pruning, seeking, epochs, transactions, reboots and copies.
+
+use super::{
+    claim, command, dead_letter, event, id, nack, offers, park, poll, publish, reset, seek, send, subscribe,
+};
+use crate::op::{Op, Settlement, Start};
+use crate::scope::{Limits, Scope};
+use crate::vocabulary::{Epoch, Seq};
+
+pub(super) fn pruning() -> Scope {
+    Scope {
+        name: "pruning",
+        about: "the log is pruned beside two groups, positions lie before and behind what is kept",
+        start: vec![subscribe("audit", "bet", Start::Earliest), publish(event("bet", "1").with_id(id("x")))],
+        offers: offers([
+            publish(event("bet", "1").with_id(id("x"))),
+            publish(event("bet", "2")),
+            publish(event("pay", "3")),
+            subscribe("stats", "bet", Start::Earliest),
+            subscribe("stats", "pay", Start::After(Seq::ZERO)),
+            seek("audit", "bet", 0),
+            seek("audit", "bet", 2),
+            poll("audit", &["bet"], 1),
+            poll("stats", &["bet", "pay"], 1),
+            Op::Prune { retention_ms: 1 },
+            Op::ForgetIds { retention_ms: 1 },
+        ]),
+        settlements: vec![Settlement::Ack],
+        clock_max: 2,
+        workers: 1,
+        limits: Limits { events: 2, tokens: 2, ..Limits::default() },
+        states: 42_760,
+        ..Scope::default()
+    }
+}
+
+pub(super) fn seeking() -> Scope {
+    Scope {
+        name: "seeking",
+        about: "a group seeks back and forth under its holder",
+        start: vec![
+            subscribe("audit", "bet", Start::Earliest),
+            publish(event("bet", "1")),
+            publish(event("bet", "2")),
+        ],
+        offers: offers([
+            seek("audit", "bet", 0),
+            seek("audit", "bet", 1),
+            seek("audit", "bet", 9),
+            seek("audit", "pay", 0),
+            seek("stats", "bet", 0),
+            poll("audit", &["bet"], 1),
+            poll("audit", &["bet"], 2),
+            poll("stats", &["bet"], 1),
+        ]),
+        settlements: vec![Settlement::Ack, nack(1), dead_letter()],
+        redrive: true,
+        clock_max: 1,
+        limits: Limits { tokens: 2, records: 1, ..Limits::default() },
+        states: 16_505,
+        ..Scope::default()
+    }
+}
+
+pub(super) fn epochs() -> Scope {
+    Scope {
+        name: "epochs",
+        about: "the log is reset under its holders, to fresh, used and unexpected epochs",
+        start: vec![subscribe("audit", "bet", Start::Earliest)],
+        offers: offers([
+            publish(event("bet", "1").with_id(id("x"))),
+            poll("audit", &["bet"], 2),
+            reset(1, 2),
+            reset(2, 3),
+            reset(2, 1),
+            Op::Restore { next: Epoch::from(2) },
+            Op::Restore { next: Epoch::from(4) },
+        ]),
+        settlements: vec![Settlement::Ack, dead_letter(), park()],
+        redrive: true,
+        clock_max: 1,
+        workers: 1,
+        limits: Limits { events: 2, tokens: 2, records: 2, reboots: 1, ..Limits::default() },
+        states: 41_468,
+        ..Scope::default()
+    }
+}
+
+pub(super) fn transactions() -> Scope {
+    Scope {
+        name: "transactions",
+        about: "a command's ack and its effects happen together or not at all; a stale token takes them back",
+        start: vec![send(command("bet", "1").with_id(id("x")), 0), send(command("bet", "2"), 0)],
+        offers: offers([
+            claim(&["bet"], 1),
+            Op::Atomic(vec![publish(event("bet", "3")), send(command("bet", "other").with_id(id("x")), 0)]),
+            Op::Atomic(vec![
+                send(command("pay", "4"), 0),
+                Op::Atomic(vec![publish(event("bet", "5")), send(command("pay", "6"), 0)]),
+            ]),
+        ]),
+        with_ack: vec![publish(event("bet", "done")), send(command("pay", "next"), 0)],
+        settlements: vec![Settlement::Ack],
+        clock_max: 2,
+        crash: true,
+        limits: Limits { commands: 4, events: 2, tokens: 4, ..Limits::default() },
+        states: 5_486,
+        ..Scope::default()
+    }
+}
+
+pub(super) fn falling_back() -> Scope {
+    Scope {
+        name: "falling-back",
+        about: "power cuts and restored copies, also of one copy twice: the store falls back, but tokens never do",
+        offers: offers([send(command("bet", "1").with_id(id("x")), 0), claim(&["bet"], 1), Op::Reboot]),
+        settlements: vec![Settlement::Ack],
+        clock_max: 1,
+        workers: 1,
+        fall_back: Some(vec![None, Some(Epoch::from(2)), Some(Epoch::from(3))]),
+        limits: Limits { commands: 1, events: 1, tokens: 2, records: 1, reboots: 2 },
+        states: 32_479,
+        ..Scope::default()
+    }
+}
+
+pub(super) fn answers_lost() -> Scope {
+    Scope {
+        name: "answers-lost",
+        about: "workers do not hear what became of their operations, and do them again",
+        start: vec![subscribe("audit", "bet", Start::Earliest), publish(event("bet", "1"))],
+        offers: offers([
+            send(command("bet", "1").with_id(id("x")), 0),
+            claim(&["bet"], 1),
+            poll("audit", &["bet"], 1),
+        ]),
+        settlements: vec![Settlement::Ack, nack(0), dead_letter()],
+        unheard: true,
+        clock_max: 1,
+        limits: Limits { commands: 1, events: 1, tokens: 3, records: 1, reboots: 0 },
+        states: 10_781,
+        ..Scope::default()
+    }
+}
