@@ -116,3 +116,34 @@ async fn a_bus_that_was_closed_says_so_and_loses_nothing_that_it_accepted() {
     let sent = tokio::task::spawn_blocking(move || blocking.send(Message::command("bet").text("18")));
     assert!(sent.await.unwrap().unwrap().fresh);
 }
+
+#[tokio::test]
+async fn a_bus_whose_last_clone_ends_with_work_on_its_own_thread_ends_as_well() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("bus.db");
+    let bus = SqliteBus::open(&path).await.unwrap();
+    // Somebody sleeps, so that the watcher looks again and again.
+    let sleeper = tokio::spawn({
+        let bus = bus.clone();
+        let handlers =
+            fencepost::Handlers::new().on_command("bet", |_: fencepost::Delivery| async { Ok(()) });
+        async move { fencepost::BusConsumer::listen(&bus, handlers, fencepost::RunOptions::new()).await }
+    });
+    let (ended, end) = tokio::sync::oneshot::channel();
+    let (began, begin) = std::sync::mpsc::channel::<()>();
+    let last = bus.clone();
+    let work = move |_: &fencepost::Tx<'_>| {
+        // Until the caller has gone away, and with it every other clone.
+        let _ = begin.recv();
+        drop(last);
+        let _ = ended.send(());
+        Ok::<(), ()>(())
+    };
+    let asked = tokio::spawn(async move { bus.transaction(work).await });
+    tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    asked.abort();
+    sleeper.abort();
+    let _ = (asked.await, sleeper.await);
+    began.send(()).unwrap();
+    tokio::time::timeout(std::time::Duration::from_secs(30), end).await.expect("it ends").unwrap();
+}

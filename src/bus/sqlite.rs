@@ -8,6 +8,7 @@ mod writer;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::mpsc::RecvTimeoutError;
 use std::time::Duration;
 
 use fencepost_model::op::{Op, Reply};
@@ -167,6 +168,9 @@ impl SqliteBusBuilder {
     }
 }
 
+/// A look that takes longer is given up, and another follows.
+const LOOK_AT_MOST: Duration = Duration::from_secs(1);
+
 /// Looks for changes by other processes while somebody sleeps.
 fn watch(path: &Path, signals: &Arc<Signals>, requests: mpsc::WeakSender<Request>) -> Result<Arc<Watcher>> {
     let look = move || {
@@ -176,10 +180,12 @@ fn watch(path: &Path, signals: &Arc<Signals>, requests: mpsc::WeakSender<Request
             return Look::Gone;
         }
         drop(requests);
-        match answer.recv() {
+        // Bounded, since the writing thread itself may be what waits for this one to end: with the last clone of the
+        // bus in the hands of work that it runs.
+        match answer.recv_timeout(LOOK_AT_MOST) {
             Ok(true) => Look::Changed,
-            Ok(false) => Look::Unchanged,
-            Err(_) => Look::Gone,
+            Ok(false) | Err(RecvTimeoutError::Timeout) => Look::Unchanged,
+            Err(RecvTimeoutError::Disconnected) => Look::Gone,
         }
     };
     let watcher = Arc::new(Watcher::start(path, signals.asleep(), look)?);
