@@ -4,14 +4,12 @@ use std::time::Duration;
 
 use clap::Args;
 use fencepost_model::op::{Op, Reply};
-use rusqlite::TransactionBehavior;
 use serde::Serialize;
 
 use crate::cli::ended::{Ended, Failed};
 use crate::cli::opening::{BusFile, now};
 use crate::cli::out::Out;
 use crate::cli::parse::{duration, ms};
-use crate::sqlite::execute;
 
 const AFTER_HELP: &str = "\
 Examples:
@@ -49,7 +47,10 @@ pub(super) fn run(arguments: &Arguments) -> Result<Ended, Failed> {
     let (bus, dry_run) = (&arguments.bus, arguments.dry_run);
     let op = Op::Prune { retention_ms: ms(arguments.retention) };
     let mut store = bus.store()?;
-    let reply = if dry_run { rehearse(bus, &mut store, &op)? } else { bus.apply(&mut store, &op)? };
+    let reply = match dry_run {
+        true => store.rehearse(now(), &op).map_err(|error| bus.failed(error))?,
+        false => bus.apply(&mut store, &op)?,
+    };
     bus.close(store)?;
     let Reply::Pruned { first, removed, dead_lettered } = reply else { return Ok(Ended::No) };
     let mut out = Out::new();
@@ -66,16 +67,4 @@ pub(super) fn run(arguments: &Arguments) -> Result<Ended, Failed> {
     }
     out.flush()?;
     Ok(Ended::Done)
-}
-
-/// Applies the operation in a transaction that is taken back.
-fn rehearse(bus: &BusFile, store: &mut crate::sqlite::Store, op: &Op) -> Result<Reply, Failed> {
-    let sql = store.statements().clone();
-    let transaction = store
-        .connection_mut()
-        .transaction_with_behavior(TransactionBehavior::Immediate)
-        .map_err(|error| bus.failed(error.into()))?;
-    let reply = execute(&transaction, &sql, now(), op).map_err(|error| bus.failed(error))?;
-    transaction.rollback().map_err(|error| bus.failed(error.into()))?;
-    Ok(reply)
 }

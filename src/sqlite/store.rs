@@ -87,6 +87,14 @@ impl Store {
         })
     }
 
+    /// Says what an operation would answer at the time `now`, and changes nothing.
+    ///
+    /// # Errors
+    /// Those of the operation; nothing changed.
+    pub fn rehearse(&mut self, now: Timestamp, op: &Op) -> Result<Reply> {
+        self.transaction(|conn, sql| Ok(End::Undo(execute(conn, sql, now, op)?)))
+    }
+
     /// Runs work in a transaction, and ends it as the work says; an error takes it back.
     pub(super) fn transaction<T>(
         &mut self,
