@@ -36,10 +36,9 @@ async fn main() {
     let mut read = Vec::new();
     for round in 0..ROUNDS {
         let began = Instant::now();
-        for group in 0..20 {
+        for _ in 0..20 {
             let events = (0..100).map(|_| bus.publish(Message::event(&format!("e{round}")).text("x")));
             futures_util::future::join_all(events).await;
-            let _ = group;
         }
         published.push(2_000.0 / began.elapsed().as_secs_f64());
         let handlers = Handlers::new().named(&format!("g{round}"));

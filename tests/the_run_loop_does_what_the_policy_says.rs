@@ -1,6 +1,7 @@
 //! The run loop is held against the policy function of the model, and every known mistake in it is noticed.
 //!
-//! Scenarios are played in paused time. Each failure prints its scenario, which is kept in `proptest-regressions`.
+//! Scenarios are played in paused time. Each failure prints its scenario, and is kept beside this file, in one that ends
+//! in `.regressions`.
 
 #![cfg(feature = "verify")]
 

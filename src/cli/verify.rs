@@ -35,7 +35,7 @@ pub(super) struct Arguments {
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
 enum ScopeName {
-    /// A part of the scopes: some seconds.
+    /// A part of the scopes, those to their full width: two minutes and more.
     Quick,
     /// All scopes: two minutes at most.
     Standard,
