@@ -31,7 +31,7 @@
 //!
 //! The specification is the crate [`fencepost_model`]; start there to learn what the bus promises. [`sqlite`] keeps
 //! the promises in SQL, [`verify`] holds the two together, [`check`] looks whether a file keeps them.
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)]
 
 pub mod bus;
 pub mod check;

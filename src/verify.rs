@@ -4,6 +4,8 @@
 //! never told that it is tested. Every choice comes from a search order or from a printed seed.
 
 pub mod consumer;
+pub mod crash;
+pub mod disk;
 pub mod lockstep;
 pub mod model;
 pub mod mutants;

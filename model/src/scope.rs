@@ -4,6 +4,7 @@
 //! part of it: what lies beyond is not explored and nobody says that it was. Together the scopes reach every cell
 //! of the coverage matrix. This module knows nothing of how a search is done (that is `check`).
 
+mod cuts;
 mod named;
 mod wide;
 
@@ -16,6 +17,7 @@ use crate::state::State;
 use crate::vocabulary::{Epoch, Group, RecordId, Seq, Timestamp, Token};
 use crate::world::{Contract, Move, Outcome, Row, World, Wound};
 
+pub use cuts::{STEP_MS, cuts};
 pub use named::{all, by_name, names};
 
 /// A scope to be explored exhaustively.

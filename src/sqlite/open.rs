@@ -178,10 +178,10 @@ pub(super) fn beside(path: &Path, suffix: &str) -> Option<u64> {
     Some(std::fs::metadata(name).ok()?.len())
 }
 
-/// Makes an empty database of the caller's ours, in whatever journal mode it is.
+/// Makes an empty database of the caller's ours, or takes one that is, in whatever journal mode it is.
 pub(super) fn over(conn: Connection) -> Result<Connection> {
     harden(&conn)?;
-    migrate(&conn, 0)?;
+    migrate(&conn, conn.pragma_query_value(None, "user_version", |row| row.get(0))?)?;
     Ok(conn)
 }
 

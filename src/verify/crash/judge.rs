@@ -1,0 +1,162 @@
+//! Whether what was found after a cut may be found there.
+//!
+//! What may: under `PowerLoss`, the state after all acts that were answered, or with the one in flight; under
+//! `ProcessCrash`, if a write was lost, that after any prefix of them. This module knows no disk and no store.
+
+use fencepost_model::invariant::GUARANTEES;
+use fencepost_model::state::State;
+
+use crate::verify::crash::act::{Act, Moment};
+use crate::verify::crash::case::Level;
+use crate::verify::crash::recovery::{Contents, Recovered, digested};
+
+/// What was acknowledged is there.
+pub const NOTHING_LOST: &str = "nothing_acknowledged_is_lost";
+/// What is there is a state that the model passes through.
+pub const WHOLE: &str = "no_operation_is_half_there";
+/// A batch is one commit.
+pub const BATCH: &str = "a_batch_is_committed_whole";
+/// SQLite can recover the file.
+pub const SOUND: &str = "the_file_is_sound_after_a_cut";
+/// A recovered store works as the model does.
+pub const GOES_ON: &str = "work_goes_on_as_the_model_says";
+/// The two ways to recover agree.
+pub const BOTH_WAYS: &str = "both_ways_to_recover_find_the_same";
+/// G4.
+pub const TOKENS: &str = "tokens_only_grow";
+/// G12.
+pub const EFFECTS: &str = "effects_settled_in_one_transaction_happen_exactly_once";
+
+/// Everything that a cut of one recording is judged by.
+#[derive(Debug)]
+pub struct Judge {
+    level: Level,
+    acts: Vec<Act>,
+    /// What lies in the store at each moment.
+    contents: Vec<Contents>,
+    /// What lies in it if a batch is cut in the middle: which must not be seen.
+    halves: Vec<(usize, State)>,
+    boots: Vec<State>,
+}
+
+/// What was found wrong.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Wrong {
+    /// Which promise is broken.
+    pub property: &'static str,
+    /// What was found, in words.
+    pub why: String,
+}
+
+/// How far acts had come at the cut.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Progress {
+    /// How many were answered.
+    pub answered: usize,
+    /// How many were begun.
+    pub called: usize,
+}
+
+impl Judge {
+    /// The judge of acts that led through these moments.
+    pub fn new(level: Level, acts: &[Act], moments: &[Moment]) -> Self {
+        let contents: Vec<Contents> = moments
+            .iter()
+            .map(|moment| Contents {
+                state: digested(moment.state()),
+                effects: moment.effects.clone(),
+                booted: false,
+            })
+            .collect();
+        let boots = contents.iter().map(|contents| rebooted(&contents.state)).collect();
+        let mut halves = Vec::new();
+        for (index, act) in acts.iter().enumerate() {
+            let Act::Batch(ops) = act else { continue };
+            for part in 1..ops.len() {
+                let mut moment = moments[index].clone();
+                moment.perform(&Act::Batch(ops[..part].to_vec()));
+                halves.push((index, digested(moment.state())));
+            }
+        }
+        Self { level, acts: acts.to_vec(), contents, halves, boots }
+    }
+
+    /// The moment that was found: the latest of those that may be. `all_kept`: the process was killed and the disk lost
+    /// nothing.
+    ///
+    /// # Errors
+    /// What is wrong.
+    pub fn judge(&self, found: &Recovered, progress: Progress, all_kept: bool) -> Result<usize, Wrong> {
+        let found = match found {
+            Recovered::Sound(found) => found,
+            Recovered::Broken(why) => return Err(Wrong { property: SOUND, why: why.clone() }),
+        };
+        // What was created by the opening itself has not booted since.
+        let state_at = |index: usize| {
+            let exact = self.contents[index].state == found.state;
+            let created = index == 0 || matches!(self.acts.first(), Some(Act::Create)) && index == 1;
+            if found.booted { self.boots[index] == found.state || (exact && created) } else { exact }
+        };
+        let is_at = |index: &usize| state_at(*index) && self.contents[*index].effects == found.effects;
+        let first = match self.level {
+            Level::ProcessCrash if !all_kept => 0,
+            _ => progress.answered,
+        };
+        if let Some(index) = (first..=progress.called).rev().find(is_at) {
+            return Ok(index);
+        }
+        Err(self.wrong(found, progress, &is_at, &state_at))
+    }
+
+    fn wrong(
+        &self,
+        found: &Contents,
+        progress: Progress,
+        is_at: &dyn Fn(&usize) -> bool,
+        state_at: &dyn Fn(usize) -> bool,
+    ) -> Wrong {
+        let Progress { answered, called } = progress;
+        if let Some(index) = (0..answered).rev().find(is_at) {
+            let lost: Vec<&str> = self.acts[index..answered].iter().map(Act::kind).collect();
+            let why = format!("{} was acknowledged, and what is found was before it", lost.join(" and "));
+            return Wrong { property: NOTHING_LOST, why };
+        }
+        if let Some(index) = (0..=called).rev().find(|index| state_at(*index)) {
+            let (model, effects) = (&self.contents[index].effects, &found.effects);
+            let why =
+                format!("the bus is as after {index} acts, with effects {model:?}; found are {effects:?}");
+            return Wrong { property: EFFECTS, why };
+        }
+        let is_half = |half: &&(usize, State)| {
+            half.1 == found.state || (found.booted && rebooted(&half.1) == found.state)
+        };
+        if self.halves.iter().any(|half| is_half(&half)) {
+            return Wrong {
+                property: BATCH,
+                why: "a part of a batch is there, and a part is not".to_owned(),
+            };
+        }
+        let why = format!("no moment of the model has this state: {:#?}", found.state);
+        Wrong { property: WHOLE, why }
+    }
+
+    /// The acts.
+    pub fn acts(&self) -> &[Act] {
+        &self.acts
+    }
+}
+
+/// A state after a boot.
+pub fn rebooted(state: &State) -> State {
+    use fencepost_model::op::Op;
+    use fencepost_model::vocabulary::Timestamp;
+    use fencepost_model::world::{Contract, Rules as _};
+    let mut state = state.clone();
+    Contract.apply(&mut state, Timestamp::ZERO, &Op::Reboot);
+    state
+}
+
+/// The number that a promise has in the contract, if it is one of its guarantees.
+pub fn guarantee(property: &str) -> Option<&'static str> {
+    GUARANTEES.iter().find(|guarantee| guarantee.name == property).map(|guarantee| guarantee.id)
+}

@@ -1,0 +1,285 @@
+//! Doing acts on a store on a simulated disk, and keeping the journal of what the disk saw.
+//!
+//! What always holds: the same case gives the same journal, byte for byte: the salts of the WAL are drawn from a pinned
+//! seed while nothing else in the process draws any. The store is the real one, opened as anyone opens it; between two
+//! cases it stays open, and the disk is exchanged under it. This module judges nothing but that answers are the
+//! model's.
+
+use std::path::Path;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use fencepost_model::op::Reply;
+use fencepost_model::scope::Scope;
+use rusqlite::{Connection, OpenFlags};
+
+use crate::error::{Error, Result};
+use crate::sqlite::{OpenOptions, Store, execute};
+use crate::verify::crash::act::{Act, EFFECTS, Moment, perform};
+use crate::verify::crash::case::{Case, Mistake, Setting};
+use crate::verify::disk::{Disk, Event, Image, Mark, Mounted, Platter, seed_salts};
+
+/// The name of the database on the disk.
+pub const FILE: &str = "/bus.db";
+
+/// The boot in which everything happens that comes before the cut.
+pub const BOOT: &str = "the boot before the cut";
+
+/// Everything that draws random numbers from SQLite holds this, so that a recording is the same each time.
+static SALTS: Mutex<()> = Mutex::new(());
+
+/// Keeps others from drawing salts.
+pub fn alone_with_salts() -> MutexGuard<'static, ()> {
+    SALTS.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// A beginning: what the model holds, and what lies on the disk.
+#[derive(Clone, Debug)]
+pub struct Start {
+    /// The scope.
+    pub scope: Scope,
+    /// The model's side.
+    pub moment: Moment,
+    /// The disk's side. Without a file, there is no store yet.
+    pub image: Image,
+}
+
+/// What happened.
+#[derive(Debug)]
+pub struct Recording {
+    /// The disk before the first event.
+    pub base: Platter,
+    /// What the disk saw.
+    pub events: Vec<Event>,
+    /// The moments of the model: before the first act, and after each.
+    pub moments: Vec<Moment>,
+}
+
+/// What went wrong before anything was cut.
+#[derive(Debug)]
+pub enum Unrecorded {
+    /// It could not be done.
+    Failed(Error),
+    /// The answers were not the model's.
+    Differs(String),
+}
+
+impl From<Error> for Unrecorded {
+    fn from(error: Error) -> Self {
+        Self::Failed(error)
+    }
+}
+
+impl From<rusqlite::Error> for Unrecorded {
+    fn from(error: rusqlite::Error) -> Self {
+        Self::Failed(error.into())
+    }
+}
+
+/// The options that a store on this disk is opened with.
+pub fn options(mounted: &Mounted, setting: &Setting, boot: &str) -> OpenOptions {
+    OpenOptions {
+        durability: setting.level.durability(),
+        boot_id: Some(boot.to_owned()),
+        vfs: Some(mounted.name().to_owned()),
+        busy_timeout_ms: 0,
+        ..OpenOptions::default()
+    }
+}
+
+/// A store that does acts.
+#[derive(Debug)]
+pub struct Recorder {
+    setting: Setting,
+    // The store goes before the disk that it is open on.
+    store: Option<Store>,
+    mounted: Mounted,
+}
+
+impl Recorder {
+    /// A store in these circumstances.
+    ///
+    /// # Errors
+    /// If SQLite refuses the disk.
+    pub fn new(setting: Setting) -> Result<Self> {
+        let mounted = Mounted::new(Disk::new(setting.profile)).ok_or(Error::Closed)?;
+        Ok(Self { setting, store: None, mounted })
+    }
+
+    /// Prepares a beginning.
+    ///
+    /// # Errors
+    /// Whatever the store answers.
+    pub fn start(&mut self, scope: &Scope) -> std::result::Result<Start, Unrecorded> {
+        let _alone = alone_with_salts();
+        seed_salts(1);
+        self.store = None;
+        self.mounted.disk().exchange(&Image::default());
+        let mut store = self.open()?;
+        store.connection().execute_batch(EFFECTS)?;
+        let mut moment = Moment::empty(scope.workers);
+        for op in &scope.start {
+            let act = Act::Apply(std::sync::Arc::new(op.clone()));
+            let now = moment.next_time();
+            let expected = moment.perform(&act);
+            compare(&act, &expected, perform(&mut store, &act, now, 0))?;
+        }
+        let image = self.mounted.disk().image();
+        self.store = None;
+        Ok(Start { scope: scope.clone(), moment, image })
+    }
+
+    /// The beginning of a disk without a store.
+    pub fn nothing() -> Start {
+        let scope = Scope { name: "", workers: 1, ..Scope::default() };
+        Start { moment: Moment::empty(scope.workers), image: Image::default(), scope }
+    }
+
+    /// The beginning of a case.
+    ///
+    /// # Errors
+    /// As [`Recorder::start`].
+    pub fn start_of(&mut self, case: &Case) -> std::result::Result<Start, Unrecorded> {
+        match case.scope() {
+            Some(scope) => self.start(&scope),
+            None => Ok(Self::nothing()),
+        }
+    }
+
+    fn open(&self) -> Result<Store> {
+        self.open_in(BOOT)
+    }
+
+    fn open_in(&self, boot: &str) -> Result<Store> {
+        if self.setting.mistake == Some(Mistake::DeleteMode) {
+            let flags = OpenFlags::default();
+            let conn = Connection::open_with_flags_and_vfs(FILE, flags, self.mounted.name())?;
+            return Store::over(conn);
+        }
+        let store = Store::open(Path::new(FILE), &options(&self.mounted, &self.setting, boot))?;
+        let synchronous = match self.setting.mistake {
+            Some(Mistake::SynchronousOff) => "OFF",
+            Some(Mistake::SynchronousNormal) => "NORMAL",
+            _ => return Ok(store),
+        };
+        store.connection().pragma_update(None, "synchronous", synchronous)?;
+        Ok(store)
+    }
+
+    /// Does acts from a beginning, and keeps the journal.
+    ///
+    /// # Errors
+    /// Whatever the store answers, or how its answers differ from the model's.
+    pub fn record(&mut self, start: &Start, acts: &[Act]) -> std::result::Result<Recording, Unrecorded> {
+        let done = self.try_record(start, acts);
+        self.mounted.disk().take_journal();
+        self.mounted.disk().set_lie(None);
+        // What booted or failed is not what the next one begins with.
+        if done.is_err() || acts.contains(&Act::Boot) {
+            self.store = None;
+        }
+        done
+    }
+
+    fn try_record(&mut self, start: &Start, acts: &[Act]) -> std::result::Result<Recording, Unrecorded> {
+        let _alone = alone_with_salts();
+        seed_salts(2);
+        // Without a WAL nothing tells an open connection that its file was exchanged.
+        if start.image.files.is_empty() || self.setting.mistake == Some(Mistake::DeleteMode) {
+            self.store = None;
+        }
+        self.mounted.disk().exchange(&start.image);
+        if self.store.is_none() && !start.image.files.is_empty() {
+            self.store = Some(self.open()?);
+        }
+        let base = Platter::settled(&self.mounted.disk());
+        self.mounted.disk().record();
+        if let Some(Mistake::Disk(lie)) = self.setting.mistake {
+            self.mounted.disk().set_lie(Some(lie));
+        }
+        let mut moments = vec![start.moment.clone()];
+        let mut boots = 0;
+        for (index, act) in acts.iter().enumerate() {
+            let mut moment = moments[index].clone();
+            let (now, effect) = (moment.next_time(), moment.next_effect());
+            let expected = moment.perform(act);
+            self.mounted.disk().mark(Mark::Called(index));
+            let actual = match act {
+                Act::Create => {
+                    self.store = Some(self.open()?);
+                    self.store()?.connection().execute_batch(EFFECTS)?;
+                    Vec::new()
+                }
+                Act::Reopen | Act::Boot => {
+                    if let Some(store) = self.store.take() {
+                        store.close()?;
+                    }
+                    if *act == Act::Boot {
+                        boots += 1;
+                    }
+                    self.store = Some(self.open_in(&boot(boots))?);
+                    expected.iter().cloned().map(Ok).collect()
+                }
+                Act::Migrate | Act::Backup => return Err(Error::NotFound.into()),
+                _ => self.perform(act, now, effect, index)?,
+            };
+            self.mounted.disk().mark(Mark::Answered(index));
+            compare(act, &expected, actual)?;
+            moments.push(moment);
+        }
+        let events = self.mounted.disk().take_journal();
+        Ok(Recording { base, events, moments })
+    }
+
+    fn store(&mut self) -> Result<&mut Store> {
+        self.store.as_mut().ok_or(Error::Closed)
+    }
+
+    /// Does an act, with the mistake of this setting if that is one of the store's.
+    fn perform(
+        &mut self,
+        act: &Act,
+        now: fencepost_model::vocabulary::Timestamp,
+        effect: i64,
+        index: usize,
+    ) -> Result<Vec<Result<Reply>>> {
+        let mistake = self.setting.mistake;
+        let store = self.store.as_mut().ok_or(Error::Closed)?;
+        match (mistake, act) {
+            (Some(Mistake::AnswerBeforeCommit), Act::Apply(op)) => {
+                store.connection().execute_batch("BEGIN IMMEDIATE")?;
+                let reply = execute(store.connection(), store.statements(), now, op);
+                self.mounted.disk().mark(Mark::Answered(index));
+                store.connection().execute_batch("COMMIT")?;
+                Ok(vec![reply])
+            }
+            (Some(Mistake::BatchInTwoCommits), Act::Batch(ops)) => {
+                let (first, second) = ops.split_at(ops.len() / 2);
+                let mut replies = store.apply_all(|| now, &first.iter().collect::<Vec<_>>());
+                replies.extend(store.apply_all(|| now, &second.iter().collect::<Vec<_>>()));
+                Ok(replies)
+            }
+            (Some(Mistake::EffectAfterwards), Act::Effect(op)) => {
+                let reply = store.apply(now, op);
+                if matches!(reply, Ok(ref reply) if !matches!(reply, Reply::Refused(_))) {
+                    store.connection().execute("INSERT INTO effects (number) VALUES (?1)", [effect])?;
+                }
+                Ok(vec![reply])
+            }
+            _ => Ok(perform(store, act, now, effect)),
+        }
+    }
+}
+
+/// The name of the boot after so many others.
+fn boot(boots: u32) -> String {
+    if boots == 0 { BOOT.to_owned() } else { format!("{BOOT}, {boots}") }
+}
+
+/// Compares answers with the model's.
+fn compare(act: &Act, expected: &[Reply], actual: Vec<Result<Reply>>) -> std::result::Result<(), Unrecorded> {
+    let actual = actual.into_iter().collect::<Result<Vec<_>>>()?;
+    if actual == expected {
+        return Ok(());
+    }
+    Err(Unrecorded::Differs(format!("{act:?}: the model answers {expected:?}, the store {actual:?}")))
+}

@@ -1,0 +1,257 @@
+//! What SQLite makes of an image: it is opened, recovered, checked, read, and worked on.
+//!
+//! There are two ways. A *stranger* opens the image as anyone opens a store after a boot. The *quick* way keeps a
+//! connection open while the disk is exchanged under it and its shared memory cleared, so that SQLite recovers the WAL
+//! anew; it is for images of a store in WAL mode that have exactly a database and a WAL. A sample of images goes both
+//! ways, and both must find the same. This module must not know what should be found.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+use std::rc::Rc;
+
+use fencepost_model::op::{Op, Reply};
+use fencepost_model::state::{Remembered, State};
+use fencepost_model::vocabulary::{MessageId, Timestamp};
+use rusqlite::Connection;
+
+use crate::error::{Error, Result};
+use crate::sqlite::{Store, digest, snapshot};
+use crate::verify::crash::act::effects;
+use crate::verify::crash::case::{Level, Setting};
+use crate::verify::crash::recorder::{FILE, alone_with_salts, options};
+use crate::verify::disk::{Disk, Event, Image, Mounted, Platter, Profile};
+
+/// The boot in which everything happens that comes after the cut.
+pub const NEXT_BOOT: &str = "the boot after the cut";
+
+/// What lies in a store.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Contents {
+    /// The state, ids with the digests of their contents.
+    pub state: State,
+    /// The caller's effects.
+    pub effects: BTreeSet<i64>,
+    /// Whether the opening was one after a boot, and moved the tokens on.
+    pub booted: bool,
+}
+
+/// What became of an image.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Recovered {
+    /// It is sound, and holds this.
+    Sound(Box<Contents>),
+    /// SQLite or the store finds it malformed, in these words.
+    Broken(String),
+}
+
+/// A state as the store shows it: of what ids stand for, it keeps digests.
+pub fn digested(state: &State) -> State {
+    let mut state = state.clone();
+    let all = |ids: &mut BTreeMap<MessageId, Remembered>| {
+        for known in ids.values_mut() {
+            known.content = digest(&known.content);
+        }
+    };
+    all(&mut state.command_ids);
+    all(&mut state.event_ids);
+    state
+}
+
+/// Two disks to recover images on.
+#[derive(Debug)]
+pub struct Recovery {
+    setting: Setting,
+    quick: Option<Store>,
+    /// Databases that were recovered, checked and read, the last one first: what is byte for byte the same is not
+    /// checked again.
+    known: Vec<(Vec<u8>, Rc<Recovered>)>,
+    quick_disk: Mounted,
+    strange_disk: Mounted,
+}
+
+/// How many databases are remembered.
+const KNOWN_MAX: usize = 32;
+
+const WAL: &str = "/bus.db-wal";
+
+impl Recovery {
+    /// # Errors
+    /// If SQLite refuses a disk.
+    pub fn new() -> Result<Self> {
+        let mount = || Mounted::new(Disk::new(Profile::UNIX)).ok_or(Error::Closed);
+        let setting = Setting::honest(Level::PowerLoss, Profile::UNIX);
+        Ok(Self { setting, quick: None, known: Vec::new(), quick_disk: mount()?, strange_disk: mount()? })
+    }
+
+    /// Recovers an image the quick way, if it is one that can be.
+    pub fn quickly(&mut self, image: &Image) -> Option<Rc<Recovered>> {
+        if !is_in_wal_mode(image) {
+            return None;
+        }
+        let found = self.try_quickly(image);
+        if found.is_err() {
+            // Whatever the connection thinks now, the next image is not its concern; and a stranger looks at this one.
+            self.quick = None;
+        }
+        found.ok()
+    }
+
+    fn try_quickly(&mut self, image: &Image) -> Result<Rc<Recovered>> {
+        if self.quick.is_none() {
+            // The connection is opened on a store of its own, so that opening it changes nothing in the image.
+            self.quick_disk.disk().exchange(&Image::default());
+            let options = options(&self.quick_disk, &self.setting, NEXT_BOOT);
+            self.quick = Some(Store::open(Path::new(FILE), &options)?);
+        }
+        self.quick_disk.disk().exchange(image);
+        let conn = self.quick.as_mut().ok_or(Error::Closed)?.connection_mut();
+        // The whole database as SQLite sees it past its WAL, read in one transaction.
+        let pages = {
+            let pages = conn.serialize(rusqlite::MAIN_DB)?;
+            if let Some(known) = self.known.iter().position(|(known, _)| known[..] == pages[..]) {
+                self.known[..=known].rotate_right(1);
+                return Ok(Rc::clone(&self.known[0].1));
+            }
+            pages.to_vec()
+        };
+        let found = Rc::new(Recovered::Sound(Box::new(contents(conn, false)?)));
+        self.known.truncate(KNOWN_MAX);
+        self.known.insert(0, (pages, Rc::clone(&found)));
+        Ok(found)
+    }
+
+    /// The store in which the last image that was recovered quickly lies open.
+    pub fn quick_store(&mut self) -> Option<&mut Store> {
+        self.quick.as_mut()
+    }
+
+    /// Recovers an image as a stranger does, after a boot, and then lets somebody work on it.
+    pub fn as_a_stranger<T>(
+        &mut self,
+        image: &Image,
+        work: impl FnOnce(&mut Store) -> T,
+    ) -> (Recovered, Option<T>) {
+        let _alone = alone_with_salts();
+        self.strange_disk.disk().exchange(image);
+        let options = options(&self.strange_disk, &self.setting, NEXT_BOOT);
+        let opened = Store::open(Path::new(FILE), &options);
+        let looked =
+            opened.and_then(|store| contents(store.connection(), true).map(|contents| (store, contents)));
+        match looked {
+            Ok((mut store, contents)) => {
+                let worked = work(&mut store);
+                (Recovered::Sound(Box::new(contents)), Some(worked))
+            }
+            Err(error) => (Recovered::Broken(in_words(&error)), None),
+        }
+    }
+
+    /// What happens on the disk while a stranger recovers an image.
+    pub fn events_of_recovery(&mut self, image: &Image) -> (Platter, Vec<Event>) {
+        let _alone = alone_with_salts();
+        self.strange_disk.disk().exchange(image);
+        let base = Platter::settled(&self.strange_disk.disk());
+        self.strange_disk.disk().record();
+        let options = options(&self.strange_disk, &self.setting, NEXT_BOOT);
+        // How that went is seen without a journal; here it only leaves its traces.
+        let opened = Store::open(Path::new(FILE), &options);
+        let events = self.strange_disk.disk().take_journal();
+        drop(opened);
+        (base, events)
+    }
+}
+
+/// An error with what is behind it.
+pub fn in_words(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        text += &format!(": {error}");
+        source = error.source();
+    }
+    text
+}
+
+/// Whether this is a database in WAL mode with its WAL and nothing else beside it.
+fn is_in_wal_mode(image: &Image) -> bool {
+    let Some(database) = image.files.get(FILE) else { return false };
+    let mut header = [0; 20];
+    database.read(0, &mut header);
+    image.files.len() == 2
+        && image.files.contains_key(WAL)
+        && header.starts_with(b"SQLite format 3\0")
+        && header[18..] == [2, 2]
+}
+
+/// Checks a file and reads all of it.
+///
+/// # Errors
+/// Whatever SQLite reports, and what its check finds as if it had reported it.
+pub fn contents(conn: &Connection, booted: bool) -> Result<Contents> {
+    let mut check = conn.prepare_cached("PRAGMA integrity_check")?;
+    let lines: Vec<String> = check.query_map([], |row| row.get(0))?.collect::<std::result::Result<_, _>>()?;
+    if lines != ["ok"] {
+        return Err(std::io::Error::other(lines.join("; ")).into());
+    }
+    let effects = match effects(conn) {
+        // A store that was just created has no such table yet.
+        Err(_) if !conn.table_exists(None, "effects")? => BTreeSet::new(),
+        effects => effects?,
+    };
+    Ok(Contents { state: snapshot(conn)?, effects, booted })
+}
+
+/// Works on a recovered store side by side with the model: settlements with every token from before the cut, what is
+/// due, and new messages. `earlier` are all tokens that anyone was ever told; `rebooted`, whether none may come again.
+///
+/// # Errors
+/// What differs from the model, in words.
+pub fn go_on(
+    store: &mut Store,
+    moment: &super::act::Moment,
+    after: &State,
+    earlier: &super::act::Moment,
+    rebooted: bool,
+) -> std::result::Result<(), (&'static str, String)> {
+    use fencepost_model::world::{Contract, Rules as _};
+    let mut state = after.clone();
+    let now = Timestamp::from(1_000);
+    let token_max = earlier.handed.iter().map(|(_, token)| *token).max();
+    for op in work(moment, earlier) {
+        let expected = Contract.apply(&mut state, now, &op);
+        let actual = match store.apply(now, &op) {
+            Ok(reply) => reply,
+            Err(error) => return Err((super::judge::GOES_ON, format!("{op:?} fails: {}", in_words(&error)))),
+        };
+        if let Reply::HandedOut { deliveries, .. } = &actual
+            && rebooted
+            && let Some(token) = token_max
+            && deliveries.iter().any(|delivery| delivery.token <= token)
+        {
+            let why = format!("token {token} was handed out before the cut, and {op:?} gives {deliveries:?}");
+            return Err((super::judge::TOKENS, why));
+        }
+        if actual != expected {
+            let why = format!("{op:?}: the model answers {expected:?}, the store {actual:?}");
+            return Err((super::judge::GOES_ON, why));
+        }
+    }
+    match snapshot(store.connection()) {
+        Ok(found) if found == digested(&state) => Ok(()),
+        Ok(_) => Err((super::judge::GOES_ON, "the state after it is not the model's".to_owned())),
+        Err(error) => Err((super::judge::GOES_ON, in_words(&error))),
+    }
+}
+
+/// How many leases from before the cut are tried.
+const SETTLED_MAX: usize = 6;
+
+fn work(moment: &super::act::Moment, earlier: &super::act::Moment) -> Vec<Op> {
+    use fencepost_model::op::Settlement;
+    let mut ops: Vec<Op> = Vec::new();
+    for (target, token) in earlier.handed.iter().take(SETTLED_MAX) {
+        ops.push(Op::Settle { target: target.clone(), token: *token, how: Settlement::Ack });
+    }
+    ops.extend(super::act::routine(moment));
+    ops
+}

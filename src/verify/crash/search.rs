@@ -1,0 +1,429 @@
+//! Every short sequence of acts, every event of its last act, every choice of fates: recovered and judged.
+//!
+//! What always holds: a cut is judged at the shortest sequence that has it, so what is found first is short; an image is
+//! recovered once for each beginning of a sequence and judged wherever it may occur; figures are the same for the same
+//! seed, however many threads there are.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::rc::Rc;
+
+use crate::error::Result;
+use crate::verify::crash::act::{Act, Moment, next};
+use crate::verify::crash::case::{Case, Level, Setting};
+use crate::verify::crash::judge::{BOTH_WAYS, Judge, Progress, Wrong};
+use crate::verify::crash::recorder::{Recorder, Recording, Start, Unrecorded};
+use crate::verify::crash::recovery::{Recovered, Recovery, go_on, in_words};
+use crate::verify::disk::{Budget, Choice, Event, Fate, FileId, Image, Mark, NameFate, Platter};
+
+/// How far a search goes.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// How many acts a sequence has at most.
+    pub depth: usize,
+    /// How many choices there are at a cut.
+    pub budget: Budget,
+    /// One in so many images is also recovered by a stranger.
+    pub stranger_in: u64,
+    /// Of one in so many of those the recovery is cut again.
+    pub again_in: u64,
+    /// The seed of what is sampled.
+    pub seed: u64,
+}
+
+/// What a cut did to what was not durable.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Class {
+    /// Nothing: the process was killed.
+    Killed,
+    /// Writes were lost.
+    Lost,
+    /// A write was torn.
+    Torn,
+    /// A file had grown without its data.
+    Grown,
+    /// A sector was spoiled.
+    Spoiled,
+    /// A change of the directory was lost.
+    Directory,
+    /// A second cut, while the store recovered.
+    Again,
+}
+
+impl Class {
+    /// All of them.
+    pub const ALL: [Self; 7] =
+        [Self::Killed, Self::Lost, Self::Torn, Self::Grown, Self::Spoiled, Self::Directory, Self::Again];
+
+    /// Its name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Killed => "killed",
+            Self::Lost => "lost",
+            Self::Torn => "torn",
+            Self::Grown => "grown",
+            Self::Spoiled => "spoiled",
+            Self::Directory => "directory",
+            Self::Again => "again",
+        }
+    }
+
+    fn of(choice: &Choice) -> Self {
+        let mut class = Self::Killed;
+        for fate in choice.files.iter().flat_map(|(_, fates)| fates) {
+            class = class.max(match fate {
+                Fate::Kept => Self::Killed,
+                Fate::Lost => Self::Lost,
+                Fate::Torn(_) => Self::Torn,
+                Fate::Grown => Self::Grown,
+                Fate::Spoiled => Self::Spoiled,
+            });
+        }
+        let names = choice.names.contains(&NameFate::Lost);
+        if names { class.max(Self::Directory) } else { class }
+    }
+}
+
+/// A cut: after which event, and what became of what was not durable.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Cut {
+    /// How many events had happened.
+    pub events: usize,
+    /// What became of what was pending.
+    pub choice: Choice,
+    /// If the recovery was cut: how far that had come, and what became of its own changes.
+    pub again: Option<(usize, Choice)>,
+}
+
+/// Something that is broken.
+#[derive(Clone, Debug)]
+pub struct Broken {
+    /// What was done.
+    pub case: Case,
+    /// The cut.
+    pub cut: Cut,
+    /// What is wrong.
+    pub wrong: Wrong,
+}
+
+/// What a search did.
+#[derive(Debug, Default)]
+pub struct Figures {
+    /// How many sequences.
+    pub sequences: u64,
+    /// How many I/O events the power was cut after.
+    pub events: u64,
+    /// The digests of the images that were recovered.
+    pub images: HashSet<u64>,
+    /// How many images were judged, at one cut or another.
+    pub judged: u64,
+    /// At how many cuts not everything was enumerated.
+    pub capped: u64,
+    /// How many cuts took acknowledged operations of `ProcessCrash`, as they may.
+    pub suffixes: u64,
+    /// How often what was in flight was found, and how often not.
+    pub in_flight: [u64; 2],
+    /// How many images were recovered both ways.
+    pub both_ways: u64,
+    /// How many images were worked on.
+    pub gone_on: u64,
+    /// How many images of second cuts.
+    pub again: u64,
+    /// How many images were judged by level, act and class.
+    pub cells: BTreeMap<(Level, &'static str, Class), u64>,
+    /// What is broken.
+    pub broken: Vec<Broken>,
+    /// What could not be recorded, which is no cut's fault.
+    pub unrecorded: Vec<String>,
+}
+
+impl Figures {
+    /// Adds what another search did.
+    pub fn add(&mut self, other: Self) {
+        self.sequences += other.sequences;
+        self.events += other.events;
+        self.images.extend(other.images);
+        self.judged += other.judged;
+        self.capped += other.capped;
+        self.suffixes += other.suffixes;
+        for (own, other) in self.in_flight.iter_mut().zip(other.in_flight) {
+            *own += other;
+        }
+        self.both_ways += other.both_ways;
+        self.gone_on += other.gone_on;
+        self.again += other.again;
+        for (cell, count) in other.cells {
+            *self.cells.entry(cell).or_default() += count;
+        }
+        self.broken.extend(other.broken);
+        self.unrecorded.extend(other.unrecorded);
+    }
+}
+
+/// A search from one beginning, in one setting.
+pub struct Search<'a> {
+    start: &'a Start,
+    setting: Setting,
+    limits: Limits,
+    recorder: Recorder,
+    recovery: Recovery,
+    recovered: HashMap<u64, Rc<Recovered>>,
+    figures: Figures,
+    /// Whether to go on after something was found broken.
+    all: bool,
+}
+
+/// A mixture of a seed and numbers that name a place.
+fn mix(seed: u64, parts: &[u64]) -> u64 {
+    parts.iter().fold(seed ^ 0x9e37_79b9_7f4a_7c15, |mixed, part| {
+        let mixed = (mixed ^ part).wrapping_mul(0xff51_afd7_ed55_8ccd);
+        mixed ^ (mixed >> 32)
+    })
+}
+
+impl<'a> Search<'a> {
+    /// A search that stops at the first broken promise of each sequence.
+    ///
+    /// # Errors
+    /// If SQLite refuses a disk.
+    pub fn new(start: &'a Start, setting: Setting, limits: Limits) -> Result<Self> {
+        Ok(Self {
+            start,
+            setting,
+            limits,
+            recorder: Recorder::new(setting)?,
+            recovery: Recovery::new()?,
+            recovered: HashMap::new(),
+            figures: Figures::default(),
+            all: false,
+        })
+    }
+
+    /// Looks at a sequence and at all that go on from it, up to the depth.
+    pub fn explore(&mut self, acts: &mut Vec<Act>) {
+        let Some(moment) = self.look_at(acts, acts.len() - 1) else { return };
+        if acts.len() >= self.limits.depth || !self.figures.broken.is_empty() {
+            return;
+        }
+        for act in next(&self.start.scope, self.setting.level, &moment) {
+            acts.push(act);
+            self.explore(acts);
+            acts.pop();
+        }
+    }
+
+    /// Cuts one sequence at every event from its n-th act on. Returns the moment after it, if it changed anything.
+    pub fn look_at(&mut self, acts: &[Act], from: usize) -> Option<Moment> {
+        let recording = match self.recorder.record(self.start, acts) {
+            Ok(recording) => recording,
+            Err(Unrecorded::Failed(error)) => {
+                self.figures.unrecorded.push(format!("{acts:?}: {}", in_words(&error)));
+                return None;
+            }
+            Err(Unrecorded::Differs(why)) => {
+                self.figures.unrecorded.push(why);
+                return None;
+            }
+        };
+        self.figures.sequences += 1;
+        let changed = recording.events.iter().any(|event| !matches!(event, Event::Mark(_)));
+        self.cut_all(&recording, acts, from);
+        let last = recording.moments.last().cloned();
+        // What changed nothing on the disk leads nowhere that shorter sequences do not.
+        last.filter(|_| changed)
+    }
+
+    /// Forgets the images that were recovered, and gives away what was found.
+    pub fn finish(self) -> Figures {
+        self.figures
+    }
+
+    fn cut_all(&mut self, recording: &Recording, acts: &[Act], from: usize) {
+        let judge = Judge::new(self.setting.level, acts, &recording.moments);
+        let mut platter = recording.base.clone();
+        let mut progress = Progress { answered: 0, called: 0 };
+        let mut worked = HashSet::new();
+        for (index, event) in recording.events.iter().enumerate() {
+            platter.advance(event);
+            match event {
+                Event::Mark(Mark::Called(act)) => progress.called = act + 1,
+                Event::Mark(Mark::Answered(act)) => progress.answered = progress.answered.max(act + 1),
+                _ => {}
+            }
+            if progress.called <= from {
+                continue;
+            }
+            let newest = match event {
+                Event::Write { file, .. } | Event::Resize { file, .. } => Some(*file),
+                _ => None,
+            };
+            let place = Place { recording, judge: &judge, platter: &platter, progress, events: index + 1 };
+            self.cut(&place, newest, &mut worked);
+            if !self.figures.broken.is_empty() && !self.all {
+                return;
+            }
+        }
+    }
+
+    fn cut(&mut self, place: &Place<'_>, newest: Option<FileId>, worked: &mut HashSet<usize>) {
+        let acts = place.judge.acts();
+        self.figures.events += u64::from(!matches!(place.recording.events[place.events - 1], Event::Mark(_)));
+        let seed = mix(self.limits.seed, &[acts.len() as u64, place.events as u64]);
+        let found = place.platter.choices(&self.limits.budget, seed, newest);
+        self.figures.capped += u64::from(found.capped);
+        for choice in found.choices {
+            let image = place.platter.image(&choice);
+            let class = Class::of(&choice);
+            let (recovered, is_new) = self.recover(&image);
+            self.figures.judged += 1;
+            let kind = acts[place.progress.called - 1].kind();
+            *self.figures.cells.entry((self.setting.level, kind, class)).or_default() += 1;
+            let strange =
+                is_new && (self.figures.images.len() as u64).is_multiple_of(self.limits.stranger_in);
+            let judged = self.judge(place, &image, &recovered, class, strange);
+            let judged = judged.and_then(|moment| {
+                let fresh = is_new && worked.insert(moment);
+                if fresh { self.work_on(place, &image, moment) } else { Ok(()) }
+            });
+            if let Err((wrong, again)) = judged {
+                let case = self.case(acts);
+                let cut = Cut { events: place.events, choice, again };
+                self.figures.broken.push(Broken { case, cut, wrong });
+                if !self.all {
+                    return;
+                }
+            }
+        }
+    }
+
+    fn case(&self, acts: &[Act]) -> Case {
+        let start = (!self.start.image.files.is_empty()).then(|| self.start.scope.name.to_owned());
+        Case { start, setting: self.setting, acts: acts.to_vec() }
+    }
+
+    /// Recovers an image, unless that was done before. Says whether it is new.
+    fn recover(&mut self, image: &Image) -> (Rc<Recovered>, bool) {
+        let digest = image.digest();
+        if let Some(known) = self.recovered.get(&digest) {
+            return (Rc::clone(known), false);
+        }
+        let recovered = match self.recovery.quickly(image) {
+            Some(recovered) => recovered,
+            None => Rc::new(self.recovery.as_a_stranger(image, |_| ()).0),
+        };
+        self.recovered.insert(digest, Rc::clone(&recovered));
+        self.figures.images.insert(digest);
+        (recovered, true)
+    }
+
+    /// Judges what was found, and if asked to, whether a stranger finds the same, also after a second cut.
+    fn judge(
+        &mut self,
+        place: &Place<'_>,
+        image: &Image,
+        recovered: &Recovered,
+        class: Class,
+        strange: bool,
+    ) -> std::result::Result<usize, (Wrong, Option<(usize, Choice)>)> {
+        let (judge, progress, killed) = (place.judge, place.progress, class == Class::Killed);
+        let moment = judge.judge(recovered, progress, killed).map_err(|wrong| (wrong, None))?;
+        if moment < progress.answered {
+            self.figures.suffixes += 1;
+        }
+        if progress.called > progress.answered {
+            self.figures.in_flight[usize::from(moment < progress.called)] += 1;
+        }
+        if !strange {
+            return Ok(moment);
+        }
+        self.figures.both_ways += 1;
+        let last = place.recording.moments.last().cloned();
+        let at = &place.recording.moments[moment];
+        let after = super::judge::rebooted(at.state());
+        let (stranger, worked) = self.recovery.as_a_stranger(image, |store| match &last {
+            Some(last) if store.connection().table_exists(None, "effects").unwrap_or(false) => {
+                go_on(store, at, &after, last, true)
+            }
+            _ => Ok(()),
+        });
+        judge.judge(&stranger, progress, killed).map_err(|wrong| (wrong, None))?;
+        if !agree(recovered, &stranger) {
+            let why = format!("the quick way finds {recovered:#?},\na stranger {stranger:#?}");
+            return Err((Wrong { property: BOTH_WAYS, why }, None));
+        }
+        if let Some(Err((property, why))) = worked {
+            return Err((Wrong { property, why }, None));
+        }
+        self.figures.gone_on += 1;
+        if self.figures.both_ways.is_multiple_of(self.limits.again_in) {
+            self.cut_again(place, image, killed)?;
+        }
+        Ok(moment)
+    }
+
+    /// Cuts the recovery of an image at each of its events.
+    fn cut_again(
+        &mut self,
+        place: &Place<'_>,
+        image: &Image,
+        killed: bool,
+    ) -> std::result::Result<(), (Wrong, Option<(usize, Choice)>)> {
+        let (mut platter, events) = self.recovery.events_of_recovery(image);
+        let budget = Budget { samples: 0, thorough: false, combinations: 64, ..self.limits.budget };
+        let kind = place.judge.acts()[place.progress.called - 1].kind();
+        let mut seen = HashSet::new();
+        for (index, event) in events.iter().enumerate() {
+            platter.advance(event);
+            let choices = platter.choices(&budget, mix(self.limits.seed, &[index as u64]), None).choices;
+            for choice in choices {
+                let image = platter.image(&choice);
+                let digest = image.digest();
+                if !seen.insert(digest) {
+                    continue;
+                }
+                let (recovered, _) = self.recovery.as_a_stranger(&image, |_| ());
+                self.figures.images.insert(digest);
+                self.figures.again += 1;
+                *self.figures.cells.entry((self.setting.level, kind, Class::Again)).or_default() += 1;
+                let judged = place.judge.judge(&recovered, place.progress, killed);
+                judged.map_err(|wrong| (wrong, Some((index + 1, choice))))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Works on the image that was recovered last, if that was the quick way.
+    fn work_on(
+        &mut self,
+        place: &Place<'_>,
+        image: &Image,
+        moment: usize,
+    ) -> std::result::Result<(), (Wrong, Option<(usize, Choice)>)> {
+        let _alone = super::recorder::alone_with_salts();
+        if self.recovery.quickly(image).is_none() {
+            return Ok(());
+        }
+        let at = &place.recording.moments[moment];
+        let Some(store) = self.recovery.quick_store() else { return Ok(()) };
+        self.figures.gone_on += 1;
+        go_on(store, at, at.state(), at, false).map_err(|(property, why)| (Wrong { property, why }, None))
+    }
+}
+
+/// Whether a stranger, after a boot, finds what was found before.
+fn agree(recovered: &Recovered, stranger: &Recovered) -> bool {
+    match (recovered, stranger) {
+        (Recovered::Sound(one), Recovered::Sound(other)) => {
+            let state = if one.booted { one.state.clone() } else { super::judge::rebooted(&one.state) };
+            state == other.state && one.effects == other.effects
+        }
+        _ => recovered == stranger,
+    }
+}
+
+struct Place<'a> {
+    recording: &'a Recording,
+    judge: &'a Judge,
+    platter: &'a Platter,
+    progress: Progress,
+    events: usize,
+}

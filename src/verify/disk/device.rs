@@ -1,0 +1,608 @@
+//! The disk as running processes see it: files, names, locks, shared memory, and a journal of what happened.
+//!
+//! What always holds: a change that is seen is an event of the journal, if one is kept, unless a lie hides it. Nothing
+//! here knows which of its changes a cut would leave (that is `platter`), and nothing here is unsafe.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use serde::{Deserialize, Serialize};
+
+use super::content::Content;
+use super::cut::Image;
+
+/// A file, whatever its names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct FileId(pub u32);
+
+/// An open file of one connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct HandleId(u64);
+
+/// One thing that happened, in order.
+#[derive(Clone, Debug)]
+pub enum Event {
+    /// A file came to be, under this name.
+    Create {
+        /// The file.
+        file: FileId,
+        /// Its name.
+        name: Arc<str>,
+    },
+    /// A file got a second name.
+    Link {
+        /// The file.
+        file: FileId,
+        /// The name.
+        name: Arc<str>,
+    },
+    /// A name went.
+    Unlink {
+        /// The name.
+        name: Arc<str>,
+    },
+    /// Bytes were written.
+    Write {
+        /// The file.
+        file: FileId,
+        /// Where.
+        offset: usize,
+        /// What.
+        bytes: Arc<[u8]>,
+    },
+    /// The size of a file was set.
+    Resize {
+        /// The file.
+        file: FileId,
+        /// Its size from now on.
+        bytes: usize,
+    },
+    /// A file was synced.
+    Sync {
+        /// The file.
+        file: FileId,
+    },
+    /// A sync of a file failed, and what it should have written is not tried again.
+    SyncFailed {
+        /// The file.
+        file: FileId,
+    },
+    /// The directory was synced.
+    SyncDirectory,
+    /// Something that is not the disk's business happened.
+    Mark(Mark),
+}
+
+/// What who uses the disk says of the moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mark {
+    /// Work of this number was begun.
+    Called(usize),
+    /// Work of this number was answered.
+    Answered(usize),
+}
+
+/// What a device tells of itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Profile {
+    /// SQLite's `SQLITE_IOCAP_` bits.
+    pub characteristics: i32,
+    /// What it says its sectors are, in bytes.
+    pub sector_bytes: usize,
+}
+
+const IOCAP_ATOMIC: i32 = 0x1;
+const IOCAP_SAFE_APPEND: i32 = 0x200;
+const IOCAP_SEQUENTIAL: i32 = 0x400;
+const IOCAP_POWERSAFE_OVERWRITE: i32 = 0x1000;
+
+impl Profile {
+    /// A plain disk, which promises nothing.
+    pub const PLAIN: Self = Self { characteristics: 0, sector_bytes: 4_096 };
+    /// What SQLite assumes on Unix unless it is told otherwise: an overwrite harms no byte beside it.
+    pub const UNIX: Self = Self { characteristics: IOCAP_POWERSAFE_OVERWRITE, ..Self::PLAIN };
+    /// A device that claims more than it keeps.
+    pub const BOASTFUL: Self =
+        Self { characteristics: IOCAP_ATOMIC | IOCAP_SAFE_APPEND | IOCAP_SEQUENTIAL, ..Self::PLAIN };
+
+    /// Whether an overwrite harms no byte beside it.
+    pub fn overwrites_safely(self) -> bool {
+        self.characteristics & IOCAP_POWERSAFE_OVERWRITE != 0
+    }
+}
+
+/// What the disk pretends to have done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Lie {
+    /// Syncs of the WAL report success and do nothing.
+    NoSyncOfWal,
+    /// Syncs of the database file report success and do nothing.
+    NoSyncOfDatabase,
+    /// Syncs of the directory report success and do nothing.
+    NoSyncOfDirectory,
+}
+
+/// A call that can fail.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Call {
+    /// Opening.
+    Open,
+    /// Reading.
+    Read,
+    /// Writing.
+    Write,
+    /// Setting the size.
+    Resize,
+    /// Syncing.
+    Sync,
+    /// Unlinking.
+    Unlink,
+    /// Asking for the size, or whether there is such a file.
+    Look,
+    /// Mapping shared memory.
+    Map,
+}
+
+/// Which way a call fails.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum FaultKind {
+    /// With an I/O error; of a sync, what it should have written is dropped.
+    Io,
+    /// There is no room: writes and growing fail.
+    Full,
+    /// A read finds only a part of what is there.
+    Short,
+}
+
+/// The n-th call that can fail in this way fails.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Fault {
+    /// In which way.
+    pub kind: FaultKind,
+    /// Which call, counted from 0.
+    pub at: u64,
+    /// Whether all calls after it fail too.
+    pub lasting: bool,
+}
+
+/// Why a call did not succeed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Failed {
+    Io(Call),
+    Full,
+    Short,
+    Busy,
+    NotFound,
+    /// There is something of that name already.
+    Exists,
+}
+
+pub(super) type Outcome<T> = Result<T, Failed>;
+
+/// A region of shared memory. SQLite writes to it through its own pointers.
+pub(super) type Region = Arc<[AtomicU32]>;
+
+const SHM_SLOTS: usize = 8;
+
+#[derive(Default)]
+struct File {
+    content: Content,
+    shared: BTreeSet<HandleId>,
+    reserved: Option<HandleId>,
+    pending: Option<HandleId>,
+    exclusive: Option<HandleId>,
+    shm: Shm,
+}
+
+#[derive(Default)]
+struct Shm {
+    users: BTreeSet<HandleId>,
+    regions: Vec<Region>,
+    shared: [BTreeSet<HandleId>; SHM_SLOTS],
+    exclusive: [Option<HandleId>; SHM_SLOTS],
+}
+
+/// What a connection wants to hold on a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Lock {
+    None,
+    Shared,
+    Reserved,
+    Exclusive,
+}
+
+/// A disk. See the head of this room for what it promises.
+pub struct Disk {
+    files: Vec<File>,
+    names: BTreeMap<Arc<str>, FileId>,
+    journal: Option<Vec<Event>>,
+    profile: Profile,
+    lie: Option<Lie>,
+    fault: Option<Fault>,
+    calls: u64,
+    met: u64,
+    handles: u64,
+}
+
+impl std::fmt::Debug for Disk {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Disk").field("names", &self.names).finish_non_exhaustive()
+    }
+}
+
+impl Disk {
+    /// An empty disk.
+    pub fn new(profile: Profile) -> Self {
+        Self {
+            files: Vec::new(),
+            names: BTreeMap::new(),
+            journal: None,
+            profile,
+            lie: None,
+            fault: None,
+            calls: 0,
+            met: 0,
+            handles: 0,
+        }
+    }
+
+    /// What it tells of itself.
+    pub fn profile(&self) -> Profile {
+        self.profile
+    }
+
+    /// Tells something else from now on.
+    pub fn set_profile(&mut self, profile: Profile) {
+        self.profile = profile;
+    }
+
+    /// Pretends from now on.
+    pub fn set_lie(&mut self, lie: Option<Lie>) {
+        self.lie = lie;
+    }
+
+    /// Puts a fault in the way, and counts calls from 0 again.
+    pub fn set_fault(&mut self, fault: Option<Fault>) {
+        self.fault = fault;
+        self.calls = 0;
+        self.met = 0;
+    }
+
+    /// How many calls have failed since the fault was put there.
+    pub fn faults_met(&self) -> u64 {
+        self.met
+    }
+
+    /// Keeps a journal from now on, beginning with nothing.
+    pub fn record(&mut self) {
+        self.journal = Some(Vec::new());
+    }
+
+    /// Ends the journal, and gives it away.
+    pub fn take_journal(&mut self) -> Vec<Event> {
+        self.journal.take().unwrap_or_default()
+    }
+
+    /// How many events the journal has.
+    pub fn events(&self) -> usize {
+        self.journal.as_ref().map_or(0, Vec::len)
+    }
+
+    /// Says something of the moment.
+    pub fn mark(&mut self, mark: Mark) {
+        self.tell(Event::Mark(mark));
+    }
+
+    /// What every file holds, as running processes see it.
+    pub fn image(&self) -> Image {
+        let content = |file: &FileId| self.file(*file).content.clone();
+        Image { files: self.names.iter().map(|(name, file)| (Arc::clone(name), content(file))).collect() }
+    }
+
+    /// The file of each name.
+    pub fn files(&self) -> impl Iterator<Item = (&Arc<str>, FileId)> {
+        self.names.iter().map(|(name, file)| (name, *file))
+    }
+
+    /// Puts other content in the place of what is there, under connections that stay open: what a connection has
+    /// mapped is cleared, so that it recovers what it finds. Names that are there keep their files.
+    pub fn exchange(&mut self, image: &Image) {
+        let gone: Vec<_> =
+            self.names.keys().filter(|name| !image.files.contains_key(*name)).cloned().collect();
+        for name in gone {
+            self.names.remove(&name);
+        }
+        for (name, content) in &image.files {
+            let file = match self.names.get(name) {
+                Some(file) => *file,
+                None => self.add(name),
+            };
+            self.file_mut(file).content = content.clone();
+        }
+        for file in &mut self.files {
+            for region in &file.shm.regions {
+                region.iter().for_each(|word| word.store(0, Ordering::Relaxed));
+            }
+        }
+    }
+
+    fn add(&mut self, name: &Arc<str>) -> FileId {
+        let file = FileId(u32::try_from(self.files.len()).unwrap_or(u32::MAX));
+        self.files.push(File::default());
+        self.names.insert(Arc::clone(name), file);
+        file
+    }
+
+    fn file(&self, file: FileId) -> &File {
+        &self.files[file.0 as usize]
+    }
+
+    fn file_mut(&mut self, file: FileId) -> &mut File {
+        &mut self.files[file.0 as usize]
+    }
+
+    fn tell(&mut self, event: Event) {
+        if let Some(journal) = &mut self.journal {
+            journal.push(event);
+        }
+    }
+
+    /// Counts a call that can fail, and lets it fail if its time has come.
+    fn may_fail(&mut self, call: Call) -> Outcome<()> {
+        let Some(fault) = self.fault else { return Ok(()) };
+        let concerned = match fault.kind {
+            FaultKind::Io => true,
+            FaultKind::Full => matches!(call, Call::Write | Call::Resize),
+            FaultKind::Short => call == Call::Read,
+        };
+        if !concerned {
+            return Ok(());
+        }
+        let number = self.calls;
+        self.calls += 1;
+        if number != fault.at && !(fault.lasting && number > fault.at) {
+            return Ok(());
+        }
+        self.met += 1;
+        Err(match fault.kind {
+            FaultKind::Io => Failed::Io(call),
+            FaultKind::Full => Failed::Full,
+            FaultKind::Short => Failed::Short,
+        })
+    }
+
+    // What SQLite calls.
+
+    pub(super) fn open(
+        &mut self,
+        name: &str,
+        create: bool,
+        exclusive: bool,
+    ) -> Outcome<(FileId, HandleId, bool)> {
+        self.may_fail(Call::Open)?;
+        let found = self.names.get(name).copied();
+        let (file, created) = match found {
+            Some(_) if create && exclusive => return Err(Failed::Exists),
+            Some(file) => (file, false),
+            None if create => {
+                let name: Arc<str> = Arc::from(name);
+                let file = self.add(&name);
+                self.tell(Event::Create { file, name });
+                (file, true)
+            }
+            None => return Err(Failed::NotFound),
+        };
+        self.handles += 1;
+        Ok((file, HandleId(self.handles), created))
+    }
+
+    /// A file without a name, which is not kept here.
+    pub(super) fn anonymous(&mut self) -> Outcome<HandleId> {
+        self.may_fail(Call::Open)?;
+        self.handles += 1;
+        Ok(HandleId(self.handles))
+    }
+
+    pub(super) fn close(&mut self, file: FileId, handle: HandleId) {
+        self.unlock(file, handle, Lock::None);
+        self.shm_unmap(file, handle);
+    }
+
+    pub(super) fn unlink(&mut self, name: &str, sync: bool) -> Outcome<()> {
+        self.may_fail(Call::Unlink)?;
+        let (name, _) = self.names.remove_entry(name).ok_or(Failed::NotFound)?;
+        self.tell(Event::Unlink { name });
+        if sync {
+            self.sync_directory()?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn exists(&mut self, name: &str) -> Outcome<bool> {
+        self.may_fail(Call::Look)?;
+        Ok(self.names.contains_key(name))
+    }
+
+    pub(super) fn read(&mut self, file: FileId, offset: usize, into: &mut [u8]) -> Outcome<()> {
+        match self.may_fail(Call::Read) {
+            Err(Failed::Short) => {
+                let half = into.len() / 2;
+                self.file(file).content.read(offset, &mut into[..half]);
+                into[half..].fill(0);
+                return Err(Failed::Short);
+            }
+            other => other?,
+        }
+        let there = self.file(file).content.read(offset, into);
+        if there < into.len() { Err(Failed::Short) } else { Ok(()) }
+    }
+
+    pub(super) fn write(&mut self, file: FileId, offset: usize, bytes: &[u8]) -> Outcome<()> {
+        self.may_fail(Call::Write)?;
+        self.file_mut(file).content.write(offset, bytes);
+        if self.journal.is_some() {
+            self.tell(Event::Write { file, offset, bytes: Arc::from(bytes) });
+        }
+        Ok(())
+    }
+
+    pub(super) fn resize(&mut self, file: FileId, bytes: usize) -> Outcome<()> {
+        self.may_fail(Call::Resize)?;
+        self.file_mut(file).content.resize(bytes);
+        self.tell(Event::Resize { file, bytes });
+        Ok(())
+    }
+
+    pub(super) fn size(&mut self, file: FileId) -> Outcome<usize> {
+        self.may_fail(Call::Look)?;
+        Ok(self.file(file).content.len())
+    }
+
+    pub(super) fn sync(&mut self, file: FileId) -> Outcome<()> {
+        if let Err(failed) = self.may_fail(Call::Sync) {
+            self.tell(Event::SyncFailed { file });
+            return Err(failed);
+        }
+        let is_wal = self.names.iter().any(|(name, id)| *id == file && name.ends_with("-wal"));
+        let is_journal = self.names.iter().any(|(name, id)| *id == file && name.ends_with("-journal"));
+        match self.lie {
+            Some(Lie::NoSyncOfWal) if is_wal => {}
+            Some(Lie::NoSyncOfDatabase) if !is_wal && !is_journal => {}
+            _ => self.tell(Event::Sync { file }),
+        }
+        Ok(())
+    }
+
+    pub(super) fn sync_directory(&mut self) -> Outcome<()> {
+        self.may_fail(Call::Sync)?;
+        if self.lie != Some(Lie::NoSyncOfDirectory) {
+            self.tell(Event::SyncDirectory);
+        }
+        Ok(())
+    }
+
+    // Locks.
+
+    pub(super) fn lock(&mut self, file: FileId, handle: HandleId, level: Lock) -> Outcome<()> {
+        let held_by_other = |holder: Option<HandleId>| holder.is_some_and(|holder| holder != handle);
+        let file = self.file_mut(file);
+        match level {
+            Lock::None => {}
+            Lock::Shared => {
+                if held_by_other(file.pending) || held_by_other(file.exclusive) {
+                    return Err(Failed::Busy);
+                }
+                file.shared.insert(handle);
+            }
+            Lock::Reserved => {
+                if held_by_other(file.reserved) || held_by_other(file.pending) {
+                    return Err(Failed::Busy);
+                }
+                file.reserved = Some(handle);
+            }
+            Lock::Exclusive => {
+                if held_by_other(file.reserved) || held_by_other(file.pending) {
+                    return Err(Failed::Busy);
+                }
+                file.pending = Some(handle);
+                if file.shared.iter().any(|holder| *holder != handle) {
+                    return Err(Failed::Busy);
+                }
+                file.exclusive = Some(handle);
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn unlock(&mut self, file: FileId, handle: HandleId, level: Lock) {
+        let file = self.file_mut(file);
+        for holder in [&mut file.reserved, &mut file.pending, &mut file.exclusive] {
+            if *holder == Some(handle) {
+                *holder = None;
+            }
+        }
+        if level == Lock::None {
+            file.shared.remove(&handle);
+        }
+    }
+
+    pub(super) fn is_reserved(&self, file: FileId) -> bool {
+        let file = self.file(file);
+        file.reserved.is_some() || file.pending.is_some() || file.exclusive.is_some()
+    }
+
+    // Shared memory.
+
+    pub(super) fn shm_map(
+        &mut self,
+        file: FileId,
+        handle: HandleId,
+        index: usize,
+        bytes: usize,
+        extend: bool,
+    ) -> Outcome<Option<Region>> {
+        self.may_fail(Call::Map)?;
+        let shm = &mut self.file_mut(file).shm;
+        shm.users.insert(handle);
+        while extend && shm.regions.len() <= index {
+            shm.regions.push((0..bytes / size_of::<AtomicU32>()).map(|_| AtomicU32::new(0)).collect());
+        }
+        Ok(shm.regions.get(index).cloned())
+    }
+
+    pub(super) fn shm_lock(
+        &mut self,
+        file: FileId,
+        handle: HandleId,
+        slots: std::ops::Range<usize>,
+        exclusive: bool,
+    ) -> Outcome<()> {
+        let shm = &mut self.file_mut(file).shm;
+        let taken = |slot: usize| {
+            shm.exclusive[slot].is_some_and(|holder| holder != handle)
+                || (exclusive && shm.shared[slot].iter().any(|holder| *holder != handle))
+        };
+        if slots.clone().any(taken) {
+            return Err(Failed::Busy);
+        }
+        for slot in slots {
+            match exclusive {
+                true => shm.exclusive[slot] = Some(handle),
+                false => {
+                    shm.shared[slot].insert(handle);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn shm_unlock(
+        &mut self,
+        file: FileId,
+        handle: HandleId,
+        slots: std::ops::Range<usize>,
+        exclusive: bool,
+    ) {
+        let shm = &mut self.file_mut(file).shm;
+        for slot in slots {
+            if exclusive && shm.exclusive[slot] == Some(handle) {
+                shm.exclusive[slot] = None;
+            }
+            if !exclusive {
+                shm.shared[slot].remove(&handle);
+            }
+        }
+    }
+
+    /// The regions go with the last connection that mapped them, as on Unix the next one begins with empty ones.
+    pub(super) fn shm_unmap(&mut self, file: FileId, handle: HandleId) {
+        self.shm_unlock(file, handle, 0..SHM_SLOTS, true);
+        self.shm_unlock(file, handle, 0..SHM_SLOTS, false);
+        let shm = &mut self.file_mut(file).shm;
+        shm.users.remove(&handle);
+        if shm.users.is_empty() {
+            shm.regions.clear();
+        }
+    }
+}

@@ -1,0 +1,614 @@
+//! The glue between SQLite and a simulated disk: the one module of this crate with `unsafe`.
+//!
+//! What always holds: SQLite gets pointers to nothing that can move or go while it may use them; no lock of ours is
+//! held when a callback returns; a panic in a callback ends the process, since it must not cross C. Nothing is decided
+//! here: each callback translates its arguments, asks the [`Disk`], and translates the answer.
+#![expect(unsafe_code, reason = "SQLite's file systems are tables of C functions")]
+
+use std::cell::Cell;
+use std::ffi::{CStr, CString, c_char, c_int, c_void};
+use std::ptr;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+
+use rusqlite::ffi;
+
+use super::device::{Call, Disk, Failed, FileId, HandleId, Lock, Outcome};
+
+/// A disk that SQLite can open files on, under the name of a file system of its own. It ends with this; connections
+/// to it should have been closed before.
+#[derive(Debug)]
+pub struct Mounted {
+    name: CString,
+    shared: Arc<Shared>,
+    vfs: *mut ffi::sqlite3_vfs,
+}
+
+#[derive(Debug)]
+struct Shared {
+    disk: Mutex<Disk>,
+    open: AtomicUsize,
+}
+
+// SAFETY: the pointer is to a table that never changes after its registration and is freed by this alone; SQLite
+// guards the list that links it by a mutex of its own. All else is behind `Arc` and `Mutex`.
+unsafe impl Send for Mounted {}
+// SAFETY: as above; `&Mounted` gives access to the disk through its mutex only.
+unsafe impl Sync for Mounted {}
+
+/// What an open file is to SQLite: its own part first, then ours.
+#[repr(C)]
+struct Handle {
+    base: ffi::sqlite3_file,
+    open: *mut Open,
+}
+
+struct Open {
+    shared: Arc<Shared>,
+    file: FileId,
+    id: HandleId,
+    /// The first sync of a file that was created as a journal or a WAL syncs the directory too.
+    sync_directory: Cell<bool>,
+    /// A file without a name goes with its handle, and what happens to it is nobody's business.
+    unnamed: Option<std::cell::RefCell<super::Content>>,
+    /// Regions that SQLite has pointers to: they live as long as the handle, whatever the disk does.
+    mapped: std::cell::RefCell<Vec<super::device::Region>>,
+}
+
+impl Mounted {
+    /// Makes a disk known to SQLite. None if SQLite refuses, for want of memory.
+    pub fn new(disk: Disk) -> Option<Self> {
+        static COUNT: AtomicU64 = AtomicU64::new(0);
+        let name = format!("fencepost-disk-{}", COUNT.fetch_add(1, Ordering::Relaxed));
+        let name = CString::new(name).ok()?;
+        let shared = Arc::new(Shared { disk: Mutex::new(disk), open: AtomicUsize::new(0) });
+        let vfs = Box::into_raw(Box::new(ffi::sqlite3_vfs {
+            iVersion: 2,
+            szOsFile: c_int::try_from(size_of::<Handle>()).ok()?,
+            mxPathname: 512,
+            pNext: ptr::null_mut(),
+            zName: name.as_ptr(),
+            pAppData: Arc::as_ptr(&shared).cast_mut().cast(),
+            xOpen: Some(open),
+            xDelete: Some(delete),
+            xAccess: Some(access),
+            xFullPathname: Some(full_pathname),
+            xDlOpen: None,
+            xDlError: None,
+            xDlSym: None,
+            xDlClose: None,
+            xRandomness: Some(randomness),
+            xSleep: Some(sleep),
+            xCurrentTime: Some(current_time),
+            xGetLastError: None,
+            xCurrentTimeInt64: Some(current_time_ms),
+            xSetSystemCall: None,
+            xGetSystemCall: None,
+            xNextSystemCall: None,
+        }));
+        // SAFETY: the table and the name live until `drop`, which unregisters first.
+        let registered = unsafe { ffi::sqlite3_vfs_register(vfs, 0) };
+        let mounted = Self { name, shared, vfs };
+        (registered == ffi::SQLITE_OK).then_some(mounted)
+    }
+
+    /// The name to open files by.
+    pub fn name(&self) -> &str {
+        self.name.to_str().unwrap_or_default()
+    }
+
+    /// The disk. While this is held, no connection to it gets on.
+    pub fn disk(&self) -> MutexGuard<'_, Disk> {
+        self.shared.disk()
+    }
+}
+
+impl Drop for Mounted {
+    fn drop(&mut self) {
+        // SAFETY: the table is the one that was registered.
+        unsafe { ffi::sqlite3_vfs_unregister(self.vfs) };
+        if self.shared.open.load(Ordering::SeqCst) == 0 {
+            // SAFETY: it came from `Box::into_raw`; without an open file no connection uses it any more.
+            drop(unsafe { Box::from_raw(self.vfs) });
+        } else {
+            // A connection still points here. Better to lose a few bytes than to let it point to nothing.
+            std::mem::forget(std::mem::take(&mut self.name));
+            std::mem::forget(Arc::clone(&self.shared));
+        }
+    }
+}
+
+impl Shared {
+    fn disk(&self) -> MutexGuard<'_, Disk> {
+        self.disk.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Makes the numbers that SQLite takes for random begin anew from a seed: salts of a WAL, nonces of a journal. They are
+/// one sequence for the whole process, so what is to be the same each time must not run beside other work on SQLite.
+pub fn seed_salts(seed: u32) {
+    // A seed of zero would mean: from the operating system.
+    let seed = c_int::from_ne_bytes(seed.to_ne_bytes()).max(1);
+    // SAFETY: this verb takes an int and a connection, which may be null.
+    unsafe {
+        ffi::sqlite3_initialize();
+        ffi::sqlite3_test_control(ffi::SQLITE_TESTCTRL_PRNG_SEED, seed, ptr::null_mut::<ffi::sqlite3>());
+    }
+}
+
+// The file system.
+
+/// The disk of a file system.
+///
+/// # Safety
+/// `vfs` is a table of [`Mounted::new`] that is still registered, or in use by a connection.
+unsafe fn shared(vfs: *mut ffi::sqlite3_vfs) -> Arc<Shared> {
+    // SAFETY: `pAppData` came from `Arc::as_ptr`, and `Mounted` holds that `Arc` as long as the table lives.
+    unsafe {
+        let data: *const Shared = (*vfs).pAppData.cast();
+        Arc::increment_strong_count(data);
+        Arc::from_raw(data)
+    }
+}
+
+/// A name that SQLite passes.
+///
+/// # Safety
+/// `name` is null or a C string.
+unsafe fn name<'a>(name: *const c_char) -> &'a str {
+    if name.is_null() {
+        return "";
+    }
+    // SAFETY: the caller says so; what is not UTF-8 is no name of ours.
+    unsafe { CStr::from_ptr(name) }.to_str().unwrap_or("?")
+}
+
+fn code(failed: Failed) -> c_int {
+    match failed {
+        Failed::Io(Call::Open) => ffi::SQLITE_CANTOPEN,
+        Failed::Io(Call::Read) => ffi::SQLITE_IOERR_READ,
+        Failed::Io(Call::Write) => ffi::SQLITE_IOERR_WRITE,
+        Failed::Io(Call::Resize) => ffi::SQLITE_IOERR_TRUNCATE,
+        Failed::Io(Call::Sync) => ffi::SQLITE_IOERR_FSYNC,
+        Failed::Io(Call::Unlink) => ffi::SQLITE_IOERR_DELETE,
+        Failed::Io(Call::Look) => ffi::SQLITE_IOERR_FSTAT,
+        Failed::Io(Call::Map) => ffi::SQLITE_IOERR_SHMMAP,
+        Failed::Full => ffi::SQLITE_FULL,
+        Failed::Short => ffi::SQLITE_IOERR_SHORT_READ,
+        Failed::Busy => ffi::SQLITE_BUSY,
+        Failed::NotFound | Failed::Exists => ffi::SQLITE_CANTOPEN,
+    }
+}
+
+fn status(outcome: Outcome<()>) -> c_int {
+    outcome.map_or_else(code, |()| ffi::SQLITE_OK)
+}
+
+unsafe extern "C" fn open(
+    vfs: *mut ffi::sqlite3_vfs,
+    path: ffi::sqlite3_filename,
+    file: *mut ffi::sqlite3_file,
+    flags: c_int,
+    flags_out: *mut c_int,
+) -> c_int {
+    // SAFETY: SQLite passes a table of ours, `szOsFile` bytes for the file, a name or null, and an int or null.
+    unsafe {
+        let handle = file.cast::<Handle>();
+        // Without methods SQLite does not close what was not opened.
+        (*handle).base.pMethods = ptr::null();
+        let shared = shared(vfs);
+        let opened = if path.is_null() {
+            shared.disk().anonymous().map(|id| (FileId(u32::MAX), id, false))
+        } else {
+            let create = flags & ffi::SQLITE_OPEN_CREATE != 0;
+            let exclusive = flags & ffi::SQLITE_OPEN_EXCLUSIVE != 0;
+            shared.disk().open(name(path), create, exclusive)
+        };
+        let (file, id, created) = match opened {
+            Ok(opened) => opened,
+            Err(failed) => return code(failed),
+        };
+        let journals = ffi::SQLITE_OPEN_MAIN_JOURNAL | ffi::SQLITE_OPEN_SUPER_JOURNAL | ffi::SQLITE_OPEN_WAL;
+        let open = Open {
+            shared: Arc::clone(&shared),
+            file,
+            id,
+            sync_directory: Cell::new(created && flags & journals != 0),
+            unnamed: path.is_null().then(Default::default),
+            mapped: std::cell::RefCell::default(),
+        };
+        (*handle).open = Box::into_raw(Box::new(open));
+        (*handle).base.pMethods = &raw const METHODS;
+        shared.open.fetch_add(1, Ordering::SeqCst);
+        if !flags_out.is_null() {
+            *flags_out = flags;
+        }
+        ffi::SQLITE_OK
+    }
+}
+
+unsafe extern "C" fn delete(vfs: *mut ffi::sqlite3_vfs, path: *const c_char, sync_directory: c_int) -> c_int {
+    // SAFETY: SQLite passes a table of ours and a name.
+    let (shared, path) = unsafe { (shared(vfs), name(path)) };
+    let unlinked = shared.disk().unlink(path, sync_directory & 1 != 0);
+    match unlinked {
+        Err(Failed::NotFound) => ffi::SQLITE_IOERR_DELETE_NOENT,
+        Err(Failed::Io(Call::Sync)) => ffi::SQLITE_IOERR_DIR_FSYNC,
+        other => status(other),
+    }
+}
+
+unsafe extern "C" fn access(
+    vfs: *mut ffi::sqlite3_vfs,
+    path: *const c_char,
+    _flags: c_int,
+    found: *mut c_int,
+) -> c_int {
+    // SAFETY: SQLite passes a table of ours, a name, and an int to write to.
+    unsafe {
+        let there = shared(vfs).disk().exists(name(path));
+        match there {
+            Ok(there) => {
+                *found = c_int::from(there);
+                ffi::SQLITE_OK
+            }
+            Err(_) => ffi::SQLITE_IOERR_ACCESS,
+        }
+    }
+}
+
+unsafe extern "C" fn full_pathname(
+    _vfs: *mut ffi::sqlite3_vfs,
+    path: *const c_char,
+    room: c_int,
+    out: *mut c_char,
+) -> c_int {
+    // SAFETY: SQLite passes a name, and `room` bytes to write to.
+    unsafe {
+        let bytes = CStr::from_ptr(path).to_bytes_with_nul();
+        if usize::try_from(room).is_ok_and(|room| bytes.len() > room) {
+            return ffi::SQLITE_CANTOPEN;
+        }
+        ptr::copy_nonoverlapping(bytes.as_ptr().cast(), out, bytes.len());
+    }
+    ffi::SQLITE_OK
+}
+
+unsafe extern "C" fn randomness(_vfs: *mut ffi::sqlite3_vfs, count: c_int, out: *mut c_char) -> c_int {
+    // Nothing here is to be guessed by anyone, and everything is to be the same each time.
+    let bytes = usize::try_from(count).unwrap_or_default();
+    // SAFETY: SQLite passes as many bytes to write to.
+    unsafe { ptr::write_bytes(out, 0x5a, bytes) };
+    count
+}
+
+/// Time does not pass: who waits for a lock asks again until its patience, which is a count, ends.
+unsafe extern "C" fn sleep(_vfs: *mut ffi::sqlite3_vfs, microseconds: c_int) -> c_int {
+    microseconds
+}
+
+/// The first second of the Unix epoch, as a Julian day.
+const JULIAN_EPOCH_DAYS: f64 = 2_440_587.5;
+
+unsafe extern "C" fn current_time(_vfs: *mut ffi::sqlite3_vfs, out: *mut f64) -> c_int {
+    // SAFETY: SQLite passes a number to write to.
+    unsafe { *out = JULIAN_EPOCH_DAYS };
+    ffi::SQLITE_OK
+}
+
+unsafe extern "C" fn current_time_ms(_vfs: *mut ffi::sqlite3_vfs, out: *mut ffi::sqlite3_int64) -> c_int {
+    // SAFETY: SQLite passes a number to write to.
+    unsafe { *out = 210_866_760_000_000 };
+    ffi::SQLITE_OK
+}
+
+// Open files.
+
+static METHODS: ffi::sqlite3_io_methods = ffi::sqlite3_io_methods {
+    iVersion: 2,
+    xClose: Some(close),
+    xRead: Some(read),
+    xWrite: Some(write),
+    xTruncate: Some(truncate),
+    xSync: Some(sync),
+    xFileSize: Some(file_size),
+    xLock: Some(lock),
+    xUnlock: Some(unlock),
+    xCheckReservedLock: Some(check_reserved_lock),
+    xFileControl: Some(file_control),
+    xSectorSize: Some(sector_size),
+    xDeviceCharacteristics: Some(device_characteristics),
+    xShmMap: Some(shm_map),
+    xShmLock: Some(shm_lock),
+    xShmBarrier: Some(shm_barrier),
+    xShmUnmap: Some(shm_unmap),
+    xFetch: None,
+    xUnfetch: None,
+};
+
+/// Our part of an open file.
+///
+/// # Safety
+/// `file` was opened by [`open`] and not closed since.
+unsafe fn ours<'a>(file: *mut ffi::sqlite3_file) -> &'a Open {
+    // SAFETY: `open` wrote a pointer from `Box::into_raw` there, and `close` alone frees it.
+    unsafe { &*(*file.cast::<Handle>()).open }
+}
+
+fn size(number: ffi::sqlite3_int64) -> usize {
+    usize::try_from(number).unwrap_or_default()
+}
+
+unsafe extern "C" fn close(file: *mut ffi::sqlite3_file) -> c_int {
+    // SAFETY: SQLite closes a file once, and uses nothing of it after that.
+    unsafe {
+        let handle = file.cast::<Handle>();
+        let open = Box::from_raw((*handle).open);
+        (*handle).open = ptr::null_mut();
+        (*handle).base.pMethods = ptr::null();
+        if open.unnamed.is_none() {
+            open.shared.disk().close(open.file, open.id);
+        }
+        open.shared.open.fetch_sub(1, Ordering::SeqCst);
+    }
+    ffi::SQLITE_OK
+}
+
+unsafe extern "C" fn read(
+    file: *mut ffi::sqlite3_file,
+    into: *mut c_void,
+    count: c_int,
+    offset: ffi::sqlite3_int64,
+) -> c_int {
+    // SAFETY: SQLite passes an open file of ours, and `count` bytes to write to, which it has made its own before.
+    let (open, into) =
+        unsafe { (ours(file), std::slice::from_raw_parts_mut(into.cast::<u8>(), size(count.into()))) };
+    if let Some(content) = &open.unnamed {
+        let there = content.borrow().read(size(offset), into);
+        return if there < into.len() { ffi::SQLITE_IOERR_SHORT_READ } else { ffi::SQLITE_OK };
+    }
+    status(open.shared.disk().read(open.file, size(offset), into))
+}
+
+unsafe extern "C" fn write(
+    file: *mut ffi::sqlite3_file,
+    from: *const c_void,
+    count: c_int,
+    offset: ffi::sqlite3_int64,
+) -> c_int {
+    // SAFETY: SQLite passes an open file of ours, and `count` bytes to read.
+    let (open, from) =
+        unsafe { (ours(file), std::slice::from_raw_parts(from.cast::<u8>(), size(count.into()))) };
+    if let Some(content) = &open.unnamed {
+        content.borrow_mut().write(size(offset), from);
+        return ffi::SQLITE_OK;
+    }
+    status(open.shared.disk().write(open.file, size(offset), from))
+}
+
+unsafe extern "C" fn truncate(file: *mut ffi::sqlite3_file, bytes: ffi::sqlite3_int64) -> c_int {
+    // SAFETY: SQLite passes an open file of ours.
+    let open = unsafe { ours(file) };
+    if let Some(content) = &open.unnamed {
+        content.borrow_mut().resize(size(bytes));
+        return ffi::SQLITE_OK;
+    }
+    status(open.shared.disk().resize(open.file, size(bytes)))
+}
+
+unsafe extern "C" fn sync(file: *mut ffi::sqlite3_file, _flags: c_int) -> c_int {
+    // SAFETY: SQLite passes an open file of ours.
+    let open = unsafe { ours(file) };
+    if open.unnamed.is_some() {
+        return ffi::SQLITE_OK;
+    }
+    let mut disk = open.shared.disk();
+    if let Err(failed) = disk.sync(open.file) {
+        return code(failed);
+    }
+    match open.sync_directory.replace(false) {
+        true => status(disk.sync_directory()),
+        false => ffi::SQLITE_OK,
+    }
+}
+
+unsafe extern "C" fn file_size(file: *mut ffi::sqlite3_file, out: *mut ffi::sqlite3_int64) -> c_int {
+    // SAFETY: SQLite passes an open file of ours.
+    let open = unsafe { ours(file) };
+    let found = match &open.unnamed {
+        Some(content) => Ok(content.borrow().len()),
+        None => open.shared.disk().size(open.file),
+    };
+    match found {
+        Ok(bytes) => {
+            // SAFETY: SQLite passes a number to write to.
+            unsafe { *out = ffi::sqlite3_int64::try_from(bytes).unwrap_or(ffi::sqlite3_int64::MAX) };
+            ffi::SQLITE_OK
+        }
+        Err(failed) => code(failed),
+    }
+}
+
+fn level(number: c_int) -> Lock {
+    match number {
+        ffi::SQLITE_LOCK_NONE => Lock::None,
+        ffi::SQLITE_LOCK_SHARED => Lock::Shared,
+        ffi::SQLITE_LOCK_RESERVED => Lock::Reserved,
+        _ => Lock::Exclusive,
+    }
+}
+
+unsafe extern "C" fn lock(file: *mut ffi::sqlite3_file, wanted: c_int) -> c_int {
+    // SAFETY: SQLite passes an open file of ours.
+    let open = unsafe { ours(file) };
+    if open.unnamed.is_some() {
+        return ffi::SQLITE_OK;
+    }
+    status(open.shared.disk().lock(open.file, open.id, level(wanted)))
+}
+
+unsafe extern "C" fn unlock(file: *mut ffi::sqlite3_file, wanted: c_int) -> c_int {
+    // SAFETY: SQLite passes an open file of ours.
+    let open = unsafe { ours(file) };
+    if open.unnamed.is_none() {
+        open.shared.disk().unlock(open.file, open.id, level(wanted));
+    }
+    ffi::SQLITE_OK
+}
+
+unsafe extern "C" fn check_reserved_lock(file: *mut ffi::sqlite3_file, out: *mut c_int) -> c_int {
+    // SAFETY: SQLite passes an open file of ours, and an int to write to.
+    unsafe {
+        let open = ours(file);
+        *out = c_int::from(open.unnamed.is_none() && open.shared.disk().is_reserved(open.file));
+    }
+    ffi::SQLITE_OK
+}
+
+unsafe extern "C" fn file_control(
+    _file: *mut ffi::sqlite3_file,
+    _verb: c_int,
+    _argument: *mut c_void,
+) -> c_int {
+    ffi::SQLITE_NOTFOUND
+}
+
+unsafe extern "C" fn sector_size(file: *mut ffi::sqlite3_file) -> c_int {
+    // SAFETY: SQLite passes an open file of ours.
+    let profile = unsafe { ours(file) }.shared.disk().profile();
+    c_int::try_from(profile.sector_bytes).unwrap_or(512)
+}
+
+unsafe extern "C" fn device_characteristics(file: *mut ffi::sqlite3_file) -> c_int {
+    // SAFETY: SQLite passes an open file of ours.
+    unsafe { ours(file) }.shared.disk().profile().characteristics
+}
+
+unsafe extern "C" fn shm_map(
+    file: *mut ffi::sqlite3_file,
+    index: c_int,
+    bytes: c_int,
+    extend: c_int,
+    out: *mut *mut c_void,
+) -> c_int {
+    // SAFETY: SQLite passes an open file of ours, and a pointer to write to.
+    let open = unsafe { ours(file) };
+    let (index, bytes) = (size(index.into()), size(bytes.into()));
+    let mapped = open.shared.disk().shm_map(open.file, open.id, index, bytes, extend != 0);
+    match mapped {
+        Ok(region) => {
+            let start = region
+                .as_ref()
+                .and_then(|region| region.first())
+                .map_or(ptr::null_mut(), |word| word.as_ptr());
+            open.mapped.borrow_mut().extend(region);
+            // SAFETY: SQLite passes a pointer to write to. The region does not move, lives as long as the handle, and
+            // consists of atomics, so that writing through a shared pointer is allowed.
+            unsafe { *out = start.cast() };
+            ffi::SQLITE_OK
+        }
+        Err(failed) => code(failed),
+    }
+}
+
+unsafe extern "C" fn shm_lock(
+    file: *mut ffi::sqlite3_file,
+    first: c_int,
+    count: c_int,
+    flags: c_int,
+) -> c_int {
+    // SAFETY: SQLite passes an open file of ours.
+    let open = unsafe { ours(file) };
+    let slots = size(first.into())..size((first + count).into());
+    let exclusive = flags & ffi::SQLITE_SHM_EXCLUSIVE != 0;
+    let mut disk = open.shared.disk();
+    if flags & ffi::SQLITE_SHM_UNLOCK != 0 {
+        disk.shm_unlock(open.file, open.id, slots, exclusive);
+        return ffi::SQLITE_OK;
+    }
+    status(disk.shm_lock(open.file, open.id, slots, exclusive))
+}
+
+unsafe extern "C" fn shm_barrier(_file: *mut ffi::sqlite3_file) {
+    std::sync::atomic::fence(Ordering::SeqCst);
+}
+
+unsafe extern "C" fn shm_unmap(file: *mut ffi::sqlite3_file, _delete: c_int) -> c_int {
+    // SAFETY: SQLite passes an open file of ours, and uses no region of it after this.
+    let open = unsafe { ours(file) };
+    open.shared.disk().shm_unmap(open.file, open.id);
+    open.mapped.borrow_mut().clear();
+    ffi::SQLITE_OK
+}
+
+// Memory.
+
+/// Lets the n-th allocation of SQLite in this thread fail.
+#[derive(Clone, Copy, Debug)]
+pub struct AllocationFaults(());
+
+thread_local! {
+    /// How many allocations were made since the last beginning, and which of them fails.
+    static ALLOCATIONS: Cell<(u64, Option<u64>)> = const { Cell::new((0, None)) };
+}
+
+static MALLOC: OnceLock<unsafe extern "C" fn(c_int) -> *mut c_void> = OnceLock::new();
+static REALLOC: OnceLock<unsafe extern "C" fn(*mut c_void, c_int) -> *mut c_void> = OnceLock::new();
+
+impl AllocationFaults {
+    /// Puts itself between SQLite and its allocator, for the whole process. None if SQLite is in use already: this must
+    /// come before the first connection.
+    pub fn install() -> Option<Self> {
+        static INSTALLED: OnceLock<bool> = OnceLock::new();
+        let installed = *INSTALLED.get_or_init(|| {
+            let mut methods = std::mem::MaybeUninit::<ffi::sqlite3_mem_methods>::zeroed();
+            // SAFETY: this verb fills in the table that it is passed; it is refused if SQLite is in use. The second
+            // copies the table. Both functions that are exchanged pass on to the ones that stood there.
+            unsafe {
+                if ffi::sqlite3_config(ffi::SQLITE_CONFIG_GETMALLOC, methods.as_mut_ptr()) != ffi::SQLITE_OK {
+                    return false;
+                }
+                let mut methods = methods.assume_init();
+                let (Some(malloc), Some(realloc)) = (methods.xMalloc, methods.xRealloc) else { return false };
+                let _ = MALLOC.set(malloc);
+                let _ = REALLOC.set(realloc);
+                methods.xMalloc = Some(counted_malloc);
+                methods.xRealloc = Some(counted_realloc);
+                ffi::sqlite3_config(ffi::SQLITE_CONFIG_MALLOC, &raw mut methods) == ffi::SQLITE_OK
+            }
+        });
+        installed.then_some(Self(()))
+    }
+
+    /// From now on the n-th allocation of this thread fails, counted from 0; none if not said.
+    pub fn begin(self, fail_at: Option<u64>) {
+        ALLOCATIONS.set((0, fail_at));
+    }
+
+    /// Lets no more fail; says how many there were since the beginning.
+    pub fn end(self) -> u64 {
+        ALLOCATIONS.replace((0, None)).0
+    }
+}
+
+fn allocation_fails() -> bool {
+    let (count, fail_at) = ALLOCATIONS.get();
+    ALLOCATIONS.set((count + 1, fail_at));
+    fail_at == Some(count)
+}
+
+unsafe extern "C" fn counted_malloc(bytes: c_int) -> *mut c_void {
+    match MALLOC.get() {
+        // SAFETY: it is SQLite's own allocator, called as SQLite would.
+        Some(malloc) if !allocation_fails() => unsafe { malloc(bytes) },
+        _ => ptr::null_mut(),
+    }
+}
+
+unsafe extern "C" fn counted_realloc(old: *mut c_void, bytes: c_int) -> *mut c_void {
+    match REALLOC.get() {
+        // SAFETY: it is SQLite's own allocator, called as SQLite would; what fails leaves the old memory as it was.
+        Some(realloc) if !allocation_fails() => unsafe { realloc(old, bytes) },
+        _ => ptr::null_mut(),
+    }
+}
