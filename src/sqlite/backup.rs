@@ -5,7 +5,6 @@
 //! module must not know who else has the store open.
 
 use std::ffi::OsString;
-use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -13,11 +12,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use fencepost_model::op::{Op, Reply};
 use fencepost_model::vocabulary::{Epoch, Timestamp};
 use rusqlite::backup::{Backup, StepResult};
-use rusqlite::{Connection, named_params};
+use rusqlite::{Connection, OpenFlags, named_params};
 
 use crate::error::{Error, Result};
+use crate::sqlite::files::{Files, OperatingSystem};
 use crate::sqlite::migrate::SCHEMA_VERSION;
-use crate::sqlite::open::{OpenOptions, attach, harden};
+use crate::sqlite::open::{OpenOptions, attach, connect, harden};
 use crate::sqlite::session::Guard;
 use crate::sqlite::statements::{StatementId as Sql, Statements};
 use crate::sqlite::store::Store;
@@ -39,20 +39,38 @@ const PAGES_PER_STEP: i32 = 256;
 /// # Errors
 /// [`Error::Exists`] if there is something at `to`; whatever opening `from` fails with; [`Error::Io`], and whatever
 /// SQLite reports. Then nothing is left behind.
-pub fn backup(from: &Path, to: &Path, mut progress: impl FnMut(u64, u64)) -> Result<()> {
-    if fs::symlink_metadata(to).is_ok() {
+pub fn backup(from: &Path, to: &Path, progress: impl FnMut(u64, u64)) -> Result<()> {
+    backup_on(&OperatingSystem, None, from, to, progress)
+}
+
+/// Copies a store on a disk, which SQLite knows as the registered file system `vfs`: [`backup`], for simulated disks.
+pub(crate) fn backup_on(
+    files: &dyn Files,
+    vfs: Option<&str>,
+    from: &Path,
+    to: &Path,
+    mut progress: impl FnMut(u64, u64),
+) -> Result<()> {
+    if files.exists(to) {
         return Err(Error::Exists);
     }
+    let options = OpenOptions { create: false, vfs: vfs.map(str::to_owned), ..OpenOptions::default() };
     let sql = Statements::standard();
-    let source = attach(from, &OpenOptions { create: false, ..OpenOptions::default() })?;
-    let partial = Partial::beside(to, fs::metadata(from)?.permissions())?;
-    copy(&source, &partial.0, &sql, &mut progress)?;
+    let source = attach(from, &options)?;
+    let partial = Partial::beside(files, to, from)?;
+    copy(&source, &partial.path, &options, &sql, &mut progress)?;
     source.close().map_err(|(_, error)| error)?;
-    File::options().write(true).open(&partial.0)?.sync_all()?;
+    files.sync(&partial.path)?;
     partial.appear_as(to)
 }
 
-fn copy(source: &Connection, to: &Path, sql: &Statements, progress: &mut dyn FnMut(u64, u64)) -> Result<()> {
+fn copy(
+    source: &Connection,
+    to: &Path,
+    options: &OpenOptions,
+    sql: &Statements,
+    progress: &mut dyn FnMut(u64, u64),
+) -> Result<()> {
     // In a transaction of its own the source stands still: a copy of a moving one would begin anew with each commit.
     let _guard = Guard(source, sql);
     source.execute_batch(sql.get(Sql::BeginRead))?;
@@ -60,7 +78,7 @@ fn copy(source: &Connection, to: &Path, sql: &Statements, progress: &mut dyn FnM
     if found > SCHEMA_VERSION {
         return Err(Error::NewerVersion { found, supported: SCHEMA_VERSION });
     }
-    let mut target = Connection::open(to)?;
+    let mut target = connect(to, OpenFlags::default(), options)?;
     harden(&target)?;
     let backup = Backup::new(source, &mut target)?;
     loop {
@@ -86,11 +104,14 @@ fn copy(source: &Connection, to: &Path, sql: &Statements, progress: &mut dyn FnM
 }
 
 /// A file that is not complete yet: it goes with this, unless it appears under its name.
-struct Partial(PathBuf);
+struct Partial<'a> {
+    files: &'a dyn Files,
+    path: PathBuf,
+}
 
-impl Partial {
-    /// Makes an empty file in the directory of another, with these permissions before anything is in it.
-    fn beside(to: &Path, permissions: fs::Permissions) -> Result<Self> {
+impl<'a> Partial<'a> {
+    /// Makes an empty file in the directory of another, with the permissions of a third.
+    fn beside(files: &'a dyn Files, to: &Path, like: &Path) -> Result<Self> {
         static COUNT: AtomicU64 = AtomicU64::new(0);
         let name = to.file_name().ok_or(Error::IsADirectory)?;
         loop {
@@ -99,12 +120,8 @@ impl Partial {
             hidden.push(name);
             hidden.push(format!(".{}-{count}.partial", std::process::id()));
             let path = to.with_file_name(hidden);
-            match File::create_new(&path) {
-                Ok(file) => {
-                    let partial = Self(path);
-                    file.set_permissions(permissions)?;
-                    return Ok(partial);
-                }
+            match files.create_new_like(&path, like) {
+                Ok(()) => return Ok(Self { files, path }),
                 // Somebody with our number was killed while copying to the same place.
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
                 Err(error) => return Err(error.into()),
@@ -114,39 +131,32 @@ impl Partial {
 
     /// Gives the file its name, durably, unless something has that name.
     fn appear_as(self, to: &Path) -> Result<()> {
+        let files = self.files;
         // A second name for the file is refused if it is taken, which a renaming would not be.
-        match fs::hard_link(&self.0, to) {
+        match files.link(&self.path, to) {
             Ok(()) => {}
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Err(Error::Exists),
-            Err(_) if fs::symlink_metadata(to).is_ok() => return Err(Error::Exists),
-            Err(_) => fs::rename(&self.0, to)?,
+            Err(_) if files.exists(to) => return Err(Error::Exists),
+            Err(_) => files.rename(&self.path, to)?,
         }
-        let directory = to.parent().filter(|parent| !parent.as_os_str().is_empty());
-        let synced = sync_directory(directory.unwrap_or(Path::new(".")));
+        let synced = files.sync_directory_of(to);
         if synced.is_err() {
             // It may not be there after a power cut, so it was not copied.
-            let _ = fs::remove_file(to);
+            let _ = files.remove(to);
         }
-        synced
+        Ok(synced?)
     }
 }
 
-impl Drop for Partial {
+impl Drop for Partial<'_> {
     fn drop(&mut self) {
         for suffix in ["", "-journal", "-wal", "-shm"] {
-            let mut path = self.0.clone().into_os_string();
+            let mut path = self.path.clone().into_os_string();
             path.push(suffix);
             // What is not there need not go, and about what does not go nothing can be done here.
-            let _ = fs::remove_file(path);
+            let _ = self.files.remove(Path::new(&path));
         }
     }
-}
-
-fn sync_directory(directory: &Path) -> Result<()> {
-    if cfg!(unix) {
-        File::open(directory)?.sync_all()?;
-    }
-    Ok(())
 }
 
 /// Begins a new life in a copy: opens the file, whose first opening this should be, and applies [`Op::Restore`] at the

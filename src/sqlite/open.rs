@@ -185,7 +185,8 @@ pub(super) fn over(conn: Connection) -> Result<Connection> {
     Ok(conn)
 }
 
-fn connect(path: &Path, flags: OpenFlags, options: &OpenOptions) -> Result<Connection> {
+/// Opens a connection on the file system that the options name, and nothing more: it is not ours yet.
+pub(super) fn connect(path: &Path, flags: OpenFlags, options: &OpenOptions) -> Result<Connection> {
     let conn = match &options.vfs {
         Some(vfs) => Connection::open_with_flags_and_vfs(path, flags, vfs.as_str())?,
         None => Connection::open_with_flags(path, flags)?,
