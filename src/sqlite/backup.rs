@@ -132,19 +132,20 @@ impl<'a> Partial<'a> {
     /// Gives the file its name, durably, unless something has that name.
     fn appear_as(self, to: &Path) -> Result<()> {
         let files = self.files;
-        // A second name for the file is refused if it is taken, which a renaming would not be.
-        match files.link(&self.path, to) {
-            Ok(()) => {}
+        // A second name for the file is refused if it is taken, which a renaming would not be. The first one goes
+        // before the directory is synced: a power cut would bring it back.
+        let named = match files.link(&self.path, to) {
+            Ok(()) => files.remove(&self.path),
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Err(Error::Exists),
             Err(_) if files.exists(to) => return Err(Error::Exists),
-            Err(_) => files.rename(&self.path, to)?,
-        }
-        let synced = files.sync_directory_of(to);
-        if synced.is_err() {
+            Err(_) => Ok(files.rename(&self.path, to)?),
+        };
+        let named = named.and_then(|()| files.sync_directory_of(to));
+        if named.is_err() {
             // It may not be there after a power cut, so it was not copied.
             let _ = files.remove(to);
         }
-        Ok(synced?)
+        Ok(named?)
     }
 }
 
@@ -173,4 +174,94 @@ pub fn restore(path: &Path, next: Epoch, now: Timestamp) -> Result<Reply> {
     let reply = store.apply(now, &Op::Restore { next })?;
     store.close()?;
     Ok(reply)
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "a failed step of a test is a failed test")]
+
+    use std::cell::RefCell;
+    use std::fs;
+
+    use super::*;
+
+    /// The operating system, with a list of what it did, and steps that fail.
+    #[derive(Default)]
+    struct Recorder {
+        done: RefCell<Vec<&'static str>>,
+        failing: &'static [&'static str],
+    }
+
+    impl Recorder {
+        fn step(&self, what: &'static str, step: impl FnOnce() -> io::Result<()>) -> io::Result<()> {
+            if self.failing.contains(&what) {
+                return Err(io::ErrorKind::StorageFull.into());
+            }
+            step().inspect(|()| self.done.borrow_mut().push(what))
+        }
+    }
+
+    impl Files for Recorder {
+        fn exists(&self, path: &Path) -> bool {
+            OperatingSystem.exists(path)
+        }
+
+        fn create_new_like(&self, path: &Path, like: &Path) -> io::Result<()> {
+            self.step("create", || OperatingSystem.create_new_like(path, like))
+        }
+
+        fn sync(&self, path: &Path) -> io::Result<()> {
+            self.step("sync", || OperatingSystem.sync(path))
+        }
+
+        fn link(&self, from: &Path, to: &Path) -> io::Result<()> {
+            self.step("link", || OperatingSystem.link(from, to))
+        }
+
+        fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+            self.step("rename", || OperatingSystem.rename(from, to))
+        }
+
+        fn remove(&self, path: &Path) -> io::Result<()> {
+            self.step("remove", || OperatingSystem.remove(path))
+        }
+
+        fn sync_directory_of(&self, path: &Path) -> io::Result<()> {
+            self.step("sync directory", || OperatingSystem.sync_directory_of(path))
+        }
+    }
+
+    /// Copies a new store while these steps fail; says what came of it, what was done, and what lies there at the end.
+    fn copied(failing: &'static [&'static str]) -> (Result<()>, Vec<&'static str>, Vec<String>) {
+        let directory = tempfile::tempdir().unwrap();
+        let (from, to) = (directory.path().join("bus.db"), directory.path().join("copy.db"));
+        Store::open(&from, &OpenOptions::default()).unwrap().close().unwrap();
+        let files = Recorder { failing, ..Recorder::default() };
+        let result = backup_on(&files, None, &from, &to, |_, _| {});
+        let entries = fs::read_dir(directory.path()).unwrap().map(|entry| entry.unwrap().file_name());
+        let mut names: Vec<_> = entries.map(|name| name.into_string().unwrap()).collect();
+        names.sort();
+        (result, files.done.into_inner(), names)
+    }
+
+    #[test]
+    fn a_copy_is_synced_before_it_has_its_name_and_no_other_name_outlasts_the_answer() {
+        let (result, done, names) = copied(&[]);
+        assert!(result.is_ok());
+        assert_eq!(done, ["create", "sync", "link", "remove", "sync directory"]);
+        assert_eq!(names, ["bus.db", "copy.db"]);
+        let (result, done, names) = copied(&["link"]);
+        assert!(result.is_ok());
+        assert_eq!(done, ["create", "sync", "rename", "sync directory"]);
+        assert_eq!(names, ["bus.db", "copy.db"]);
+    }
+
+    #[test]
+    fn a_copy_of_which_a_step_fails_is_not_there() {
+        for failing in [&["create"][..], &["sync"], &["link", "rename"], &["sync directory"]] {
+            let (result, _, names) = copied(failing);
+            assert!(matches!(result, Err(Error::Io { .. })), "{failing:?}: {result:?}");
+            assert_eq!(names, ["bus.db"], "{failing:?}");
+        }
+    }
 }
