@@ -37,8 +37,8 @@ const PAGES_PER_STEP: i32 = 256;
 /// that outlived the original settles nothing in the copy (G4). Epochs, numbers and ids have no such margin.
 ///
 /// # Errors
-/// [`Error::Exists`] if there is something at `to`; whatever opening `from` fails with; [`Error::Io`], and whatever
-/// SQLite reports. Then nothing is left behind.
+/// [`Error::Exists`] if there is something at `to`, or a `-wal` or `-journal` that another file of that name left
+/// there; whatever opening `from` fails with; [`Error::Io`], and whatever SQLite reports. Then nothing is left behind.
 pub fn backup(from: &Path, to: &Path, progress: impl FnMut(u64, u64)) -> Result<()> {
     backup_on(&OperatingSystem, None, from, to, progress)
 }
@@ -51,7 +51,8 @@ pub(crate) fn backup_on(
     to: &Path,
     mut progress: impl FnMut(u64, u64),
 ) -> Result<()> {
-    if files.exists(to) {
+    // A WAL or a journal that another file of this name left would be played back into the copy when it is opened.
+    if ["", "-wal", "-journal"].iter().any(|suffix| files.exists(&with_suffix(to, suffix))) {
         return Err(Error::Exists);
     }
     let options = OpenOptions { create: false, vfs: vfs.map(str::to_owned), ..OpenOptions::default() };
@@ -152,12 +153,17 @@ impl<'a> Partial<'a> {
 impl Drop for Partial<'_> {
     fn drop(&mut self) {
         for suffix in ["", "-journal", "-wal", "-shm"] {
-            let mut path = self.path.clone().into_os_string();
-            path.push(suffix);
             // What is not there need not go, and about what does not go nothing can be done here.
-            let _ = self.files.remove(Path::new(&path));
+            let _ = self.files.remove(&with_suffix(&self.path, suffix));
         }
     }
+}
+
+/// The name of what SQLite puts beside a file.
+fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(suffix);
+    PathBuf::from(name)
 }
 
 /// Begins a new life in a copy: opens the file, whose first opening this should be, and applies [`Op::Restore`] at the
