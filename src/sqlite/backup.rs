@@ -79,7 +79,9 @@ fn copy(
     if found > SCHEMA_VERSION {
         return Err(Error::NewerVersion { found, supported: SCHEMA_VERSION });
     }
-    let mut target = connect(to, OpenFlags::default(), options)?;
+    // It is there. One that is made anew, because somebody took it away, would have the permissions of no other.
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let mut target = connect(to, flags, options)?;
     harden(&target)?;
     let backup = Backup::new(source, &mut target)?;
     loop {

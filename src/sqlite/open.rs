@@ -4,6 +4,7 @@
 //! first look at a file takes no lock and writes nothing; only a file that is ours is opened for writing. The database
 //! file is never opened but through SQLite: closing a second descriptor would drop the locks of the first.
 
+use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 
 use rusqlite::config::DbConfig;
@@ -185,8 +186,16 @@ pub(super) fn over(conn: Connection) -> Result<Connection> {
     Ok(conn)
 }
 
-/// Opens a connection on the file system that the options name, and nothing more: it is not ours yet.
+/// Opens a connection on the file system that the options name, and nothing more: it is not ours yet. The path is a
+/// URI only if the flags say so.
 pub(super) fn connect(path: &Path, flags: OpenFlags, options: &OpenOptions) -> Result<Connection> {
+    let mut path = Cow::Borrowed(path);
+    // Without the flag, SQLite as it is built here takes for a URI what begins like one: that would be another file.
+    if !flags.contains(OpenFlags::SQLITE_OPEN_URI)
+        && path.as_os_str().as_encoded_bytes().starts_with(b"file:")
+    {
+        path = Cow::Owned(Path::new(".").join(path));
+    }
     let conn = match &options.vfs {
         Some(vfs) => Connection::open_with_flags_and_vfs(path, flags, vfs.as_str())?,
         None => Connection::open_with_flags(path, flags)?,
