@@ -186,8 +186,6 @@ pub fn restore(path: &Path, next: Epoch, now: Timestamp) -> Result<Reply> {
 
 #[cfg(test)]
 mod tests {
-    #![expect(clippy::unwrap_used, reason = "a failed step of a test is a failed test")]
-
     use std::cell::RefCell;
     use std::fs;
 
