@@ -14,7 +14,7 @@ use fencepost_model::vocabulary::Timestamp;
 
 use crate::error::{Error, Result};
 use crate::sqlite::cursor::skip_tokens;
-use crate::sqlite::migrate::{APPLICATION_ID, SCHEMA_VERSION, migrate};
+use crate::sqlite::migrate::{APPLICATION_ID, SCHEMA_VERSION, migrate, newest};
 use crate::sqlite::session::Session;
 use crate::sqlite::statements::{StatementId as Sql, Statements};
 
@@ -51,6 +51,9 @@ pub struct OpenOptions {
     pub boot_id: Option<String>,
     /// The name of the registered SQLite file system to use, instead of the operating system's: for tests.
     pub vfs: Option<String>,
+    /// SQL that leads from this program's version of the schema to one after it: for tests of migrations.
+    #[doc(hidden)]
+    pub next_version: Option<&'static str>,
 }
 
 impl Default for OpenOptions {
@@ -61,6 +64,7 @@ impl Default for OpenOptions {
             busy_timeout_ms: 5_000,
             boot_id: None,
             vfs: None,
+            next_version: None,
         }
     }
 }
@@ -182,7 +186,7 @@ pub(super) fn beside(path: &Path, suffix: &str) -> Option<u64> {
 /// Makes an empty database of the caller's ours, in whatever journal mode it is.
 pub(super) fn over(conn: Connection) -> Result<Connection> {
     harden(&conn)?;
-    migrate(&conn, 0)?;
+    migrate(&conn, 0, None)?;
     Ok(conn)
 }
 
@@ -231,10 +235,11 @@ fn look(path: &Path, options: &OpenOptions) -> Result<Look> {
         Err(error) => return cannot_open(path, options, error),
     };
     let pragma = |name| Ok::<i64, Error>(conn.pragma_query_value(None, name, |row| row.get(0))?);
+    let supported = newest(options.next_version);
     // A checkpoint of another process may be under way, so of a file that is ours the header alone is read.
     match pragma("application_id") {
         Ok(APPLICATION_ID) => match pragma("user_version")? {
-            found if found > SCHEMA_VERSION => Err(Error::NewerVersion { found, supported: SCHEMA_VERSION }),
+            found if found > supported => Err(Error::NewerVersion { found, supported }),
             _ => Ok(Look::Ours),
         },
         Ok(application_id) => match pragma("page_count")? {
@@ -290,7 +295,7 @@ fn create(conn: &Connection, options: &OpenOptions, sql: &Statements) -> Result<
         return Err(Error::NotOurs { application_id });
     }
     if application_id != APPLICATION_ID {
-        migrate(conn, 0)?;
+        migrate(conn, 0, options.next_version)?;
         conn.execute(sql.get(Sql::BootWrite), named_params! {":boot_id": boot_id(options)})?;
     }
     conn.execute_batch(sql.get(Sql::Commit))?;
@@ -302,11 +307,14 @@ fn create(conn: &Connection, options: &OpenOptions, sql: &Statements) -> Result<
 fn begin_boot(conn: &Connection, options: &OpenOptions, sql: &Statements) -> Result<()> {
     conn.execute_batch(sql.get(Sql::Begin))?;
     let found: i64 = conn.query_row(sql.get(Sql::SchemaVersion), [], |row| row.get(0))?;
-    if found > SCHEMA_VERSION {
-        return Err(Error::NewerVersion { found, supported: SCHEMA_VERSION });
+    let supported = newest(options.next_version);
+    if found > supported {
+        return Err(Error::NewerVersion { found, supported });
     }
-    if found < SCHEMA_VERSION {
-        migrate(conn, found)?;
+    if found < supported {
+        // The file is ours. If the step fails, its closing folds in and takes away what is beside it, as any does.
+        conn.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, false)?;
+        migrate(conn, found, options.next_version)?;
     }
     let s = Session::new(conn, sql, Timestamp::ZERO);
     let before = s.first(Sql::BootRead, &[], |row| Ok(row.get::<_, Option<String>>(0)?))?;
