@@ -5,11 +5,12 @@
 //! one transaction; a refused one changes nothing; nothing here reads a clock or a random number. This module must
 //! not know of consumers or handlers; the one thread in it only watches for other processes ([`Watcher`]).
 
-mod backup;
+pub(crate) mod backup;
 mod batch;
 mod cursor;
 mod due;
 mod execute;
+pub(crate) mod files;
 mod ids;
 mod inspect;
 mod listing;

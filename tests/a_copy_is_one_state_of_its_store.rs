@@ -138,6 +138,26 @@ fn a_copy_takes_the_place_of_nothing() {
 }
 
 #[test]
+fn what_another_file_of_its_name_left_does_not_get_into_a_copy() {
+    let directory = tempfile::tempdir().unwrap();
+    let (path, gone) = (directory.path().join("bus.db"), directory.path().join("gone.db"));
+    drop(furnished(&path));
+    // Of another store under the copy's name somebody removes the file alone, and leaves its WAL with commits in it.
+    let mut other = Store::open(&gone, &options()).unwrap();
+    other.apply(Timestamp::ZERO, &both(b"other")).unwrap();
+    fs::copy(directory.path().join("gone.db-wal"), directory.path().join("copy.db-wal")).unwrap();
+    let copy = directory.path().join("copy.db");
+    let before = names_in(directory.path());
+    let copied = backup(&path, &copy, |_, _| {});
+    assert!(matches!(copied, Err(Error::Exists)), "{copied:?}");
+    assert_eq!(names_in(directory.path()), before);
+    fs::rename(directory.path().join("copy.db-wal"), directory.path().join("copy.db-journal")).unwrap();
+    assert!(matches!(backup(&path, &copy, |_, _| {}), Err(Error::Exists)));
+    fs::remove_file(directory.path().join("copy.db-journal")).unwrap();
+    backup(&path, &copy, |_, _| {}).unwrap();
+}
+
+#[test]
 fn what_fails_leaves_nothing_behind() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("bus.db");

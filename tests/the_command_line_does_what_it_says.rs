@@ -250,3 +250,19 @@ fn completions_and_manual_pages_know_every_command() {
         assert!(help.contains("Example"), "{help}");
     }
 }
+
+#[cfg(unix)]
+#[test]
+fn a_path_is_a_path_also_where_sqlite_would_take_it_for_a_uri() {
+    let program = Program::new();
+    program.done(&["send", "file:b.db?mode=rwc", "n", "x"]);
+    assert!(program.directory.path().join("file:b.db?mode=rwc").exists());
+    assert!(!program.directory.path().join("b.db").exists());
+    // A directory in the copy's name, as it is, and as a URI would have it.
+    for directory in ["file:to", "to"] {
+        std::fs::create_dir(program.directory.path().join(directory)).unwrap();
+    }
+    program.done(&["backup", "file:b.db?mode=rwc", "file:to/copy.db"]);
+    assert_eq!(program.done(&["check", "file:to/copy.db"]), program.done(&["check", "file:b.db?mode=rwc"]));
+    assert_eq!(std::fs::read_dir(program.directory.path().join("to")).unwrap().count(), 0);
+}

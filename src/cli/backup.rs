@@ -17,7 +17,8 @@ const AFTER_BACKUP: &str = "\
 Example:
   fencepost backup bus.db /backup/bus-2026-01-31.db
 
-The copy is one state of the bus, complete and synced, or it is not there. A file that is there is never replaced.
+The copy is one state of the bus, complete and synced, or it is not there. A file that is there is never replaced, nor
+joined to a -wal or -journal that a file of its name left.
 Begin its life with `fencepost restore`, before anybody else opens it.";
 
 /// Copy a bus into a new file, while it is at work.

@@ -5,7 +5,6 @@
 //! module must not know who else has the store open.
 
 use std::ffi::OsString;
-use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -13,11 +12,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use fencepost_model::op::{Op, Reply};
 use fencepost_model::vocabulary::{Epoch, Timestamp};
 use rusqlite::backup::{Backup, StepResult};
-use rusqlite::{Connection, named_params};
+use rusqlite::{Connection, OpenFlags, named_params};
 
 use crate::error::{Error, Result};
+use crate::sqlite::files::{Files, OperatingSystem};
 use crate::sqlite::migrate::SCHEMA_VERSION;
-use crate::sqlite::open::{OpenOptions, attach, harden};
+use crate::sqlite::open::{OpenOptions, attach, connect, harden};
 use crate::sqlite::session::Guard;
 use crate::sqlite::statements::{StatementId as Sql, Statements};
 use crate::sqlite::store::Store;
@@ -37,22 +37,41 @@ const PAGES_PER_STEP: i32 = 256;
 /// that outlived the original settles nothing in the copy (G4). Epochs, numbers and ids have no such margin.
 ///
 /// # Errors
-/// [`Error::Exists`] if there is something at `to`; whatever opening `from` fails with; [`Error::Io`], and whatever
-/// SQLite reports. Then nothing is left behind.
-pub fn backup(from: &Path, to: &Path, mut progress: impl FnMut(u64, u64)) -> Result<()> {
-    if fs::symlink_metadata(to).is_ok() {
+/// [`Error::Exists`] if there is something at `to`, or a `-wal` or `-journal` that another file of that name left
+/// there; whatever opening `from` fails with; [`Error::Io`], and whatever SQLite reports. Then nothing is left behind.
+pub fn backup(from: &Path, to: &Path, progress: impl FnMut(u64, u64)) -> Result<()> {
+    backup_on(&OperatingSystem, None, from, to, progress)
+}
+
+/// Copies a store on a disk, which SQLite knows as the registered file system `vfs`: [`backup`], for simulated disks.
+pub(crate) fn backup_on(
+    files: &dyn Files,
+    vfs: Option<&str>,
+    from: &Path,
+    to: &Path,
+    mut progress: impl FnMut(u64, u64),
+) -> Result<()> {
+    // A WAL or a journal that another file of this name left would be played back into the copy when it is opened.
+    if ["", "-wal", "-journal"].iter().any(|suffix| files.exists(&with_suffix(to, suffix))) {
         return Err(Error::Exists);
     }
+    let options = OpenOptions { create: false, vfs: vfs.map(str::to_owned), ..OpenOptions::default() };
     let sql = Statements::standard();
-    let source = attach(from, &OpenOptions { create: false, ..OpenOptions::default() })?;
-    let partial = Partial::beside(to, fs::metadata(from)?.permissions())?;
-    copy(&source, &partial.0, &sql, &mut progress)?;
+    let source = attach(from, &options)?;
+    let partial = Partial::beside(files, to, from)?;
+    copy(&source, &partial.path, &options, &sql, &mut progress)?;
     source.close().map_err(|(_, error)| error)?;
-    File::options().write(true).open(&partial.0)?.sync_all()?;
+    files.sync(&partial.path)?;
     partial.appear_as(to)
 }
 
-fn copy(source: &Connection, to: &Path, sql: &Statements, progress: &mut dyn FnMut(u64, u64)) -> Result<()> {
+fn copy(
+    source: &Connection,
+    to: &Path,
+    options: &OpenOptions,
+    sql: &Statements,
+    progress: &mut dyn FnMut(u64, u64),
+) -> Result<()> {
     // In a transaction of its own the source stands still: a copy of a moving one would begin anew with each commit.
     let _guard = Guard(source, sql);
     source.execute_batch(sql.get(Sql::BeginRead))?;
@@ -60,7 +79,9 @@ fn copy(source: &Connection, to: &Path, sql: &Statements, progress: &mut dyn FnM
     if found > SCHEMA_VERSION {
         return Err(Error::NewerVersion { found, supported: SCHEMA_VERSION });
     }
-    let mut target = Connection::open(to)?;
+    // It is there. One that is made anew, because somebody took it away, would have the permissions of no other.
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let mut target = connect(to, flags, options)?;
     harden(&target)?;
     let backup = Backup::new(source, &mut target)?;
     loop {
@@ -86,11 +107,14 @@ fn copy(source: &Connection, to: &Path, sql: &Statements, progress: &mut dyn FnM
 }
 
 /// A file that is not complete yet: it goes with this, unless it appears under its name.
-struct Partial(PathBuf);
+struct Partial<'a> {
+    files: &'a dyn Files,
+    path: PathBuf,
+}
 
-impl Partial {
-    /// Makes an empty file in the directory of another, with these permissions before anything is in it.
-    fn beside(to: &Path, permissions: fs::Permissions) -> Result<Self> {
+impl<'a> Partial<'a> {
+    /// Makes an empty file in the directory of another, with the permissions of a third.
+    fn beside(files: &'a dyn Files, to: &Path, like: &Path) -> Result<Self> {
         static COUNT: AtomicU64 = AtomicU64::new(0);
         let name = to.file_name().ok_or(Error::IsADirectory)?;
         loop {
@@ -99,12 +123,8 @@ impl Partial {
             hidden.push(name);
             hidden.push(format!(".{}-{count}.partial", std::process::id()));
             let path = to.with_file_name(hidden);
-            match File::create_new(&path) {
-                Ok(file) => {
-                    let partial = Self(path);
-                    file.set_permissions(permissions)?;
-                    return Ok(partial);
-                }
+            match files.create_new_like(&path, like) {
+                Ok(()) => return Ok(Self { files, path }),
                 // Somebody with our number was killed while copying to the same place.
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
                 Err(error) => return Err(error.into()),
@@ -114,39 +134,38 @@ impl Partial {
 
     /// Gives the file its name, durably, unless something has that name.
     fn appear_as(self, to: &Path) -> Result<()> {
-        // A second name for the file is refused if it is taken, which a renaming would not be.
-        match fs::hard_link(&self.0, to) {
-            Ok(()) => {}
+        let files = self.files;
+        // A second name for the file is refused if it is taken, which a renaming would not be. The first one goes
+        // before the directory is synced: a power cut would bring it back.
+        let named = match files.link(&self.path, to) {
+            Ok(()) => files.remove(&self.path),
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Err(Error::Exists),
-            Err(_) if fs::symlink_metadata(to).is_ok() => return Err(Error::Exists),
-            Err(_) => fs::rename(&self.0, to)?,
-        }
-        let directory = to.parent().filter(|parent| !parent.as_os_str().is_empty());
-        let synced = sync_directory(directory.unwrap_or(Path::new(".")));
-        if synced.is_err() {
+            Err(_) if files.exists(to) => return Err(Error::Exists),
+            Err(_) => Ok(files.rename(&self.path, to)?),
+        };
+        let named = named.and_then(|()| files.sync_directory_of(to));
+        if named.is_err() {
             // It may not be there after a power cut, so it was not copied.
-            let _ = fs::remove_file(to);
+            let _ = files.remove(to);
         }
-        synced
+        Ok(named?)
     }
 }
 
-impl Drop for Partial {
+impl Drop for Partial<'_> {
     fn drop(&mut self) {
         for suffix in ["", "-journal", "-wal", "-shm"] {
-            let mut path = self.0.clone().into_os_string();
-            path.push(suffix);
             // What is not there need not go, and about what does not go nothing can be done here.
-            let _ = fs::remove_file(path);
+            let _ = self.files.remove(&with_suffix(&self.path, suffix));
         }
     }
 }
 
-fn sync_directory(directory: &Path) -> Result<()> {
-    if cfg!(unix) {
-        File::open(directory)?.sync_all()?;
-    }
-    Ok(())
+/// The name of what SQLite puts beside a file.
+fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(suffix);
+    PathBuf::from(name)
 }
 
 /// Begins a new life in a copy: opens the file, whose first opening this should be, and applies [`Op::Restore`] at the
@@ -163,4 +182,92 @@ pub fn restore(path: &Path, next: Epoch, now: Timestamp) -> Result<Reply> {
     let reply = store.apply(now, &Op::Restore { next })?;
     store.close()?;
     Ok(reply)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::RefCell;
+    use std::fs;
+
+    use super::*;
+
+    /// The operating system, with a list of what it did, and steps that fail.
+    #[derive(Default)]
+    struct Recorder {
+        done: RefCell<Vec<&'static str>>,
+        failing: &'static [&'static str],
+    }
+
+    impl Recorder {
+        fn step(&self, what: &'static str, step: impl FnOnce() -> io::Result<()>) -> io::Result<()> {
+            if self.failing.contains(&what) {
+                return Err(io::ErrorKind::StorageFull.into());
+            }
+            step().inspect(|()| self.done.borrow_mut().push(what))
+        }
+    }
+
+    impl Files for Recorder {
+        fn exists(&self, path: &Path) -> bool {
+            OperatingSystem.exists(path)
+        }
+
+        fn create_new_like(&self, path: &Path, like: &Path) -> io::Result<()> {
+            self.step("create", || OperatingSystem.create_new_like(path, like))
+        }
+
+        fn sync(&self, path: &Path) -> io::Result<()> {
+            self.step("sync", || OperatingSystem.sync(path))
+        }
+
+        fn link(&self, from: &Path, to: &Path) -> io::Result<()> {
+            self.step("link", || OperatingSystem.link(from, to))
+        }
+
+        fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+            self.step("rename", || OperatingSystem.rename(from, to))
+        }
+
+        fn remove(&self, path: &Path) -> io::Result<()> {
+            self.step("remove", || OperatingSystem.remove(path))
+        }
+
+        fn sync_directory_of(&self, path: &Path) -> io::Result<()> {
+            self.step("sync directory", || OperatingSystem.sync_directory_of(path))
+        }
+    }
+
+    /// Copies a new store while these steps fail; says what came of it, what was done, and what lies there at the end.
+    fn copied(failing: &'static [&'static str]) -> (Result<()>, Vec<&'static str>, Vec<String>) {
+        let directory = tempfile::tempdir().unwrap();
+        let (from, to) = (directory.path().join("bus.db"), directory.path().join("copy.db"));
+        Store::open(&from, &OpenOptions::default()).unwrap().close().unwrap();
+        let files = Recorder { failing, ..Recorder::default() };
+        let result = backup_on(&files, None, &from, &to, |_, _| {});
+        let entries = fs::read_dir(directory.path()).unwrap().map(|entry| entry.unwrap().file_name());
+        let mut names: Vec<_> = entries.map(|name| name.into_string().unwrap()).collect();
+        names.sort();
+        (result, files.done.into_inner(), names)
+    }
+
+    #[test]
+    fn a_copy_is_synced_before_it_has_its_name_and_no_other_name_outlasts_the_answer() {
+        let (result, done, names) = copied(&[]);
+        assert!(result.is_ok());
+        assert_eq!(done, ["create", "sync", "link", "remove", "sync directory"]);
+        assert_eq!(names, ["bus.db", "copy.db"]);
+        let (result, done, names) = copied(&["link"]);
+        assert!(result.is_ok());
+        assert_eq!(done, ["create", "sync", "rename", "sync directory"]);
+        assert_eq!(names, ["bus.db", "copy.db"]);
+    }
+
+    #[test]
+    fn a_copy_of_which_a_step_fails_is_not_there() {
+        for failing in [&["create"][..], &["sync"], &["link", "rename"], &["sync directory"]] {
+            let (result, _, names) = copied(failing);
+            assert!(matches!(result, Err(Error::Io { .. })), "{failing:?}: {result:?}");
+            assert_eq!(names, ["bus.db"], "{failing:?}");
+        }
+    }
 }

@@ -102,7 +102,7 @@ fn read(conn: &Connection, seen: &mut Inspection) -> Result<()> {
 /// An empty store, to compare with.
 fn reference() -> Result<Connection> {
     let conn = Connection::open_in_memory()?;
-    migrate(&conn, 0)?;
+    migrate(&conn, 0, None)?;
     Ok(conn)
 }
 

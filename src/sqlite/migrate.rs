@@ -17,11 +17,17 @@ const MIGRATIONS: &[&str] = &[include_str!("schema.sql")];
 /// The version of the schema that this program writes.
 pub const SCHEMA_VERSION: i64 = MIGRATIONS.len() as i64;
 
+/// The newest version where there may be a step beyond those of this program (see `OpenOptions::next_version`).
+pub(super) const fn newest(next: Option<&str>) -> i64 {
+    SCHEMA_VERSION + next.is_some() as i64
+}
+
 /// Brings a file from a version to the newest, inside the caller's transaction.
-pub(super) fn migrate(conn: &Connection, found: i64) -> Result<()> {
-    let done = usize::try_from(found).ok().filter(|done| *done <= MIGRATIONS.len());
-    let done = done.ok_or(Error::NewerVersion { found, supported: SCHEMA_VERSION })?;
-    for (version, step) in (1_i64..).zip(MIGRATIONS).skip(done) {
+pub(super) fn migrate(conn: &Connection, found: i64, next: Option<&str>) -> Result<()> {
+    let supported = newest(next);
+    let done = usize::try_from(found).ok().filter(|_| found <= supported);
+    let done = done.ok_or(Error::NewerVersion { found, supported })?;
+    for (version, step) in (1_i64..).zip(MIGRATIONS.iter().copied().chain(next)).skip(done) {
         conn.execute_batch(step)?;
         conn.pragma_update(None, "user_version", version)?;
     }

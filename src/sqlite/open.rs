@@ -4,6 +4,7 @@
 //! first look at a file takes no lock and writes nothing; only a file that is ours is opened for writing. The database
 //! file is never opened but through SQLite: closing a second descriptor would drop the locks of the first.
 
+use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 
 use rusqlite::config::DbConfig;
@@ -13,7 +14,7 @@ use fencepost_model::vocabulary::Timestamp;
 
 use crate::error::{Error, Result};
 use crate::sqlite::cursor::skip_tokens;
-use crate::sqlite::migrate::{APPLICATION_ID, SCHEMA_VERSION, migrate};
+use crate::sqlite::migrate::{APPLICATION_ID, SCHEMA_VERSION, migrate, newest};
 use crate::sqlite::session::Session;
 use crate::sqlite::statements::{StatementId as Sql, Statements};
 
@@ -50,6 +51,9 @@ pub struct OpenOptions {
     pub boot_id: Option<String>,
     /// The name of the registered SQLite file system to use, instead of the operating system's: for tests.
     pub vfs: Option<String>,
+    /// SQL that leads from this program's version of the schema to one after it: for tests of migrations.
+    #[doc(hidden)]
+    pub next_version: Option<&'static str>,
 }
 
 impl Default for OpenOptions {
@@ -60,6 +64,7 @@ impl Default for OpenOptions {
             busy_timeout_ms: 5_000,
             boot_id: None,
             vfs: None,
+            next_version: None,
         }
     }
 }
@@ -116,12 +121,20 @@ pub(super) fn attach(path: &Path, options: &OpenOptions) -> Result<Connection> {
     }
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let conn = connect(path, flags, options)?;
+    conn.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
     harden(&conn)?;
     conn.pragma_update(None, "query_only", true)?;
     let application_id: i64 = conn.pragma_query_value(None, "application_id", |row| row.get(0))?;
     if application_id != APPLICATION_ID {
         return Err(Error::NotOurs { application_id });
     }
+    // The look at the header has not seen what only the WAL tells.
+    let found: i64 = conn.pragma_query_value(None, "user_version", |row| row.get(0))?;
+    let supported = newest(options.next_version);
+    if found > supported {
+        return Err(Error::NewerVersion { found, supported });
+    }
+    conn.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, false)?;
     Ok(conn)
 }
 
@@ -181,11 +194,20 @@ pub(super) fn beside(path: &Path, suffix: &str) -> Option<u64> {
 /// Makes an empty database of the caller's ours, or takes one that is, in whatever journal mode it is.
 pub(super) fn over(conn: Connection) -> Result<Connection> {
     harden(&conn)?;
-    migrate(&conn, conn.pragma_query_value(None, "user_version", |row| row.get(0))?)?;
+    migrate(&conn, conn.pragma_query_value(None, "user_version", |row| row.get(0))?, None)?;
     Ok(conn)
 }
 
-fn connect(path: &Path, flags: OpenFlags, options: &OpenOptions) -> Result<Connection> {
+/// Opens a connection on the file system that the options name, and nothing more: it is not ours yet. The path is a
+/// URI only if the flags say so.
+pub(super) fn connect(path: &Path, flags: OpenFlags, options: &OpenOptions) -> Result<Connection> {
+    let mut path = Cow::Borrowed(path);
+    // Without the flag, SQLite as it is built here takes for a URI what begins like one: that would be another file.
+    if !flags.contains(OpenFlags::SQLITE_OPEN_URI)
+        && path.as_os_str().as_encoded_bytes().starts_with(b"file:")
+    {
+        path = Cow::Owned(Path::new(".").join(path));
+    }
     let conn = match &options.vfs {
         Some(vfs) => Connection::open_with_flags_and_vfs(path, flags, vfs.as_str())?,
         None => Connection::open_with_flags(path, flags)?,
@@ -221,10 +243,11 @@ fn look(path: &Path, options: &OpenOptions) -> Result<Look> {
         Err(error) => return cannot_open(path, options, error),
     };
     let pragma = |name| Ok::<i64, Error>(conn.pragma_query_value(None, name, |row| row.get(0))?);
+    let supported = newest(options.next_version);
     // A checkpoint of another process may be under way, so of a file that is ours the header alone is read.
     match pragma("application_id") {
         Ok(APPLICATION_ID) => match pragma("user_version")? {
-            found if found > SCHEMA_VERSION => Err(Error::NewerVersion { found, supported: SCHEMA_VERSION }),
+            found if found > supported => Err(Error::NewerVersion { found, supported }),
             _ => Ok(Look::Ours),
         },
         Ok(application_id) => match pragma("page_count")? {
@@ -280,7 +303,7 @@ fn create(conn: &Connection, options: &OpenOptions, sql: &Statements) -> Result<
         return Err(Error::NotOurs { application_id });
     }
     if application_id != APPLICATION_ID {
-        migrate(conn, 0)?;
+        migrate(conn, 0, options.next_version)?;
         conn.execute(sql.get(Sql::BootWrite), named_params! {":boot_id": boot_id(options)})?;
     }
     conn.execute_batch(sql.get(Sql::Commit))?;
@@ -292,11 +315,14 @@ fn create(conn: &Connection, options: &OpenOptions, sql: &Statements) -> Result<
 fn begin_boot(conn: &Connection, options: &OpenOptions, sql: &Statements) -> Result<()> {
     conn.execute_batch(sql.get(Sql::Begin))?;
     let found: i64 = conn.query_row(sql.get(Sql::SchemaVersion), [], |row| row.get(0))?;
-    if found > SCHEMA_VERSION {
-        return Err(Error::NewerVersion { found, supported: SCHEMA_VERSION });
+    let supported = newest(options.next_version);
+    if found > supported {
+        return Err(Error::NewerVersion { found, supported });
     }
-    if found < SCHEMA_VERSION {
-        migrate(conn, found)?;
+    if found < supported {
+        // The file is ours. If the step fails, its closing folds in and takes away what is beside it, as any does.
+        conn.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, false)?;
+        migrate(conn, found, options.next_version)?;
     }
     let s = Session::new(conn, sql, Timestamp::ZERO);
     let before = s.first(Sql::BootRead, &[], |row| Ok(row.get::<_, Option<String>>(0)?))?;

@@ -12,7 +12,7 @@ use rusqlite::Connection;
 
 use crate::error::{Error, Result};
 use crate::sqlite::execute::execute;
-use crate::sqlite::migrate::SCHEMA_VERSION;
+use crate::sqlite::migrate::newest;
 use crate::sqlite::open::{self, OpenOptions};
 use crate::sqlite::session::{Guard, Session};
 use crate::sqlite::snapshot::snapshot;
@@ -23,6 +23,8 @@ use crate::sqlite::statements::{StatementId as Sql, Statements};
 pub struct Store {
     conn: Connection,
     sql: Statements,
+    /// The version of the schema that it was opened at.
+    version: i64,
     /// Whether a commit failed in a way that leaves its effect unknown.
     failed: bool,
 }
@@ -43,7 +45,7 @@ impl Store {
     pub fn open(path: impl AsRef<Path>, options: &OpenOptions) -> Result<Self> {
         let sql = Statements::standard();
         let conn = open::open(path.as_ref(), options, &sql)?;
-        Ok(Self { conn, sql, failed: false })
+        Ok(Self { conn, sql, version: newest(options.next_version), failed: false })
     }
 
     /// A store in memory, in rollback mode, so that its image can be copied.
@@ -61,7 +63,8 @@ impl Store {
     /// Whatever SQLite reports.
     #[doc(hidden)]
     pub fn over(conn: Connection) -> Result<Self> {
-        Ok(Self { conn: open::over(conn)?, sql: Statements::standard(), failed: false })
+        let conn = open::over(conn)?;
+        Ok(Self { conn, sql: Statements::standard(), version: newest(None), failed: false })
     }
 
     /// The same store, running other statements: for tests that show that a wrong one is noticed.
@@ -107,8 +110,8 @@ impl Store {
         let s = Session::new(&self.conn, &self.sql, Timestamp::ZERO);
         s.run(Sql::Begin, &[])?;
         let found = s.first(Sql::SchemaVersion, &[], |row| Ok(row.get::<_, i64>(0)?))?.unwrap_or_default();
-        if found != SCHEMA_VERSION {
-            return Err(Error::NewerVersion { found, supported: SCHEMA_VERSION });
+        if found != self.version {
+            return Err(Error::NewerVersion { found, supported: self.version });
         }
         let ended = work(&self.conn, &self.sql)?;
         if self.conn.is_autocommit() {

@@ -1,0 +1,85 @@
+//! What a copy needs of a file system beside SQLite: names, and that they and what they name last.
+//!
+//! What always holds: nothing here replaces a file that is there, but a renaming. The product has one implementation,
+//! the operating system; a simulated disk is another. This module must not know what is in the files, and nobody has
+//! one of them open through SQLite while its content is synced here: closing the second descriptor would drop the
+//! locks of the first.
+
+use std::fs::{self, File};
+use std::io;
+use std::path::Path;
+
+/// A file system, as far as SQLite does not speak to it. The parent of every path is a directory that is there.
+pub(crate) trait Files {
+    /// Whether there is anything under this name, be it a link to nothing.
+    fn exists(&self, path: &Path) -> bool;
+
+    /// Makes an empty file, with the permissions of another before anything is in it.
+    ///
+    /// # Errors
+    /// [`io::ErrorKind::AlreadyExists`] if the name is taken. After an error nothing was made.
+    fn create_new_like(&self, path: &Path, like: &Path) -> io::Result<()>;
+
+    /// Makes the content of a file, and its permissions, outlast a power cut. Of its name this says nothing.
+    fn sync(&self, path: &Path) -> io::Result<()>;
+
+    /// Gives a file a second name, in the same directory.
+    ///
+    /// # Errors
+    /// [`io::ErrorKind::AlreadyExists`] if the name is taken. A file system may know no second names.
+    fn link(&self, from: &Path, to: &Path) -> io::Result<()>;
+
+    /// Gives a file another name in the same directory, in one step; what had that name is gone.
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
+
+    /// Takes a name away, and with its last name a file.
+    fn remove(&self, path: &Path) -> io::Result<()>;
+
+    /// Makes what was done to the names in the directory of this one outlast a power cut.
+    fn sync_directory_of(&self, path: &Path) -> io::Result<()>;
+}
+
+/// The file system of this machine.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct OperatingSystem;
+
+impl Files for OperatingSystem {
+    fn exists(&self, path: &Path) -> bool {
+        fs::symlink_metadata(path).is_ok()
+    }
+
+    fn create_new_like(&self, path: &Path, like: &Path) -> io::Result<()> {
+        let permissions = fs::metadata(like)?.permissions();
+        let file = File::create_new(path)?;
+        let set = file.set_permissions(permissions);
+        if set.is_err() {
+            // About what does not go nothing can be done here.
+            let _ = fs::remove_file(path);
+        }
+        set
+    }
+
+    fn sync(&self, path: &Path) -> io::Result<()> {
+        File::options().write(true).open(path)?.sync_all()
+    }
+
+    fn link(&self, from: &Path, to: &Path) -> io::Result<()> {
+        fs::hard_link(from, to)
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        fs::rename(from, to)
+    }
+
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        fs::remove_file(path)
+    }
+
+    fn sync_directory_of(&self, path: &Path) -> io::Result<()> {
+        if cfg!(unix) {
+            let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+            File::open(directory.unwrap_or(Path::new(".")))?.sync_all()?;
+        }
+        Ok(())
+    }
+}
