@@ -8,7 +8,10 @@
 
 pub mod act;
 pub mod case;
+pub mod control;
 pub mod judge;
+pub mod phase;
 pub mod recorder;
 pub mod recovery;
+pub mod replay;
 pub mod search;

@@ -38,6 +38,7 @@ mod cut;
 mod device;
 mod enumerate;
 mod ffi;
+mod files;
 mod platter;
 
 pub use content::Content;

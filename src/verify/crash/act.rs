@@ -95,6 +95,10 @@ pub struct Moment {
     pub world: World,
     /// The caller's effects, by number.
     pub effects: BTreeSet<i64>,
+    /// Whether the schema is the one after the newest.
+    pub migrated: bool,
+    /// The state that was copied into another file, if one was.
+    pub copy: Option<State>,
     /// Every lease that was ever handed out, whether or not it is current.
     pub handed: BTreeSet<(Target, Token)>,
 }
@@ -102,7 +106,8 @@ pub struct Moment {
 impl Moment {
     /// Nothing yet.
     pub fn empty(workers: u8) -> Self {
-        Self { world: World::new(workers), effects: BTreeSet::new(), handed: BTreeSet::new() }
+        let world = World::new(workers);
+        Self { world, effects: BTreeSet::new(), migrated: false, copy: None, handed: BTreeSet::new() }
     }
 
     /// The state.
@@ -113,6 +118,11 @@ impl Moment {
     /// Does an act on the model, and says what it answers.
     pub fn perform(&mut self, act: &Act) -> Vec<Reply> {
         self.world.now = self.next_time();
+        match act {
+            Act::Migrate => self.migrated = true,
+            Act::Backup => self.copy = Some(self.state().clone()),
+            _ => {}
+        }
         let mut replies = Vec::new();
         for op in act.ops() {
             let action = Move::Do { worker: 0, op: Arc::new(op.clone()), outcome: Outcome::Told };
@@ -151,8 +161,8 @@ impl Moment {
 /// Everything that may be done next: each kind of operation in its first form, and what else touches the disk.
 ///
 /// A restore is always done at `PowerLoss`, and a boot is noticed by opening, so neither is a plain operation here below
-/// that level.
-pub fn next(scope: &Scope, level: Level, moment: &Moment) -> Vec<Act> {
+/// that level. With `heavy`, also what opens files anew.
+pub fn next(scope: &Scope, level: Level, moment: &Moment, heavy: bool) -> Vec<Act> {
     let mut moves = Vec::new();
     scope.moves(&moment.world, &mut moves);
     let mut acts: Vec<Act> = Vec::new();
@@ -180,7 +190,14 @@ pub fn next(scope: &Scope, level: Level, moment: &Moment) -> Vec<Act> {
         acts.push(Act::Batch(vec![extra_send("b1"), extra_send("b2"), extra_send("b3")]));
         acts.push(Act::Effect(Arc::new(extra_send("e1"))));
     }
-    acts.extend([Act::Checkpoint, Act::Reopen, Act::Boot]);
+    acts.push(Act::Checkpoint);
+    if heavy {
+        acts.extend([Act::Reopen, Act::Boot]);
+        // A second copy is refused, and of versions there is one more.
+        if moment.copy.is_none() && !moment.migrated {
+            acts.extend([Act::Migrate, Act::Backup]);
+        }
+    }
     acts
 }
 
@@ -215,6 +232,7 @@ fn name(text: &str) -> Name {
     }
 }
 
+/// A command that no scope sends.
 fn extra_send(payload: &str) -> Op {
     let message = Message::new(Kind::Command, name("pay"), payload.as_bytes());
     Op::Send { message: Arc::new(message), delay_ms: 0 }

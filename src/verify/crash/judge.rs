@@ -16,6 +16,8 @@ pub const NOTHING_LOST: &str = "nothing_acknowledged_is_lost";
 pub const WHOLE: &str = "no_operation_is_half_there";
 /// A batch is one commit.
 pub const BATCH: &str = "a_batch_is_committed_whole";
+/// A copy.
+pub const COPY: &str = "a_copy_appears_whole_or_not_at_all";
 /// SQLite can recover the file.
 pub const SOUND: &str = "the_file_is_sound_after_a_cut";
 /// A recovered store works as the model does.
@@ -65,6 +67,7 @@ impl Judge {
             .map(|moment| Contents {
                 state: digested(moment.state()),
                 effects: moment.effects.clone(),
+                migrated: moment.migrated,
                 booted: false,
             })
             .collect();
@@ -97,7 +100,10 @@ impl Judge {
             let created = index == 0 || matches!(self.acts.first(), Some(Act::Create)) && index == 1;
             if found.booted { self.boots[index] == found.state || (exact && created) } else { exact }
         };
-        let is_at = |index: &usize| state_at(*index) && self.contents[*index].effects == found.effects;
+        let is_at = |index: &usize| {
+            let at = &self.contents[*index];
+            state_at(*index) && at.effects == found.effects && (at.migrated == found.migrated || found.booted)
+        };
         let first = match self.level {
             Level::ProcessCrash if !all_kept => 0,
             _ => progress.answered,
@@ -138,6 +144,31 @@ impl Judge {
         }
         let why = format!("no moment of the model has this state: {:#?}", found.state);
         Wrong { property: WHOLE, why }
+    }
+
+    /// Whether a copy may be there, and as it is: it is one state of the store, and appears whole or not at all.
+    ///
+    /// # Errors
+    /// What is wrong.
+    pub fn judge_copy(&self, copy: Option<&Recovered>, progress: Progress) -> Result<(), Wrong> {
+        let Some(act) = self.acts.iter().position(|act| *act == Act::Backup) else { return Ok(()) };
+        let why = match copy {
+            None if progress.answered <= act => return Ok(()),
+            None => {
+                let why = "the copy was acknowledged, and is not there".to_owned();
+                return Err(Wrong { property: NOTHING_LOST, why });
+            }
+            // The copy remembers no boot, so its first opening is one.
+            Some(Recovered::Sound(found)) if found.state == self.boots[act] => return Ok(()),
+            Some(Recovered::Sound(found)) => format!("the copy holds another state: {:#?}", found.state),
+            Some(Recovered::Broken(why)) => why.clone(),
+        };
+        Err(Wrong { property: COPY, why })
+    }
+
+    /// Whether the schema is the newer one at some moment.
+    pub fn migrates(&self) -> bool {
+        self.acts.contains(&Act::Migrate)
     }
 
     /// The acts.

@@ -13,13 +13,17 @@ use fencepost_model::scope::Scope;
 use rusqlite::{Connection, OpenFlags};
 
 use crate::error::{Error, Result};
+use crate::sqlite::backup::backup_on;
 use crate::sqlite::{OpenOptions, Store, execute};
-use crate::verify::crash::act::{Act, EFFECTS, Moment, perform};
+use crate::verify::crash::act::{Act, EFFECTS, Moment, NEXT_VERSION, perform};
 use crate::verify::crash::case::{Case, Mistake, Setting};
 use crate::verify::disk::{Disk, Event, Image, Mark, Mounted, Platter, seed_salts};
 
 /// The name of the database on the disk.
 pub const FILE: &str = "/bus.db";
+
+/// The name of its copy.
+pub const COPY: &str = "/copy.db";
 
 /// The boot in which everything happens that comes before the cut.
 pub const BOOT: &str = "the boot before the cut";
@@ -41,6 +45,13 @@ pub struct Start {
     pub moment: Moment,
     /// The disk's side. Without a file, there is no store yet.
     pub image: Image,
+}
+
+impl Start {
+    /// What it is called.
+    pub fn name(&self) -> &'static str {
+        if self.image.files.is_empty() { "nothing" } else { self.scope.name }
+    }
 }
 
 /// What happened.
@@ -76,12 +87,13 @@ impl From<rusqlite::Error> for Unrecorded {
 }
 
 /// The options that a store on this disk is opened with.
-pub fn options(mounted: &Mounted, setting: &Setting, boot: &str) -> OpenOptions {
+pub fn options(mounted: &Mounted, setting: &Setting, boot: &str, migrating: bool) -> OpenOptions {
     OpenOptions {
         durability: setting.level.durability(),
         boot_id: Some(boot.to_owned()),
         vfs: Some(mounted.name().to_owned()),
         busy_timeout_ms: 0,
+        next_version: migrating.then_some(NEXT_VERSION),
         ..OpenOptions::default()
     }
 }
@@ -93,6 +105,8 @@ pub struct Recorder {
     // The store goes before the disk that it is open on.
     store: Option<Store>,
     mounted: Mounted,
+    /// Whether the store is opened by the program with the newer schema.
+    migrating: bool,
 }
 
 impl Recorder {
@@ -102,7 +116,7 @@ impl Recorder {
     /// If SQLite refuses the disk.
     pub fn new(setting: Setting) -> Result<Self> {
         let mounted = Mounted::new(Disk::new(setting.profile)).ok_or(Error::Closed)?;
-        Ok(Self { setting, store: None, mounted })
+        Ok(Self { setting, store: None, mounted, migrating: false })
     }
 
     /// Prepares a beginning.
@@ -155,7 +169,7 @@ impl Recorder {
             let conn = Connection::open_with_flags_and_vfs(FILE, flags, self.mounted.name())?;
             return Store::over(conn);
         }
-        let store = Store::open(Path::new(FILE), &options(&self.mounted, &self.setting, boot))?;
+        let store = Store::open(Path::new(FILE), &options(&self.mounted, &self.setting, boot, self.migrating))?;
         let synchronous = match self.setting.mistake {
             Some(Mistake::SynchronousOff) => "OFF",
             Some(Mistake::SynchronousNormal) => "NORMAL",
@@ -174,9 +188,10 @@ impl Recorder {
         self.mounted.disk().take_journal();
         self.mounted.disk().set_lie(None);
         // What booted or failed is not what the next one begins with.
-        if done.is_err() || acts.contains(&Act::Boot) {
+        if done.is_err() || acts.iter().any(|act| matches!(act, Act::Boot | Act::Migrate)) {
             self.store = None;
         }
+        self.migrating = false;
         done
     }
 
@@ -209,17 +224,20 @@ impl Recorder {
                     self.store()?.connection().execute_batch(EFFECTS)?;
                     Vec::new()
                 }
-                Act::Reopen | Act::Boot => {
+                Act::Reopen | Act::Boot | Act::Migrate => {
                     if let Some(store) = self.store.take() {
                         store.close()?;
                     }
-                    if *act == Act::Boot {
-                        boots += 1;
-                    }
+                    boots += u32::from(*act == Act::Boot);
+                    self.migrating |= *act == Act::Migrate;
                     self.store = Some(self.open_in(&boot(boots))?);
                     expected.iter().cloned().map(Ok).collect()
                 }
-                Act::Migrate | Act::Backup => return Err(Error::NotFound.into()),
+                Act::Backup => {
+                    let vfs = Some(self.mounted.name());
+                    backup_on(&self.mounted, vfs, Path::new(FILE), Path::new(COPY), |_, _| {})?;
+                    Vec::new()
+                }
                 _ => self.perform(act, now, effect, index)?,
             };
             self.mounted.disk().mark(Mark::Answered(index));

@@ -8,6 +8,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::rc::Rc;
+use std::sync::Arc;
 
 use fencepost_model::op::{Op, Reply};
 use fencepost_model::state::{Remembered, State};
@@ -15,11 +16,11 @@ use fencepost_model::vocabulary::{MessageId, Timestamp};
 use rusqlite::Connection;
 
 use crate::error::{Error, Result};
-use crate::sqlite::{Store, digest, snapshot};
+use crate::sqlite::{SCHEMA_VERSION, Store, digest, snapshot};
 use crate::verify::crash::act::effects;
-use crate::verify::crash::case::{Level, Setting};
-use crate::verify::crash::recorder::{FILE, alone_with_salts, options};
-use crate::verify::disk::{Disk, Event, Image, Mounted, Platter, Profile};
+use crate::verify::crash::case::{Level, Mistake, Setting};
+use crate::verify::crash::recorder::{BOOT, COPY, FILE, alone_with_salts, options};
+use crate::verify::disk::{Content, Disk, Event, Image, Mounted, Platter, Profile};
 
 /// The boot in which everything happens that comes after the cut.
 pub const NEXT_BOOT: &str = "the boot after the cut";
@@ -31,7 +32,10 @@ pub struct Contents {
     pub state: State,
     /// The caller's effects.
     pub effects: BTreeSet<i64>,
-    /// Whether the opening was one after a boot, and moved the tokens on.
+    /// Whether the schema is the one after the newest.
+    pub migrated: bool,
+    /// Whether the opening was one after a boot, and moved the tokens on, and by a program with the newer schema, if
+    /// such a one had opened it before.
     pub booted: bool,
 }
 
@@ -61,10 +65,13 @@ pub fn digested(state: &State) -> State {
 #[derive(Debug)]
 pub struct Recovery {
     setting: Setting,
+    boot: &'static str,
     quick: Option<Store>,
     /// Databases that were recovered, checked and read, the last one first: what is byte for byte the same is not
     /// checked again.
     known: Vec<(Vec<u8>, Rc<Recovered>)>,
+    /// The copy that was opened last.
+    copy: Option<(u64, Rc<Recovered>)>,
     quick_disk: Mounted,
     strange_disk: Mounted,
 }
@@ -75,12 +82,15 @@ const KNOWN_MAX: usize = 32;
 const WAL: &str = "/bus.db-wal";
 
 impl Recovery {
+    /// Disks for images of this setting. Nobody notices the boot after the cut if that is its mistake.
+    ///
     /// # Errors
     /// If SQLite refuses a disk.
-    pub fn new() -> Result<Self> {
+    pub fn new(of: Setting) -> Result<Self> {
         let mount = || Mounted::new(Disk::new(Profile::UNIX)).ok_or(Error::Closed);
         let setting = Setting::honest(Level::PowerLoss, Profile::UNIX);
-        Ok(Self { setting, quick: None, known: Vec::new(), quick_disk: mount()?, strange_disk: mount()? })
+        let boot = if of.mistake == Some(Mistake::BootUnnoticed) { BOOT } else { NEXT_BOOT };
+        Ok(Self { setting, boot, quick: None, known: Vec::new(), copy: None, quick_disk: mount()?, strange_disk: mount()? })
     }
 
     /// Recovers an image the quick way, if it is one that can be.
@@ -99,8 +109,9 @@ impl Recovery {
     fn try_quickly(&mut self, image: &Image) -> Result<Rc<Recovered>> {
         if self.quick.is_none() {
             // The connection is opened on a store of its own, so that opening it changes nothing in the image.
+            let _alone = alone_with_salts();
             self.quick_disk.disk().exchange(&Image::default());
-            let options = options(&self.quick_disk, &self.setting, NEXT_BOOT);
+            let options = options(&self.quick_disk, &self.setting, NEXT_BOOT, false);
             self.quick = Some(Store::open(Path::new(FILE), &options)?);
         }
         self.quick_disk.disk().exchange(image);
@@ -129,14 +140,16 @@ impl Recovery {
     pub fn as_a_stranger<T>(
         &mut self,
         image: &Image,
+        migrating: bool,
         work: impl FnOnce(&mut Store) -> T,
     ) -> (Recovered, Option<T>) {
         let _alone = alone_with_salts();
         self.strange_disk.disk().exchange(image);
-        let options = options(&self.strange_disk, &self.setting, NEXT_BOOT);
+        let options = options(&self.strange_disk, &self.setting, self.boot, migrating);
+        let booted = self.boot == NEXT_BOOT;
         let opened = Store::open(Path::new(FILE), &options);
         let looked =
-            opened.and_then(|store| contents(store.connection(), true).map(|contents| (store, contents)));
+            opened.and_then(|store| contents(store.connection(), booted).map(|contents| (store, contents)));
         match looked {
             Ok((mut store, contents)) => {
                 let worked = work(&mut store);
@@ -146,13 +159,32 @@ impl Recovery {
         }
     }
 
+    /// What lies in the copy on an image, if there is one there: opened as a stranger does.
+    pub fn copy(&mut self, image: &Image) -> Option<Rc<Recovered>> {
+        let content = image.files.get(COPY)?;
+        let digest = content.digest();
+        if let Some((known, recovered)) = &self.copy
+            && *known == digest
+        {
+            return Some(Rc::clone(recovered));
+        }
+        let renamed = |(name, content): (&Arc<str>, &Content)| {
+            let rest = name.strip_prefix(COPY)?;
+            Some((Arc::from(format!("{FILE}{rest}")), content.clone()))
+        };
+        let alone = Image { files: image.files.iter().filter_map(renamed).collect() };
+        let recovered = Rc::new(self.as_a_stranger(&alone, true, |_| ()).0);
+        self.copy = Some((digest, Rc::clone(&recovered)));
+        Some(recovered)
+    }
+
     /// What happens on the disk while a stranger recovers an image.
-    pub fn events_of_recovery(&mut self, image: &Image) -> (Platter, Vec<Event>) {
+    pub fn events_of_recovery(&mut self, image: &Image, migrating: bool) -> (Platter, Vec<Event>) {
         let _alone = alone_with_salts();
         self.strange_disk.disk().exchange(image);
         let base = Platter::settled(&self.strange_disk.disk());
         self.strange_disk.disk().record();
-        let options = options(&self.strange_disk, &self.setting, NEXT_BOOT);
+        let options = options(&self.strange_disk, &self.setting, self.boot, migrating);
         // How that went is seen without a journal; here it only leaves its traces.
         let opened = Store::open(Path::new(FILE), &options);
         let events = self.strange_disk.disk().take_journal();
@@ -172,7 +204,7 @@ pub fn in_words(error: &(dyn std::error::Error + 'static)) -> String {
     text
 }
 
-/// Whether this is a database in WAL mode with its WAL and nothing else beside it.
+/// Whether this is a database in WAL mode with its WAL and no journal beside it.
 fn is_in_wal_mode(image: &Image) -> bool {
     let Some(database) = image.files.get(FILE) else { return false };
     let mut header = [0; 20];
@@ -198,7 +230,12 @@ pub fn contents(conn: &Connection, booted: bool) -> Result<Contents> {
         Err(_) if !conn.table_exists(None, "effects")? => BTreeSet::new(),
         effects => effects?,
     };
-    Ok(Contents { state: snapshot(conn)?, effects, booted })
+    let version: i64 = conn.pragma_query_value(None, "user_version", |row| row.get(0))?;
+    let migrated = conn.table_exists(None, "later")?;
+    if (version > SCHEMA_VERSION) != migrated {
+        return Err(std::io::Error::other(format!("version {version} with half of its schema")).into());
+    }
+    Ok(Contents { state: snapshot(conn)?, effects, migrated, booted })
 }
 
 /// Works on a recovered store side by side with the model: settlements with every token from before the cut, what is

@@ -20,6 +20,8 @@ use crate::verify::disk::{Budget, Choice, Event, Fate, FileId, Image, Mark, Name
 pub struct Limits {
     /// How many acts a sequence has at most.
     pub depth: usize,
+    /// Up to which length sequences also have acts that open files anew.
+    pub heavy: usize,
     /// How many choices there are at a cut.
     pub budget: Budget,
     /// One in so many images is also recovered by a stranger.
@@ -168,12 +170,12 @@ pub struct Search<'a> {
     recovery: Recovery,
     recovered: HashMap<u64, Rc<Recovered>>,
     figures: Figures,
-    /// Whether to go on after something was found broken.
-    all: bool,
+    /// Only this ends it: other broken promises are noted, and it goes on.
+    wanted: Option<&'static str>,
 }
 
 /// A mixture of a seed and numbers that name a place.
-fn mix(seed: u64, parts: &[u64]) -> u64 {
+pub(super) fn mix(seed: u64, parts: &[u64]) -> u64 {
     parts.iter().fold(seed ^ 0x9e37_79b9_7f4a_7c15, |mixed, part| {
         let mixed = (mixed ^ part).wrapping_mul(0xff51_afd7_ed55_8ccd);
         mixed ^ (mixed >> 32)
@@ -191,11 +193,40 @@ impl<'a> Search<'a> {
             setting,
             limits,
             recorder: Recorder::new(setting)?,
-            recovery: Recovery::new()?,
+            recovery: Recovery::new(setting)?,
             recovered: HashMap::new(),
             figures: Figures::default(),
-            all: false,
+            wanted: None,
         })
+    }
+
+    /// The same, but it ends when this promise was found broken, and not before.
+    #[must_use]
+    pub fn until(mut self, property: &'static str) -> Self {
+        self.wanted = Some(property);
+        self
+    }
+
+    /// Whether what it looks for was found.
+    fn is_over(&self) -> bool {
+        let last = self.figures.broken.last();
+        last.is_some_and(|last| self.wanted.is_none_or(|wanted| wanted == last.wrong.property))
+    }
+
+    /// Makes one cut of a recording again, in every way: what is wrong after it, if anything is.
+    pub fn again(&mut self, recording: &Recording, judge: &Judge, cut: &Cut) -> Option<Wrong> {
+        let mut platter = recording.base.clone();
+        let mut progress = Progress { answered: 0, called: 0 };
+        for event in recording.events.iter().take(cut.events) {
+            platter.advance(event);
+            progress.see(event);
+        }
+        let place = Place { recording, judge, platter: &platter, progress, events: cut.events };
+        let image = platter.image(&cut.choice);
+        let (recovered, _) = self.recover(&image, judge.migrates());
+        let judged = self.judge(&place, &image, &recovered, Class::of(&cut.choice), true);
+        let judged = judged.and_then(|moment| self.work_on(&place, &image, moment));
+        judged.err().map(|(wrong, _)| wrong)
     }
 
     /// Looks at a sequence and at all that go on from it, up to the depth.
@@ -204,7 +235,7 @@ impl<'a> Search<'a> {
         if acts.len() >= self.limits.depth || !self.figures.broken.is_empty() {
             return;
         }
-        for act in next(&self.start.scope, self.setting.level, &moment) {
+        for act in next(&self.start.scope, self.setting.level, &moment, acts.len() < self.limits.heavy) {
             acts.push(act);
             self.explore(acts);
             acts.pop();
@@ -244,11 +275,7 @@ impl<'a> Search<'a> {
         let mut worked = HashSet::new();
         for (index, event) in recording.events.iter().enumerate() {
             platter.advance(event);
-            match event {
-                Event::Mark(Mark::Called(act)) => progress.called = act + 1,
-                Event::Mark(Mark::Answered(act)) => progress.answered = progress.answered.max(act + 1),
-                _ => {}
-            }
+            progress.see(event);
             if progress.called <= from {
                 continue;
             }
@@ -258,7 +285,7 @@ impl<'a> Search<'a> {
             };
             let place = Place { recording, judge: &judge, platter: &platter, progress, events: index + 1 };
             self.cut(&place, newest, &mut worked);
-            if !self.figures.broken.is_empty() && !self.all {
+            if self.is_over() {
                 return;
             }
         }
@@ -273,12 +300,11 @@ impl<'a> Search<'a> {
         for choice in found.choices {
             let image = place.platter.image(&choice);
             let class = Class::of(&choice);
-            let (recovered, is_new) = self.recover(&image);
+            let (recovered, is_new) = self.recover(&image, place.judge.migrates());
             self.figures.judged += 1;
             let kind = acts[place.progress.called - 1].kind();
             *self.figures.cells.entry((self.setting.level, kind, class)).or_default() += 1;
-            let strange =
-                is_new && (self.figures.images.len() as u64).is_multiple_of(self.limits.stranger_in);
+            let strange = is_new && self.wants_a_stranger(place, newest);
             let judged = self.judge(place, &image, &recovered, class, strange);
             let judged = judged.and_then(|moment| {
                 let fresh = is_new && worked.insert(moment);
@@ -288,11 +314,19 @@ impl<'a> Search<'a> {
                 let case = self.case(acts);
                 let cut = Cut { events: place.events, choice, again };
                 self.figures.broken.push(Broken { case, cut, wrong });
-                if !self.all {
+                if self.is_over() {
                     return;
                 }
             }
         }
+    }
+
+    /// One in so many images, and more of those in which the database file itself is being written: who opens a store
+    /// looks at that before the WAL.
+    fn wants_a_stranger(&self, place: &Place<'_>, newest: Option<FileId>) -> bool {
+        let in_database = newest.is_some_and(|file| !place.platter.name(file).ends_with("-wal"));
+        let one_in = if in_database { self.limits.stranger_in.div_ceil(8) } else { self.limits.stranger_in };
+        (self.figures.images.len() as u64).is_multiple_of(one_in)
     }
 
     fn case(&self, acts: &[Act]) -> Case {
@@ -301,14 +335,14 @@ impl<'a> Search<'a> {
     }
 
     /// Recovers an image, unless that was done before. Says whether it is new.
-    fn recover(&mut self, image: &Image) -> (Rc<Recovered>, bool) {
+    fn recover(&mut self, image: &Image, migrating: bool) -> (Rc<Recovered>, bool) {
         let digest = image.digest();
         if let Some(known) = self.recovered.get(&digest) {
             return (Rc::clone(known), false);
         }
         let recovered = match self.recovery.quickly(image) {
             Some(recovered) => recovered,
-            None => Rc::new(self.recovery.as_a_stranger(image, |_| ()).0),
+            None => Rc::new(self.recovery.as_a_stranger(image, migrating, |_| ()).0),
         };
         self.recovered.insert(digest, Rc::clone(&recovered));
         self.figures.images.insert(digest);
@@ -326,6 +360,8 @@ impl<'a> Search<'a> {
     ) -> std::result::Result<usize, (Wrong, Option<(usize, Choice)>)> {
         let (judge, progress, killed) = (place.judge, place.progress, class == Class::Killed);
         let moment = judge.judge(recovered, progress, killed).map_err(|wrong| (wrong, None))?;
+        let copy = self.recovery.copy(image);
+        judge.judge_copy(copy.as_deref(), progress).map_err(|wrong| (wrong, None))?;
         if moment < progress.answered {
             self.figures.suffixes += 1;
         }
@@ -339,19 +375,19 @@ impl<'a> Search<'a> {
         let last = place.recording.moments.last().cloned();
         let at = &place.recording.moments[moment];
         let after = super::judge::rebooted(at.state());
-        let (stranger, worked) = self.recovery.as_a_stranger(image, |store| match &last {
+        let (stranger, worked) = self.recovery.as_a_stranger(image, judge.migrates(), |store| match &last {
             Some(last) if store.connection().table_exists(None, "effects").unwrap_or(false) => {
                 go_on(store, at, &after, last, true)
             }
             _ => Ok(()),
         });
         judge.judge(&stranger, progress, killed).map_err(|wrong| (wrong, None))?;
+        if let Some(Err((property, why))) = worked {
+            return Err((Wrong { property, why }, None));
+        }
         if !agree(recovered, &stranger) {
             let why = format!("the quick way finds {recovered:#?},\na stranger {stranger:#?}");
             return Err((Wrong { property: BOTH_WAYS, why }, None));
-        }
-        if let Some(Err((property, why))) = worked {
-            return Err((Wrong { property, why }, None));
         }
         self.figures.gone_on += 1;
         if self.figures.both_ways.is_multiple_of(self.limits.again_in) {
@@ -367,7 +403,7 @@ impl<'a> Search<'a> {
         image: &Image,
         killed: bool,
     ) -> std::result::Result<(), (Wrong, Option<(usize, Choice)>)> {
-        let (mut platter, events) = self.recovery.events_of_recovery(image);
+        let (mut platter, events) = self.recovery.events_of_recovery(image, place.judge.migrates());
         let budget = Budget { samples: 0, thorough: false, combinations: 64, ..self.limits.budget };
         let kind = place.judge.acts()[place.progress.called - 1].kind();
         let mut seen = HashSet::new();
@@ -380,7 +416,7 @@ impl<'a> Search<'a> {
                 if !seen.insert(digest) {
                     continue;
                 }
-                let (recovered, _) = self.recovery.as_a_stranger(&image, |_| ());
+                let (recovered, _) = self.recovery.as_a_stranger(&image, place.judge.migrates(), |_| ());
                 self.figures.images.insert(digest);
                 self.figures.again += 1;
                 *self.figures.cells.entry((self.setting.level, kind, Class::Again)).or_default() += 1;
@@ -398,11 +434,12 @@ impl<'a> Search<'a> {
         image: &Image,
         moment: usize,
     ) -> std::result::Result<(), (Wrong, Option<(usize, Choice)>)> {
-        let _alone = super::recorder::alone_with_salts();
-        if self.recovery.quickly(image).is_none() {
+        let at = &place.recording.moments[moment];
+        // The open connection knows the newest schema, and no newer one.
+        if at.migrated || self.recovery.quickly(image).is_none() {
             return Ok(());
         }
-        let at = &place.recording.moments[moment];
+        let _alone = super::recorder::alone_with_salts();
         let Some(store) = self.recovery.quick_store() else { return Ok(()) };
         self.figures.gone_on += 1;
         go_on(store, at, at.state(), at, false).map_err(|(property, why)| (Wrong { property, why }, None))
@@ -417,6 +454,16 @@ fn agree(recovered: &Recovered, stranger: &Recovered) -> bool {
             state == other.state && one.effects == other.effects
         }
         _ => recovered == stranger,
+    }
+}
+
+impl Progress {
+    fn see(&mut self, event: &Event) {
+        match event {
+            Event::Mark(Mark::Called(act)) => self.called = act + 1,
+            Event::Mark(Mark::Answered(act)) => self.answered = self.answered.max(act + 1),
+            _ => {}
+        }
     }
 }
 

@@ -3,6 +3,7 @@
 //! What always holds: a change that is seen is an event of the journal, if one is kept, unless a lie hides it. Nothing
 //! here knows which of its changes a cut would leave (that is `platter`), and nothing here is unsafe.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -142,6 +143,8 @@ pub enum Call {
     Look,
     /// Mapping shared memory.
     Map,
+    /// Giving a second name.
+    Link,
 }
 
 /// Which way a call fails.
@@ -188,6 +191,8 @@ const SHM_SLOTS: usize = 8;
 #[derive(Default)]
 struct File {
     content: Content,
+    /// How many connections have it open.
+    open: u32,
     shared: BTreeSet<HandleId>,
     reserved: Option<HandleId>,
     pending: Option<HandleId>,
@@ -212,10 +217,18 @@ pub(super) enum Lock {
     Exclusive,
 }
 
+/// A name without what differs from run to run: who copies a file calls it by the number of its process meanwhile.
+fn plain(name: &str) -> Cow<'_, str> {
+    let Some((head, tail)) = name.split_once(".partial") else { return Cow::Borrowed(name) };
+    Cow::Owned(format!("{}.partial{tail}", head.rsplit_once('.').map_or(head, |(head, _)| head)))
+}
+
 /// A disk. See the head of this room for what it promises.
 pub struct Disk {
     files: Vec<File>,
     names: BTreeMap<Arc<str>, FileId>,
+    /// Files that had names before the last exchange, to be used again under them.
+    spare: BTreeMap<Arc<str>, FileId>,
     journal: Option<Vec<Event>>,
     profile: Profile,
     lie: Option<Lie>,
@@ -237,6 +250,7 @@ impl Disk {
         Self {
             files: Vec::new(),
             names: BTreeMap::new(),
+            spare: BTreeMap::new(),
             journal: None,
             profile,
             lie: None,
@@ -308,23 +322,26 @@ impl Disk {
     /// Puts other content in the place of what is there, under connections that stay open: what a connection has
     /// mapped is cleared, so that it recovers what it finds. Names that are there keep their files.
     pub fn exchange(&mut self, image: &Image) {
-        let gone: Vec<_> =
-            self.names.keys().filter(|name| !image.files.contains_key(*name)).cloned().collect();
-        for name in gone {
-            self.names.remove(&name);
+        if self.files.iter().all(|file| file.open == 0) {
+            self.files.clear();
+            self.names.clear();
+            self.spare.clear();
         }
+        let mut known = std::mem::take(&mut self.names);
+        known.append(&mut self.spare);
         for (name, content) in &image.files {
-            let file = match self.names.get(name) {
-                Some(file) => *file,
+            let file = match known.remove(name) {
+                Some(file) => file,
                 None => self.add(name),
             };
-            self.file_mut(file).content = content.clone();
-        }
-        for file in &mut self.files {
+            self.names.insert(Arc::clone(name), file);
+            let file = self.file_mut(file);
+            file.content = content.clone();
             for region in &file.shm.regions {
                 region.iter().for_each(|word| word.store(0, Ordering::Relaxed));
             }
         }
+        self.spare = known;
     }
 
     fn add(&mut self, name: &Arc<str>) -> FileId {
@@ -372,6 +389,35 @@ impl Disk {
         })
     }
 
+    // What is asked beside SQLite.
+
+    pub(super) fn create_new(&mut self, name: &str) -> Outcome<()> {
+        let (file, handle, _) = self.open(name, true, true)?;
+        self.close(file, handle);
+        Ok(())
+    }
+
+    pub(super) fn sync_by_name(&mut self, name: &str) -> Outcome<()> {
+        let file = self.names.get(&*plain(name)).copied().ok_or(Failed::NotFound)?;
+        self.sync(file)
+    }
+
+    /// Gives a file a second name; with `instead`, its first one goes, in the same step.
+    pub(super) fn link(&mut self, from: &str, to: &str, instead: bool) -> Outcome<()> {
+        let file = self.names.get(&*plain(from)).copied().ok_or(Failed::NotFound)?;
+        if !instead && self.names.contains_key(&*plain(to)) {
+            return Err(Failed::Exists);
+        }
+        self.may_fail(Call::Link)?;
+        let name: Arc<str> = Arc::from(&*plain(to));
+        self.names.insert(Arc::clone(&name), file);
+        self.tell(Event::Link { file, name });
+        if instead && let Some((name, _)) = self.names.remove_entry(&*plain(from)) {
+            self.tell(Event::Unlink { name });
+        }
+        Ok(())
+    }
+
     // What SQLite calls.
 
     pub(super) fn open(
@@ -381,6 +427,7 @@ impl Disk {
         exclusive: bool,
     ) -> Outcome<(FileId, HandleId, bool)> {
         self.may_fail(Call::Open)?;
+        let name = &*plain(name);
         let found = self.names.get(name).copied();
         let (file, created) = match found {
             Some(_) if create && exclusive => return Err(Failed::Exists),
@@ -394,6 +441,7 @@ impl Disk {
             None => return Err(Failed::NotFound),
         };
         self.handles += 1;
+        self.file_mut(file).open += 1;
         Ok((file, HandleId(self.handles), created))
     }
 
@@ -407,11 +455,12 @@ impl Disk {
     pub(super) fn close(&mut self, file: FileId, handle: HandleId) {
         self.unlock(file, handle, Lock::None);
         self.shm_unmap(file, handle);
+        self.file_mut(file).open -= 1;
     }
 
     pub(super) fn unlink(&mut self, name: &str, sync: bool) -> Outcome<()> {
         self.may_fail(Call::Unlink)?;
-        let (name, _) = self.names.remove_entry(name).ok_or(Failed::NotFound)?;
+        let (name, _) = self.names.remove_entry(&*plain(name)).ok_or(Failed::NotFound)?;
         self.tell(Event::Unlink { name });
         if sync {
             self.sync_directory()?;
@@ -421,7 +470,7 @@ impl Disk {
 
     pub(super) fn exists(&mut self, name: &str) -> Outcome<bool> {
         self.may_fail(Call::Look)?;
-        Ok(self.names.contains_key(name))
+        Ok(self.names.contains_key(&*plain(name)))
     }
 
     pub(super) fn read(&mut self, file: FileId, offset: usize, into: &mut [u8]) -> Outcome<()> {

@@ -4,9 +4,10 @@
 //! enumerated says so.
 //!
 //! Two things make "all" finite. **Recovery equivalence**: SQLite reads a WAL up to its first bad frame, so all that
-//! follows the first write that is not kept whole is one class; and while a WAL is durable, the pages of the
-//! database file that are being copied out of it are read by nobody, so what becomes of them is one class too. Of each
-//! class several images are made. Any other file with up to [`Budget::subsets`] pending changes gets all subsets; with
+//! follows the first write that is not kept whole is one class; while a WAL or a rollback journal is durable, what is
+//! written to the database file below it is read by nobody, so what becomes of that is one class too; and so is
+//! what becomes of a file that is made under a name that nobody opens (`.partial`). Of each class several images are
+//! made. Any other file with up to [`Budget::subsets`] pending changes gets all subsets; with
 //! more, all prefixes, all single and double losses, all single survivors and a seeded sample, and the point is
 //! *capped*.
 
@@ -123,29 +124,35 @@ impl Platter {
     ) -> Vec<Fates> {
         let pending = &durable.pending;
         let count = pending.len();
-        let one_class = self.lies_under_a_wal(file);
+        let one_class = self.is_covered(file);
         let kept_where = |kept: &dyn Fn(usize) -> bool| -> Fates {
             (0..count).map(|index| if kept(index) { Fate::Kept } else { Fate::Lost }).collect()
         };
         let mut all = vec![kept_where(&|_| true), kept_where(&|_| false)];
+        if !budget.thorough && self.name(file).contains(".partial") {
+            return all;
+        }
         if count <= budget.subsets && (budget.thorough || !one_class) {
             all.extend((0..1_u64 << count).map(|kept| kept_where(&|index| kept >> index & 1 == 1)));
         } else {
             *capped |= !one_class;
             all.extend((0..count).map(|end| kept_where(&|index| index < end)));
-            all.extend((0..count).map(|lost| kept_where(&|index| index != lost)));
             if budget.thorough || !one_class {
+                all.extend((0..count).map(|lost| kept_where(&|index| index != lost)));
                 all.extend((0..count).map(|kept| kept_where(&|index| index == kept)));
                 let pairs = (0..count).flat_map(|a| (0..a).map(move |b| (a, b)));
                 all.extend(pairs.map(|(a, b)| kept_where(&|index| index != a && index != b)));
             }
-            for _ in 0..budget.samples.max(1) * 4 {
+            for _ in 0..budget.samples * 2 + 2 {
                 let bits: Vec<bool> = (0..count).map(|_| chance.next() & 1 == 1).collect();
                 all.push(kept_where(&|index| bits[index]));
             }
         }
+        let few = one_class && !budget.thorough;
         for (at, Pending { change, .. }) in pending.iter().enumerate() {
-            for (index, fate) in self.harms(durable, change, budget, chance).into_iter().enumerate() {
+            // Of a class that is one, each write is torn in one way.
+            let harms = self.harms(durable, change, budget, chance);
+            for (index, fate) in harms.into_iter().enumerate().take(if few { 1 } else { usize::MAX }) {
                 let mut fates = kept_where(&|other| index % 2 == 0 || other < at);
                 fates[at] = fate;
                 all.push(fates);
@@ -154,11 +161,14 @@ impl Platter {
         all
     }
 
-    /// Whether all that is written to this file is also in a WAL that is durable.
-    fn lies_under_a_wal(&self, file: FileId) -> bool {
-        let wal = format!("{}-wal", self.name(file));
-        let found = self.names.get(&wal[..]).and_then(|wal| self.files.get(wal));
-        found.is_some_and(|wal| wal.pending.is_empty() && !wal.content.is_empty())
+    /// Whether what is written to this file is read by nobody until it is synced: since all of it is also in a WAL that
+    /// is durable, or is taken back by a journal that is.
+    fn is_covered(&self, file: FileId) -> bool {
+        ["-wal", "-journal"].iter().any(|suffix| {
+            let name = format!("{}{suffix}", self.name(file));
+            let found = self.names.get(&name[..]).and_then(|found| self.files.get(found));
+            found.is_some_and(|found| found.pending.is_empty() && !found.content.is_empty())
+        })
     }
 
     /// How a change can be neither kept nor lost.

@@ -173,6 +173,7 @@ fn code(failed: Failed) -> c_int {
         Failed::Io(Call::Unlink) => ffi::SQLITE_IOERR_DELETE,
         Failed::Io(Call::Look) => ffi::SQLITE_IOERR_FSTAT,
         Failed::Io(Call::Map) => ffi::SQLITE_IOERR_SHMMAP,
+        Failed::Io(Call::Link) => ffi::SQLITE_IOERR,
         Failed::Full => ffi::SQLITE_FULL,
         Failed::Short => ffi::SQLITE_IOERR_SHORT_READ,
         Failed::Busy => ffi::SQLITE_BUSY,

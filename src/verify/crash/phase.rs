@@ -1,0 +1,314 @@
+//! The phase `crash`: all searches and all controls, side by side, and their figures.
+//!
+//! What always holds: which sequences are cut how far depends on the reach and the seed alone. This module must not know
+//! how anything is judged.
+
+use std::collections::BTreeMap;
+
+use fencepost_model::scope::cuts;
+use serde::Serialize;
+
+use crate::error::{Error, Result};
+use crate::verify::crash::act::{Act, next};
+use crate::verify::crash::case::{Level, Setting};
+use crate::verify::crash::control::{self, Control};
+use crate::verify::crash::judge::NOTHING_LOST;
+use crate::verify::crash::recorder::{Recorder, Start, Unrecorded};
+use crate::verify::crash::replay::shrink;
+use crate::verify::crash::search::{Broken, Class, Figures, Limits, Search};
+use crate::verify::disk::{Budget, Profile};
+use crate::verify::pool;
+use crate::verify::run::Reach;
+
+/// Figures of the phase `crash`.
+#[derive(Debug, Default, PartialEq, Serialize)]
+pub struct CrashPhase {
+    /// How many sequences of acts.
+    pub sequences: u64,
+    /// How many I/O events the power was cut after.
+    pub events: u64,
+    /// How many distinct images, by a hash of their content, were recovered.
+    pub images: usize,
+    /// How many images were judged, at one cut or another.
+    pub judged: u64,
+    /// After how many events not every legal content of the disk was made, up to recovery equivalence.
+    pub capped: u64,
+    /// How many cuts lost what was acknowledged, or brought it back in part.
+    pub lost: usize,
+    /// How many cuts left what cannot be read or worked on.
+    pub corrupt: usize,
+    /// How many cuts took the newest acknowledged operations of `ProcessCrash`, as they may.
+    pub suffixes: u64,
+    /// How often an operation in flight was found there.
+    pub in_flight_kept: u64,
+    /// How often it was not.
+    pub in_flight_gone: u64,
+    /// How many images were opened by a stranger as well, who found the same.
+    pub both_ways: u64,
+    /// How many images were worked on side by side with the model.
+    pub worked_on: u64,
+    /// How many images of second cuts, during recovery.
+    pub again: u64,
+    /// The positive controls.
+    pub controls: Controls,
+    /// How many images were judged: level by act by what the cut did.
+    pub cells: Vec<Cell>,
+    /// How long it took.
+    pub seconds: f64,
+}
+
+/// The positive controls.
+#[derive(Debug, Default, PartialEq, Serialize)]
+pub struct Controls {
+    /// How many were caught, by the promise that was named for each.
+    pub caught: usize,
+    /// How many there are.
+    pub total: usize,
+}
+
+/// A cell of the table.
+#[derive(Debug, PartialEq, Serialize)]
+pub struct Cell {
+    /// The durability level.
+    pub level: &'static str,
+    /// What was in flight, or was done last.
+    pub act: &'static str,
+    /// What the cut did.
+    pub class: &'static str,
+    /// How many images were judged.
+    pub images: u64,
+}
+
+/// What the phase found.
+#[derive(Debug)]
+pub struct Found {
+    /// Its figures.
+    pub figures: CrashPhase,
+    /// The shortest thing that is broken.
+    pub broken: Option<Broken>,
+    /// What is wrong with the search itself.
+    pub complaints: Vec<String>,
+}
+
+/// One piece of work.
+enum Work<'a> {
+    /// Every sequence that begins with this act.
+    Explore(&'a Start, Setting, Limits, Act),
+    /// Long sequences, chosen by these seeds.
+    Walk(&'a Start, Setting, Limits, std::ops::Range<u64>),
+    /// A control.
+    Control(&'static Control),
+}
+
+impl Work<'_> {
+    fn name(&self) -> String {
+        match self {
+            Self::Explore(start, setting, _, act) => {
+                format!("{} {} {}", setting.level.name(), start.name(), act.kind())
+            }
+            Self::Walk(start, setting, ..) => format!("{} {} long", setting.level.name(), start.name()),
+            Self::Control(control) => format!("control: {}", control.name),
+        }
+    }
+}
+
+/// How far searches go in a setting.
+fn limits(reach: Reach, setting: &Setting, seed: u64) -> Limits {
+    // What is used everywhere goes the furthest: PowerLoss, on what SQLite takes a disk of Unix for.
+    let main = *setting == Setting::honest(Level::PowerLoss, Profile::UNIX);
+    let (depth, heavy) = match reach {
+        Reach::Quick => (1, 1),
+        Reach::Standard => (if main { 3 } else { 2 }, if main { 2 } else { 1 }),
+        Reach::Deep => (3, 3),
+    };
+    let thorough = reach == Reach::Deep && main;
+    let budget = Budget { subsets: 10, samples: usize::from(thorough) * 2, thorough, combinations: 1_000 };
+    Limits { depth, heavy, budget, stranger_in: 64, again_in: 8, seed }
+}
+
+/// The settings without a mistake.
+pub fn settings() -> Vec<Setting> {
+    let levels = [Level::PowerLoss, Level::ProcessCrash];
+    let of = |level| [Profile::UNIX, Profile::PLAIN].map(|profile| Setting::honest(level, profile));
+    levels.into_iter().flat_map(of).collect()
+}
+
+/// Runs the phase. `at` is told of each part.
+///
+/// # Errors
+/// If it could not be run.
+pub fn run(reach: Reach, seed: u64, threads: usize, at: impl FnMut(&str, usize) + Send) -> Result<Found> {
+    let mut complaints = Vec::new();
+    let mut starts = Vec::new();
+    let mut recorder = Recorder::new(Setting::honest(Level::PowerLoss, Profile::UNIX))?;
+    for scope in cuts() {
+        match recorder.start(&scope) {
+            Ok(start) => starts.push(start),
+            Err(Unrecorded::Failed(error)) => return Err(error),
+            Err(Unrecorded::Differs(why)) => complaints.push(format!("{} cannot begin: {why}", scope.name)),
+        }
+    }
+    drop(recorder);
+    let nothing = Recorder::nothing();
+    let work = plan(reach, seed, &starts, &nothing);
+    let total = work.len();
+    let mut at = at;
+    let done = pool::map(threads, &work, |work| at(&work.name(), total), do_work);
+    let mut figures = Figures::default();
+    let mut controls = Controls::default();
+    for done in done {
+        match done? {
+            Done::Searched(found) => figures.add(*found),
+            Done::Caught => {
+                controls.caught += 1;
+                controls.total += 1;
+            }
+            Done::Missed(why) => {
+                controls.total += 1;
+                complaints.push(why);
+            }
+        }
+    }
+    complaints.extend(std::mem::take(&mut figures.unrecorded));
+    complain(&mut complaints, &figures);
+    let shortest = |broken: &&Broken| (broken.case.acts.len(), broken.cut.choice.losses(), broken.cut.events);
+    let broken = figures.broken.iter().min_by_key(shortest).map(shrink);
+    Ok(Found { figures: summary(figures, controls), broken, complaints })
+}
+
+fn plan<'a>(reach: Reach, seed: u64, starts: &'a [Start], nothing: &'a Start) -> Vec<Work<'a>> {
+    let mut work: Vec<Work<'_>> = control::ALL.iter().map(Work::Control).collect();
+    let (walks, chunk) = match reach {
+        Reach::Quick => (2, 1),
+        Reach::Standard => (16, 4),
+        Reach::Deep => (800, 20),
+    };
+    for setting in settings() {
+        let limits = limits(reach, &setting, seed);
+        for start in starts {
+            let acts = next(&start.scope, setting.level, &start.moment, limits.heavy > 0);
+            work.extend(acts.into_iter().map(|act| Work::Explore(start, setting, limits, act)));
+            for from in (0..walks).step_by(chunk) {
+                let seeds = from..(from + chunk as u64).min(walks);
+                work.push(Work::Walk(start, setting, limits, seeds));
+            }
+        }
+        // What is not there yet is created, and then worked on.
+        let created = Limits { depth: limits.depth.min(2), ..limits };
+        work.push(Work::Explore(nothing, setting, created, Act::Create));
+    }
+    work
+}
+
+enum Done {
+    Searched(Box<Figures>),
+    Caught,
+    Missed(String),
+}
+
+/// How many acts a walk has.
+const WALK: usize = 12;
+
+fn do_work(work: &Work<'_>) -> Result<Done> {
+    match work {
+        Work::Control(control) => Ok(match control.run()? {
+            Ok(_) => Done::Caught,
+            Err(why) => Done::Missed(format!("a mistake was not noticed ({}): {why}", control.name)),
+        }),
+        Work::Explore(start, setting, limits, act) => {
+            let mut search = Search::new(start, *setting, *limits)?;
+            search.explore(&mut vec![act.clone()]);
+            Ok(Done::Searched(Box::new(search.finish())))
+        }
+        Work::Walk(start, setting, limits, seeds) => {
+            let mut search = Search::new(start, *setting, *limits)?;
+            for seed in seeds.clone() {
+                let mut acts = Vec::new();
+                let mut moment = start.moment.clone();
+                for step in 0..WALK as u64 {
+                    let mut all = next(&start.scope, setting.level, &moment, step % 4 == 3);
+                    if all.is_empty() {
+                        return Err(Error::NotFound);
+                    }
+                    let which = crate::verify::crash::search::mix(limits.seed, &[seed, step]);
+                    let act = all.swap_remove(usize::try_from(which).unwrap_or(0) % all.len());
+                    moment.perform(&act);
+                    acts.push(act);
+                }
+                search.look_at(&acts, 0);
+            }
+            Ok(Done::Searched(Box::new(search.finish())))
+        }
+    }
+}
+
+/// A search that never saw what it is for has shown nothing.
+fn complain(complaints: &mut Vec<String>, figures: &Figures) {
+    let mut need = |seen: bool, what: &str| {
+        if !seen && figures.broken.is_empty() {
+            complaints.push(format!("no cut {what}, so the search shows nothing"));
+        }
+    };
+    need(figures.in_flight[0] > 0, "left an operation in flight behind");
+    need(figures.in_flight[1] > 0, "took an operation in flight away");
+    need(figures.suffixes > 0, "took acknowledged operations of ProcessCrash");
+    need(figures.both_ways > 0, "was recovered in both ways");
+    need(figures.gone_on > 0, "was followed by work");
+    for class in Class::ALL {
+        let seen = figures.cells.keys().any(|(_, _, seen)| *seen == class);
+        need(seen, &format!("was of the class {}", class.name()));
+    }
+}
+
+fn summary(figures: Figures, controls: Controls) -> CrashPhase {
+    let lost = figures.broken.iter().filter(|broken| broken.wrong.property == NOTHING_LOST).count();
+    let cell = |((level, act, class), images): (&(Level, &'static str, Class), &u64)| Cell {
+        level: level.name(),
+        act,
+        class: class.name(),
+        images: *images,
+    };
+    CrashPhase {
+        sequences: figures.sequences,
+        events: figures.events,
+        images: figures.images.len(),
+        judged: figures.judged,
+        capped: figures.capped,
+        lost,
+        corrupt: figures.broken.len() - lost,
+        suffixes: figures.suffixes,
+        in_flight_kept: figures.in_flight[0],
+        in_flight_gone: figures.in_flight[1],
+        both_ways: figures.both_ways,
+        worked_on: figures.gone_on,
+        again: figures.again,
+        controls,
+        cells: figures.cells.iter().map(cell).collect(),
+        seconds: 0.0,
+    }
+}
+
+impl CrashPhase {
+    /// The table for people: durability level by act by what the cut did.
+    pub fn table(&self) -> String {
+        use std::fmt::Write as _;
+        let mut text = format!("{:13} {:27}", "level", "act");
+        for class in Class::ALL {
+            let _ = write!(text, " {:>9}", class.name());
+        }
+        text.push('\n');
+        let mut rows: BTreeMap<(&str, &str), BTreeMap<&str, u64>> = BTreeMap::new();
+        for cell in &self.cells {
+            *rows.entry((cell.level, cell.act)).or_default().entry(cell.class).or_default() += cell.images;
+        }
+        for ((level, act), row) in rows {
+            let _ = write!(text, "{level:13} {act:27}");
+            for class in Class::ALL {
+                let images = row.get(class.name()).map_or("-".to_owned(), |images| images.to_string());
+                let _ = write!(text, " {images:>9}");
+            }
+            text.push('\n');
+        }
+        text
+    }
+}

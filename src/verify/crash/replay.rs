@@ -1,0 +1,191 @@
+//! One cut of one case, done again: to see it again, to make it smaller, and to tell it.
+//!
+//! What always holds: the same case and cut give the same story. A failure is made smaller by leaving out acts, and by
+//! keeping writes that were lost, as long as the same promise is broken.
+
+use std::fmt::Write as _;
+
+use crate::verify::crash::act::Act;
+use crate::verify::crash::case::{Case, Setting};
+use crate::verify::crash::judge::{Judge, Wrong, guarantee};
+use crate::verify::crash::recorder::{Recorder, Recording, Start, Unrecorded};
+use crate::verify::crash::recovery::in_words;
+use crate::verify::crash::search::{Broken, Cut, Limits, Search};
+use crate::verify::disk::{Budget, Event, Fate, Mark, NameFate, Platter};
+
+/// A cut is looked at in every way: by a stranger, worked on, and cut again.
+fn limits(seed: u64) -> Limits {
+    let budget = Budget { subsets: 8, samples: 0, thorough: false, combinations: 200 };
+    Limits { depth: 0, heavy: 0, budget, stranger_in: 1, again_in: 1, seed }
+}
+
+/// What happened when a cut was made again.
+#[derive(Debug)]
+pub struct Replayed {
+    /// What is wrong, if anything still is.
+    pub wrong: Option<Wrong>,
+    /// The story, line by line.
+    pub story: String,
+}
+
+fn start_of(case: &Case) -> std::result::Result<Start, Unrecorded> {
+    let honest = Setting::honest(case.setting.level, case.setting.profile);
+    let in_rollback_mode = case.setting.mistake == Some(super::case::Mistake::DeleteMode);
+    Recorder::new(if in_rollback_mode { case.setting } else { honest })?.start_of(case)
+}
+
+/// Makes a cut again, and judges it.
+///
+/// # Errors
+/// If the store cannot do the acts, in words.
+pub fn replay(case: &Case, cut: &Cut) -> std::result::Result<Replayed, String> {
+    let told = |unrecorded| match unrecorded {
+        Unrecorded::Failed(error) => in_words(&error),
+        Unrecorded::Differs(why) => why,
+    };
+    let start = start_of(case).map_err(told)?;
+    let recording =
+        Recorder::new(case.setting).map_err(|error| in_words(&error))?.record(&start, &case.acts).map_err(told)?;
+    let mut search =
+        Search::new(&start, case.setting, limits(1)).map_err(|error| in_words(&error))?;
+    let judge = Judge::new(case.setting.level, &case.acts, &recording.moments);
+    let wrong = search.again(&recording, &judge, cut);
+    Ok(Replayed { story: tell(case, cut, &recording, wrong.as_ref()), wrong })
+}
+
+/// Makes what is broken as small as it gets: the fewest acts, and then the fewest losses.
+pub fn shrink(broken: &Broken) -> Broken {
+    let mut best = broken.clone();
+    while let Some(shorter) = (0..best.case.acts.len()).find_map(|left_out| without(&best, left_out)) {
+        best = shorter;
+    }
+    if best.cut.again.is_none() {
+        fewer_losses(&mut best);
+    }
+    best
+}
+
+/// The same without one act, if the same promise is broken then.
+fn without(broken: &Broken, left_out: usize) -> Option<Broken> {
+    let mut case = broken.case.clone();
+    case.acts.remove(left_out);
+    if case.acts.is_empty() {
+        return None;
+    }
+    let start = start_of(&case).ok()?;
+    let mut search = Search::new(&start, case.setting, limits(1)).ok()?.until(broken.wrong.property);
+    search.look_at(&case.acts, 0);
+    search.finish().broken.into_iter().find(|other| other.wrong.property == broken.wrong.property)
+}
+
+fn fewer_losses(best: &mut Broken) {
+    let same = |case: &Case, cut: &Cut, property: &str| {
+        replay(case, cut).ok().and_then(|replayed| replayed.wrong).filter(|wrong| wrong.property == property)
+    };
+    let shape: Vec<usize> = best.cut.choice.files.iter().map(|(_, fates)| fates.len()).collect();
+    let names = best.cut.choice.names.len();
+    let mut try_it = |change: &dyn Fn(&mut Cut) -> bool| {
+        let mut cut = best.cut.clone();
+        if change(&mut cut)
+            && let Some(wrong) = same(&best.case, &cut, best.wrong.property)
+        {
+            best.cut = cut;
+            best.wrong = wrong;
+        }
+    };
+    let keep = |fate: &mut Fate| std::mem::replace(fate, Fate::Kept) != Fate::Kept;
+    for (file, count) in shape.iter().enumerate() {
+        for index in 0..*count {
+            try_it(&|cut| keep(&mut cut.choice.files[file].1[index]));
+        }
+    }
+    for index in 0..names {
+        try_it(&|cut| {
+            std::mem::replace(&mut cut.choice.names[index], NameFate::Kept) != NameFate::Kept
+        });
+    }
+}
+
+/// The story of a cut: what was done, what the disk saw, what was lost, and what was found.
+fn tell(case: &Case, cut: &Cut, recording: &Recording, wrong: Option<&Wrong>) -> String {
+    let mut text = String::new();
+    let setting = &case.setting;
+    let start = case.start.as_deref().unwrap_or("a disk without a store");
+    let safe = if setting.profile.overwrites_safely() { "an overwrite harms no byte beside it" } else { "no promise" };
+    let _ = writeln!(text, "{} from {start}, on a disk that makes {safe}", setting.level.name());
+    if let Some(mistake) = setting.mistake {
+        let _ = writeln!(text, "with a mistake: {mistake:?}");
+    }
+    let mut platter = recording.base.clone();
+    for (index, event) in recording.events.iter().take(cut.events).enumerate() {
+        platter.advance(event);
+        line(&mut text, case, &platter, index, event);
+    }
+    let _ = writeln!(text, "the power is cut after event {}; of what was not durable", cut.events);
+    losses(&mut text, &platter, cut);
+    if let Some((events, choice)) = &cut.again {
+        let lost = choice.losses();
+        let _ = writeln!(text, "  and cut again after event {events} of the recovery, which loses {lost} changes more");
+    }
+    match wrong {
+        None => text += "what was found may be found there\n",
+        Some(wrong) => {
+            let id = guarantee(wrong.property).map(|id| format!("{id} ")).unwrap_or_default();
+            let _ = writeln!(text, "found: {}\nbroken: {id}{}", wrong.why, wrong.property);
+        }
+    }
+    text
+}
+
+fn line(text: &mut String, case: &Case, platter: &Platter, index: usize, event: &Event) {
+    let number = index + 1;
+    let _ = match event {
+        Event::Mark(Mark::Called(act)) => {
+            let act = &case.acts[*act];
+            match act {
+                Act::Apply(op) | Act::Effect(op) => writeln!(text, "  {}: {op:?}", act.kind()),
+                Act::Batch(ops) => writeln!(text, "  batch: {ops:?}"),
+                act => writeln!(text, "  {}", act.kind()),
+            }
+        }
+        Event::Mark(Mark::Answered(act)) => writeln!(text, "{number:>6}  {} is answered", case.acts[*act].kind()),
+        Event::Write { file, offset, bytes } => {
+            writeln!(text, "{number:>6}  write {} bytes at {offset} of {}", bytes.len(), platter.name(*file))
+        }
+        Event::Resize { file, bytes } => writeln!(text, "{number:>6}  size {bytes} of {}", platter.name(*file)),
+        Event::Sync { file } => writeln!(text, "{number:>6}  sync {}", platter.name(*file)),
+        Event::SyncFailed { file } => writeln!(text, "{number:>6}  a sync of {} fails", platter.name(*file)),
+        Event::SyncDirectory => writeln!(text, "{number:>6}  sync the directory"),
+        Event::Create { name, .. } => writeln!(text, "{number:>6}  create {name}"),
+        Event::Link { name, .. } => writeln!(text, "{number:>6}  link {name}"),
+        Event::Unlink { name } => writeln!(text, "{number:>6}  unlink {name}"),
+    };
+}
+
+fn losses(text: &mut String, platter: &Platter, cut: &Cut) {
+    let mut kept = 0_usize;
+    for (file, fates) in &cut.choice.files {
+        for (index, fate) in fates.iter().enumerate() {
+            let what = platter.describe(*file, index);
+            let _ = match fate {
+                Fate::Kept => {
+                    kept += 1;
+                    Ok(())
+                }
+                Fate::Lost => writeln!(text, "        lost: {what}"),
+                Fate::Torn(mask) => writeln!(text, "        torn (sectors kept: {mask:#b}): {what}"),
+                Fate::Grown => writeln!(text, "        grown, and nothing in it: {what}"),
+                Fate::Spoiled => writeln!(text, "        spoiled, with its sectors: {what}"),
+            };
+        }
+    }
+    for (index, fate) in cut.choice.names.iter().enumerate() {
+        match fate {
+            NameFate::Kept => kept += 1,
+            NameFate::Lost => {
+                let _ = writeln!(text, "        lost: {}", platter.describe_name(index));
+            }
+        }
+    }
+    let _ = writeln!(text, "        kept: {kept} other changes");
+}

@@ -1,0 +1,53 @@
+//! The disk as a file system beside SQLite: what copies are made with.
+//!
+//! This module knows nothing of copies.
+
+use std::io;
+use std::path::Path;
+
+use super::device::{Failed, Outcome};
+use super::ffi::Mounted;
+use crate::sqlite::files::Files;
+
+fn name(path: &Path) -> io::Result<&str> {
+    path.to_str().ok_or_else(|| io::ErrorKind::InvalidFilename.into())
+}
+
+fn told<T>(outcome: Outcome<T>) -> io::Result<T> {
+    outcome.map_err(|failed| match failed {
+        Failed::Full => io::ErrorKind::StorageFull.into(),
+        Failed::NotFound => io::ErrorKind::NotFound.into(),
+        Failed::Exists => io::ErrorKind::AlreadyExists.into(),
+        Failed::Io(_) | Failed::Short | Failed::Busy => io::Error::other("the disk failed"),
+    })
+}
+
+impl Files for Mounted {
+    fn exists(&self, path: &Path) -> bool {
+        name(path).is_ok_and(|name| self.disk().exists(name).unwrap_or(false))
+    }
+
+    fn create_new_like(&self, path: &Path, _like: &Path) -> io::Result<()> {
+        told(self.disk().create_new(name(path)?))
+    }
+
+    fn sync(&self, path: &Path) -> io::Result<()> {
+        told(self.disk().sync_by_name(name(path)?))
+    }
+
+    fn link(&self, from: &Path, to: &Path) -> io::Result<()> {
+        told(self.disk().link(name(from)?, name(to)?, false))
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        told(self.disk().link(name(from)?, name(to)?, true))
+    }
+
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        told(self.disk().unlink(name(path)?, false))
+    }
+
+    fn sync_directory_of(&self, _path: &Path) -> io::Result<()> {
+        told(self.disk().sync_directory())
+    }
+}
