@@ -191,3 +191,24 @@ fn a_file_whose_checkpoint_was_cut_short_is_opened_if_it_is_ours() {
     fs::remove_file(theirs.join("copy.db-wal")).unwrap();
     assert!(matches!(refused(&copy, &OpenOptions::default()), Error::Corrupt { .. }));
 }
+
+#[test]
+fn who_opens_a_file_while_another_creates_it_opens_it_too() {
+    const OPENERS: usize = 4;
+    let directory = tempfile::tempdir().unwrap();
+    for number in 0..150 {
+        let path = directory.path().join(format!("{number}.db"));
+        let together = std::sync::Barrier::new(OPENERS);
+        std::thread::scope(|scope| {
+            let open = || {
+                together.wait();
+                let opened = std::iter::repeat_with(|| Store::open(&path, &OpenOptions::default()));
+                let mut opened = opened.skip_while(|opened| matches!(opened, Err(Error::Busy)));
+                opened.next().unwrap().unwrap().close().unwrap();
+            };
+            for _ in 0..OPENERS {
+                scope.spawn(open);
+            }
+        });
+    }
+}

@@ -218,6 +218,8 @@ fn look(path: &Path, options: &OpenOptions) -> Result<Look> {
         // A checkpoint that is under way, or was killed, has written a header that counts pages which only the WAL has
         // yet: the file is shorter than it says, and that is no damage. If no WAL is there by now, it is over.
         Err(Error::Corrupt { .. }) => glance(path, options, may_have(path, options, "-wal")),
+        // Somebody may have created the file after it was found missing and before it was asked whether it is there.
+        Err(Error::CannotOpen { .. }) => glance(path, options, false),
         look => look,
     }
 }
