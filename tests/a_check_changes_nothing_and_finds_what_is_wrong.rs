@@ -152,6 +152,23 @@ fn a_sound_file_is_found_sound_closed_open_and_as_a_killed_process_left_it() {
 }
 
 #[test]
+fn a_file_is_checked_that_a_process_left_which_was_killed_after_the_header_of_its_wal() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("bus.db");
+    let beside = |suffix: &str| directory.path().join(format!("bus.db{suffix}"));
+    let store = furnished(&path);
+    let report = checked_in_use(&path);
+    let (header, index) =
+        (fs::read(beside("-wal")).unwrap()[..32].to_vec(), fs::read(beside("-shm")).unwrap());
+    store.close().unwrap();
+    fs::write(beside("-wal"), header).unwrap();
+    for index in [&index[..], &[0; 3], &[]] {
+        fs::write(beside("-shm"), index).unwrap();
+        assert_eq!(checked(&path), report);
+    }
+}
+
+#[test]
 fn what_a_walk_damages_is_found_row_by_row_and_nothing_else() {
     let directory = tempfile::tempdir().unwrap();
     let mut damaged = 0;

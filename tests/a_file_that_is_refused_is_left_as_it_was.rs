@@ -1,5 +1,5 @@
 //! Opening: a file that is not ours, or that this program does not understand, is refused with a typed error, and
-//! nothing on disk changes. A file of ours opens again, whatever an interrupted creation left.
+//! nothing on disk changes. A file of ours opens again, whatever an interrupted creation or checkpoint left.
 
 #![expect(clippy::unwrap_used, reason = "a failed step of a test is a failed test")]
 
@@ -148,4 +148,67 @@ fn an_empty_file_becomes_a_store_and_an_interrupted_creation_is_taken_up_again()
     fs::write(directory.path().join("copy.db-journal"), journal).unwrap();
     let opened = Store::open(&copy, &OpenOptions::default());
     send(&mut opened.unwrap());
+}
+
+/// Copies a database and its WAL as they lie there, with the first page of the WAL copied into the file already: so a
+/// checkpoint leaves them that is killed after its first page, or is under way.
+fn with_a_checkpoint_begun(from: &Path, to: &Path) {
+    const PAGE_BYTES: usize = 4096;
+    let beside = |path: &Path| path.with_extension("db-wal");
+    let (mut file, wal) = (fs::read(from).unwrap(), fs::read(beside(from)).unwrap());
+    let mut frames = wal[32..].chunks_exact(24 + PAGE_BYTES);
+    let first = frames.rfind(|frame| frame[..4] == [0, 0, 0, 1]).unwrap();
+    file[..PAGE_BYTES].copy_from_slice(&first[24..]);
+    let pages = u32::from_be_bytes(file[28..32].try_into().unwrap()) as usize;
+    assert!(pages * PAGE_BYTES > file.len(), "the header counts pages that are not in the file yet");
+    fs::write(to, file).unwrap();
+    fs::write(beside(to), wal).unwrap();
+}
+
+#[test]
+fn a_file_whose_checkpoint_was_cut_short_is_opened_if_it_is_ours() {
+    let directory = tempfile::tempdir().unwrap();
+    let (path, copy) = (directory.path().join("bus.db"), directory.path().join("copy.db"));
+    let mut store = Store::open(&path, &OpenOptions::default()).unwrap();
+    for _ in 0..200 {
+        send(&mut store);
+    }
+    with_a_checkpoint_begun(&path, &copy);
+    let opened = Store::open(&copy, &OpenOptions::default()).unwrap();
+    assert_eq!(opened.snapshot().unwrap(), store.snapshot().unwrap());
+
+    let theirs = directory.path().join("theirs");
+    fs::create_dir(&theirs).unwrap();
+    let (path, copy) = (directory.path().join("other.db"), theirs.join("copy.db"));
+    let other = Connection::open(&path).unwrap();
+    other.pragma_update(None, "journal_mode", "WAL").unwrap();
+    other.execute_batch("PRAGMA application_id = 7; PRAGMA wal_checkpoint; CREATE TABLE theirs (x)").unwrap();
+    with_a_checkpoint_begun(&path, &copy);
+    let error = refused(&copy, &OpenOptions::default());
+    assert!(matches!(error, Error::NotOurs { application_id: 7 }), "{error:?}");
+
+    // Without its WAL such a file is damaged: the pages are nowhere.
+    fs::remove_file(theirs.join("copy.db-wal")).unwrap();
+    assert!(matches!(refused(&copy, &OpenOptions::default()), Error::Corrupt { .. }));
+}
+
+#[test]
+fn who_opens_a_file_while_another_creates_it_opens_it_too() {
+    const OPENERS: usize = 4;
+    let directory = tempfile::tempdir().unwrap();
+    for number in 0..150 {
+        let path = directory.path().join(format!("{number}.db"));
+        let together = std::sync::Barrier::new(OPENERS);
+        std::thread::scope(|scope| {
+            let open = || {
+                together.wait();
+                let opened = std::iter::repeat_with(|| Store::open(&path, &OpenOptions::default()));
+                let mut opened = opened.skip_while(|opened| matches!(opened, Err(Error::Busy)));
+                opened.next().unwrap().unwrap().close().unwrap();
+            };
+            for _ in 0..OPENERS {
+                scope.spawn(open);
+            }
+        });
+    }
 }

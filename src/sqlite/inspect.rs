@@ -44,6 +44,9 @@ pub struct Inspection {
     pub survey: Option<Survey>,
 }
 
+/// What a WAL begins with, before its first frame.
+const WAL_HEADER_BYTES: u64 = 32;
+
 /// Looks at a file. If nobody has it open, nothing is put beside it either; if a WAL lies beside it without its index,
 /// as when only these two were copied, SQLite makes an index and leaves it there.
 ///
@@ -54,14 +57,16 @@ pub fn inspect(path: &Path) -> Result<Inspection> {
     if beside(path, "-journal").is_some_and(|bytes| bytes > 0) {
         return Ok(Inspection { interrupted: true, ..Inspection::default() });
     }
-    // Without a WAL beside it, nobody has the file open, and it is looked at as it lies there. If somebody came
-    // meanwhile, what was seen is worth nothing.
-    if beside(path, "-wal").is_none() {
+    // If no WAL lies beside it, or one that holds nothing, the file is looked at as it lies there. If somebody wrote
+    // meanwhile, what was seen is worth nothing. (SQLite cannot read, without writing an index, a WAL that has a header
+    // and no frame, as a process leaves it that is killed in between: it tries for ten seconds and gives up.)
+    let holds_nothing = || beside(path, "-wal").is_none_or(|bytes| bytes <= WAL_HEADER_BYTES);
+    if holds_nothing() {
         let stamp =
             || Ok::<_, Error>(std::fs::metadata(path).map(|found| (found.len(), found.modified().ok()))?);
         let before = std::fs::metadata(path).ok().map(|found| (found.len(), found.modified().ok()));
         let seen = look_through(path, true)?;
-        if beside(path, "-wal").is_none() && before == Some(stamp()?) {
+        if holds_nothing() && before == Some(stamp()?) {
             return Ok(seen);
         }
     }

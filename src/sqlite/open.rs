@@ -236,12 +236,26 @@ pub(super) fn harden(conn: &Connection) -> Result<()> {
 
 /// Looks at a file without a lock and without writing anything, not even beside it.
 fn look(path: &Path, options: &OpenOptions) -> Result<Look> {
+    match glance(path, options, false) {
+        // A checkpoint that is under way, or was killed, has written a header that counts pages which only the WAL has
+        // yet: the file is shorter than it says, and that is no damage. If no WAL is there by now, it is over.
+        Err(Error::Corrupt { .. }) => glance(path, options, may_have(path, options, "-wal")),
+        // Somebody may have created the file after it was found missing and before it was asked whether it is there.
+        Err(Error::CannotOpen { .. }) => glance(path, options, false),
+        look => look,
+    }
+}
+
+/// Looks once. A file that is shorter than its header says is malformed, unless it `may_be_short`.
+fn glance(path: &Path, options: &OpenOptions, may_be_short: bool) -> Result<Look> {
     let flags =
         OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let conn = match connect(&uri(path, "immutable=1"), flags, options) {
         Ok(conn) => conn,
         Err(error) => return cannot_open(path, options, error),
     };
+    // This lets SQLite read such a file; nothing can be written through this connection.
+    conn.set_db_config(DbConfig::SQLITE_DBCONFIG_WRITABLE_SCHEMA, may_be_short)?;
     let pragma = |name| Ok::<i64, Error>(conn.pragma_query_value(None, name, |row| row.get(0))?);
     let supported = newest(options.next_version);
     // A checkpoint of another process may be under way, so of a file that is ours the header alone is read.
@@ -254,7 +268,7 @@ fn look(path: &Path, options: &OpenOptions) -> Result<Look> {
             0 => Ok(Look::Empty),
             _ => Err(Error::NotOurs { application_id }),
         },
-        Err(Error::NotADatabase | Error::Corrupt { .. }) if may_have_journal(path, options) => {
+        Err(Error::NotADatabase | Error::Corrupt { .. }) if may_have(path, options, "-journal") => {
             Ok(Look::Interrupted)
         }
         Err(Error::CannotOpen { source }) => cannot_open(path, options, Error::CannotOpen { source }),
@@ -271,9 +285,9 @@ fn cannot_open(path: &Path, options: &OpenOptions, error: Error) -> Result<Look>
     }
 }
 
-/// Whether an interrupted creation may have left its rollback journal. Into another file system nobody looks here.
-fn may_have_journal(path: &Path, options: &OpenOptions) -> bool {
-    options.vfs.is_some() || beside(path, "-journal").is_some_and(|bytes| bytes > 0)
+/// Whether a rollback journal or a WAL may lie beside a file. Into another file system nobody looks here.
+fn may_have(path: &Path, options: &OpenOptions, suffix: &str) -> bool {
+    options.vfs.is_some() || beside(path, suffix).is_some_and(|bytes| bytes > 0)
 }
 
 /// The path as a URI, with a parameter.

@@ -140,15 +140,19 @@ pub fn settings() -> Vec<Setting> {
 pub fn run(reach: Reach, seed: u64, threads: usize, at: impl FnMut(&str, usize) + Send) -> Result<Found> {
     let mut complaints = Vec::new();
     let mut starts = Vec::new();
-    let mut recorder = Recorder::new(Setting::honest(Level::PowerLoss, Profile::UNIX))?;
-    for scope in cuts() {
-        match recorder.start(&scope) {
-            Ok(start) => starts.push(start),
-            Err(Unrecorded::Failed(error)) => return Err(error),
-            Err(Unrecorded::Differs(why)) => complaints.push(format!("{} cannot begin: {why}", scope.name)),
+    // What a store leaves in its WAL depends on what the disk says of itself.
+    for profile in [Profile::UNIX, Profile::PLAIN] {
+        let mut recorder = Recorder::new(Setting::honest(Level::PowerLoss, profile))?;
+        for scope in cuts() {
+            match recorder.start(&scope) {
+                Ok(start) => starts.push((profile, start)),
+                Err(Unrecorded::Failed(error)) => return Err(error),
+                Err(Unrecorded::Differs(why)) => {
+                    complaints.push(format!("{} cannot begin: {why}", scope.name));
+                }
+            }
         }
     }
-    drop(recorder);
     let nothing = Recorder::nothing();
     let work = plan(reach, seed, &starts, &nothing);
     let total = work.len();
@@ -176,7 +180,7 @@ pub fn run(reach: Reach, seed: u64, threads: usize, at: impl FnMut(&str, usize) 
     Ok(Found { figures: summary(figures, controls), broken, complaints })
 }
 
-fn plan<'a>(reach: Reach, seed: u64, starts: &'a [Start], nothing: &'a Start) -> Vec<Work<'a>> {
+fn plan<'a>(reach: Reach, seed: u64, starts: &'a [(Profile, Start)], nothing: &'a Start) -> Vec<Work<'a>> {
     let mut work: Vec<Work<'_>> = control::ALL.iter().map(Work::Control).collect();
     let (walks, chunk) = match reach {
         Reach::Quick => (2, 1),
@@ -185,7 +189,7 @@ fn plan<'a>(reach: Reach, seed: u64, starts: &'a [Start], nothing: &'a Start) ->
     };
     for setting in settings() {
         let limits = limits(reach, &setting, seed);
-        for start in starts {
+        for (_, start) in starts.iter().filter(|(profile, _)| *profile == setting.profile) {
             let acts = next(&start.scope, setting.level, &start.moment, limits.heavy > 0);
             work.extend(acts.into_iter().map(|act| Work::Explore(start, setting, limits, act)));
             for from in (0..walks).step_by(chunk) {

@@ -6,7 +6,7 @@
 //! model's.
 
 use std::path::Path;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use fencepost_model::op::Reply;
 use fencepost_model::scope::Scope;
@@ -28,12 +28,18 @@ pub const COPY: &str = "/copy.db";
 /// The boot in which everything happens that comes before the cut.
 pub const BOOT: &str = "the boot before the cut";
 
-/// Everything that draws random numbers from SQLite holds this, so that a recording is the same each time.
-static SALTS: Mutex<()> = Mutex::new(());
+/// Everything that draws random numbers from SQLite holds this, so that a recording is the same each time: a recording
+/// alone, and others, to whom it does not matter which they draw, together.
+static SALTS: RwLock<()> = RwLock::new(());
 
-/// Keeps others from drawing salts.
-pub fn alone_with_salts() -> MutexGuard<'static, ()> {
-    SALTS.lock().unwrap_or_else(PoisonError::into_inner)
+/// Keeps all others from drawing salts.
+pub fn alone_with_salts() -> RwLockWriteGuard<'static, ()> {
+    SALTS.write().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Keeps recordings from being made.
+pub fn beside_others() -> RwLockReadGuard<'static, ()> {
+    SALTS.read().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// A beginning: what the model holds, and what lies on the disk.

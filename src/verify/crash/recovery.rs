@@ -19,8 +19,8 @@ use crate::error::{Error, Result};
 use crate::sqlite::{SCHEMA_VERSION, Store, digest, snapshot};
 use crate::verify::crash::act::effects;
 use crate::verify::crash::case::{Level, Mistake, Setting};
-use crate::verify::crash::recorder::{BOOT, COPY, FILE, alone_with_salts, options};
-use crate::verify::disk::{Content, Disk, Event, Image, Mounted, Platter, Profile};
+use crate::verify::crash::recorder::{BOOT, COPY, FILE, alone_with_salts, beside_others, options};
+use crate::verify::disk::{Content, Disk, Event, Image, Mounted, Platter, Profile, seed_salts};
 
 /// The boot in which everything happens that comes after the cut.
 pub const NEXT_BOOT: &str = "the boot after the cut";
@@ -109,7 +109,7 @@ impl Recovery {
     fn try_quickly(&mut self, image: &Image) -> Result<Rc<Recovered>> {
         if self.quick.is_none() {
             // The connection is opened on a store of its own, so that opening it changes nothing in the image.
-            let _alone = alone_with_salts();
+            let _beside = beside_others();
             self.quick_disk.disk().exchange(&Image::default());
             let options = options(&self.quick_disk, &self.setting, NEXT_BOOT, false);
             self.quick = Some(Store::open(Path::new(FILE), &options)?);
@@ -143,7 +143,7 @@ impl Recovery {
         migrating: bool,
         work: impl FnOnce(&mut Store) -> T,
     ) -> (Recovered, Option<T>) {
-        let _alone = alone_with_salts();
+        let _beside = beside_others();
         self.strange_disk.disk().exchange(image);
         let options = options(&self.strange_disk, &self.setting, self.boot, migrating);
         let booted = self.boot == NEXT_BOOT;
@@ -181,6 +181,7 @@ impl Recovery {
     /// What happens on the disk while a stranger recovers an image.
     pub fn events_of_recovery(&mut self, image: &Image, migrating: bool) -> (Platter, Vec<Event>) {
         let _alone = alone_with_salts();
+        seed_salts(3);
         self.strange_disk.disk().exchange(image);
         let base = Platter::settled(&self.strange_disk.disk());
         self.strange_disk.disk().record();

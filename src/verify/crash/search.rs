@@ -279,10 +279,7 @@ impl<'a> Search<'a> {
             if progress.called <= from {
                 continue;
             }
-            let newest = match event {
-                Event::Write { file, .. } | Event::Resize { file, .. } => Some(*file),
-                _ => None,
-            };
+            let newest = newest(event);
             let place = Place { recording, judge: &judge, platter: &platter, progress, events: index + 1 };
             self.cut(&place, newest, &mut worked);
             if self.is_over() {
@@ -404,12 +401,13 @@ impl<'a> Search<'a> {
         killed: bool,
     ) -> std::result::Result<(), (Wrong, Option<(usize, Choice)>)> {
         let (mut platter, events) = self.recovery.events_of_recovery(image, place.judge.migrates());
-        let budget = Budget { samples: 0, thorough: false, combinations: 64, ..self.limits.budget };
+        let budget = Budget { subsets: 4, samples: 0, thorough: false, combinations: 32 };
         let kind = place.judge.acts()[place.progress.called - 1].kind();
         let mut seen = HashSet::new();
         for (index, event) in events.iter().enumerate() {
             platter.advance(event);
-            let choices = platter.choices(&budget, mix(self.limits.seed, &[index as u64]), None).choices;
+            let newest = newest(event);
+            let choices = platter.choices(&budget, mix(self.limits.seed, &[index as u64]), newest).choices;
             for choice in choices {
                 let image = platter.image(&choice);
                 let digest = image.digest();
@@ -439,7 +437,7 @@ impl<'a> Search<'a> {
         if at.migrated || self.recovery.quickly(image).is_none() {
             return Ok(());
         }
-        let _alone = super::recorder::alone_with_salts();
+        let _beside = super::recorder::beside_others();
         let Some(store) = self.recovery.quick_store() else { return Ok(()) };
         self.figures.gone_on += 1;
         go_on(store, at, at.state(), at, false).map_err(|(property, why)| (Wrong { property, why }, None))
@@ -454,6 +452,14 @@ fn agree(recovered: &Recovered, stranger: &Recovered) -> bool {
             state == other.state && one.effects == other.effects
         }
         _ => recovered == stranger,
+    }
+}
+
+/// The file whose pending changes have just become one more.
+fn newest(event: &Event) -> Option<FileId> {
+    match event {
+        Event::Write { file, .. } | Event::Resize { file, .. } => Some(*file),
+        _ => None,
     }
 }
 
