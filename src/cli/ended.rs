@@ -44,6 +44,8 @@ pub(super) enum Failed {
     UnknownScope(String),
     /// There is no such mutant.
     UnknownMutant(String),
+    /// The acts before a cut of the power could not be done again.
+    Replay(String),
     /// The store could not be run.
     Store(crate::Error),
     /// The bus in this file could not do it, or refused.
@@ -101,6 +103,7 @@ impl fmt::Display for Failed {
                 write!(f, "there is no scope {name:?}; there are {names}")
             }
             Self::UnknownMutant(name) => write!(f, "there is no mutant {name:?} in this version"),
+            Self::Replay(why) => write!(f, "what came before the cut cannot be done again: {why}"),
             Self::Store(error) => write!(f, "{}", Whole(error)),
             Self::At { path, error } => write!(f, "{}: {}", path.display(), Whole(error)),
             Self::Json(error) => error.fmt(f),

@@ -8,6 +8,7 @@ use fencepost_model::{mutant, scope, story};
 
 use crate::cli::{Ended, Failed, read};
 use crate::sqlite::Statements;
+use crate::verify::crash::replay::replay;
 use crate::verify::trace::Trace;
 use crate::verify::{sequence, sql_mutant};
 
@@ -22,6 +23,11 @@ pub(super) fn run(arguments: &Arguments) -> Result<Ended, Failed> {
     let path = &arguments.file;
     let text = read(path)?;
     let trace = Trace::read(&text).map_err(|source| Failed::Trace { path: path.clone(), source })?;
+    if let Some(power) = &trace.head.cut {
+        let replayed = replay(&power.case, &power.cut).map_err(Failed::Replay)?;
+        print!("{}", replayed.story);
+        return Ok(if replayed.wrong.is_some() { Ended::Broken } else { Ended::Held });
+    }
     let name = &trace.head.scope;
     let scope = scope::by_name(name).ok_or_else(|| Failed::UnknownScope(name.clone()))?;
     let mut sql = Statements::standard();

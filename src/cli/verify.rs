@@ -51,12 +51,15 @@ enum PhaseName {
     Lockstep,
     /// Known mistakes, each of which must be noticed.
     Mutants,
+    /// The power cut at every I/O event, and every legal content of the disk after it.
+    Crash,
 }
 
-const PHASES: [(PhaseName, Phase); 3] = [
+const PHASES: [(PhaseName, Phase); 4] = [
     (PhaseName::Model, Phase::Model),
     (PhaseName::Lockstep, Phase::Lockstep),
     (PhaseName::Mutants, Phase::Mutants),
+    (PhaseName::Crash, Phase::Crash),
 ];
 
 pub(super) fn run(arguments: &Arguments) -> Result<Ended, Failed> {
@@ -90,7 +93,10 @@ pub(super) fn run(arguments: &Arguments) -> Result<Ended, Failed> {
 fn tell(failure: &Failure, directory: &std::path::Path) -> Result<(), Failed> {
     let path = directory.join(format!("fencepost-{}.trace", failure.property));
     write(&path, &failure.trace.write().map_err(Failed::Json)?)?;
-    println!("\nin scope {}:\n", failure.trace.head.scope);
+    match &failure.trace.head.cut {
+        Some(_) => println!("\na cut of the power:\n"),
+        None => println!("\nin scope {}:\n", failure.trace.head.scope),
+    }
     println!("{}", failure.story.trim_end());
     println!("\nto see it again: fencepost replay {}\n", path.display());
     Ok(())
@@ -134,7 +140,7 @@ impl Progress for Shown {
                 bar.set_prefix(phase.to_owned());
                 bar.set_message(part.to_owned());
             }
-            None if phase != "mutants" || done.is_multiple_of(10) => {
+            None if !matches!(phase, "mutants" | "crash") || done.is_multiple_of(10) => {
                 let seconds = self.began.elapsed().as_secs_f64();
                 println!("{seconds:6.1} s  {phase}  {:3} of {total}  {part}", done + 1);
             }

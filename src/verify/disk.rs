@@ -45,5 +45,5 @@ pub use content::Content;
 pub use cut::{Choice, Fate, Image, NameFate};
 pub use device::{Call, Disk, Event, Fault, FaultKind, FileId, Lie, Mark, Profile};
 pub use enumerate::{Budget, Enumerated};
-pub use ffi::{AllocationFaults, Mounted, seed_salts};
+pub use ffi::{AllocationFaults, Mounted, keep_no_account_of_memory, seed_salts};
 pub use platter::Platter;

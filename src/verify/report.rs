@@ -9,6 +9,7 @@ use fencepost_model::invariant::GUARANTEES;
 use fencepost_model::liveness::LIVENESS;
 use serde::Serialize;
 
+use crate::verify::crash::phase::CrashPhase;
 use crate::verify::mutants::Killed;
 
 /// Whether everything that was checked held.
@@ -54,6 +55,9 @@ pub struct Phases {
     /// Known mistakes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub mutants: Option<MutantsPhase>,
+    /// Cuts of the power.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub crash: Option<CrashPhase>,
 }
 
 /// Figures of the phase `model`.
@@ -221,6 +225,10 @@ impl Report {
             let _ = writeln!(text, "{:4} {checked:>12}  {places:15}  {verdict:9}  {}", line.id, line.name);
         }
         text.push('\n');
+        if let Some(phase) = &self.phases.crash {
+            text += &phase.table();
+            text.push('\n');
+        }
         self.figures(&mut text);
         text
     }
@@ -255,6 +263,9 @@ impl Report {
                     let _ = writeln!(text, "            survives: {} ({reason})", survivor.name);
                 }
             }
+        }
+        if let Some(phase) = &self.phases.crash {
+            phase.figures(text);
         }
         for complaint in &self.complaints {
             let _ = writeln!(text, "complaint {complaint}");

@@ -19,7 +19,7 @@ use crate::verify::report::{
     Coverage, LockstepPhase, ModelPhase, MutantsPhase, Outcome, Phases, Report, lines,
 };
 use crate::verify::trace::Trace;
-use crate::verify::{model, mutants, pool, sequence};
+use crate::verify::{crash, disk, model, mutants, pool, sequence};
 
 /// How far to go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,6 +41,8 @@ pub enum Phase {
     Lockstep,
     /// Known mistakes.
     Mutants,
+    /// Cuts of the power.
+    Crash,
 }
 
 /// What to verify.
@@ -146,6 +148,7 @@ fn widen(scope: &mut Scope) {
 /// # Errors
 /// If it could not be run at all: no temporary directory, no memory for a database.
 pub fn run(plan: &Plan, progress: &mut (dyn Progress + Send)) -> Result<(Report, Option<Failure>)> {
+    disk::keep_no_account_of_memory();
     let began = Instant::now();
     let mut run = Run { plan, phases: Phases::default(), complaints: Vec::new(), failure: None };
     let mut of_model: Option<(Tally, [u64; LIVENESS.len()])> = None;
@@ -158,6 +161,7 @@ pub fn run(plan: &Plan, progress: &mut (dyn Progress + Send)) -> Result<(Report,
             Phase::Model => of_model = Some(run.model(progress)),
             Phase::Lockstep => of_lockstep = Some(run.lockstep(progress)?),
             Phase::Mutants => run.mutants(progress),
+            Phase::Crash => run.crash(progress)?,
         }
     }
     let broken: Vec<&str> = run.failure.iter().map(|failure| failure.property.as_str()).collect();
@@ -301,6 +305,26 @@ impl Run<'_> {
         figures.moves = found.moves;
         if let (Some((moves, wrong)), Some(scope)) = (found.failure, scope::by_name("wide")) {
             self.failure = Some(failure(&scope, sql, wrong.property, moves, &wrong.why)?);
+        }
+        Ok(())
+    }
+
+    fn crash(&mut self, progress: &mut (dyn Progress + Send)) -> Result<()> {
+        let mut done = 0;
+        let found = crash::phase::run(self.plan.reach, self.plan.seed, self.plan.threads, |part, total| {
+            progress.at("crash", part, done, total);
+            done += 1;
+        })?;
+        self.phases.crash = Some(found.figures);
+        self.complaints.extend(found.complaints);
+        if let Some(broken) = found.broken {
+            let property = broken.wrong.property.to_owned();
+            let story = match crash::replay::replay(&broken.case, &broken.cut) {
+                Ok(replayed) => replayed.story,
+                Err(why) => format!("it cannot be done again: {why}"),
+            };
+            let trace = Trace::of_cut(&property, broken.case, broken.cut);
+            self.failure = Some(Failure { property, story, trace });
         }
         Ok(())
     }

@@ -10,8 +10,11 @@ use fencepost_model::world::Move;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use crate::verify::crash::case::Case;
+use crate::verify::crash::search::Cut;
+
 /// The version of the format that this program reads and writes.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 
 const FORMAT: &str = "fencepost-trace";
 
@@ -36,6 +39,19 @@ pub struct Head {
     pub mutant: Option<String>,
     /// What was found broken.
     pub broken: String,
+    /// The cut of the power, if this is the trace of one: then there are no moves.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cut: Option<Box<PowerCut>>,
+}
+
+/// What was done before a cut of the power, and what was left by it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PowerCut {
+    /// What was done.
+    pub case: Case,
+    /// What was left.
+    pub cut: Cut,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -97,7 +113,16 @@ impl Trace {
     /// A trace of moves in a scope.
     pub fn new(scope: &str, mutant: Option<String>, broken: &str, moves: Vec<Move>) -> Self {
         let (scope, broken) = (scope.to_owned(), broken.to_owned());
-        Self { head: Head { format: FORMAT.to_owned(), version: VERSION, scope, mutant, broken }, moves }
+        let head = Head { format: FORMAT.to_owned(), version: VERSION, scope, mutant, broken, cut: None };
+        Self { head, moves }
+    }
+
+    /// A trace of a cut of the power.
+    pub fn of_cut(broken: &str, case: Case, cut: Cut) -> Self {
+        let scope = case.start.clone().unwrap_or_default();
+        let mut trace = Self::new(&scope, None, broken, Vec::new());
+        trace.head.cut = Some(Box::new(PowerCut { case, cut }));
+        trace
     }
 
     /// The text of the file.

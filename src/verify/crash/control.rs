@@ -76,7 +76,13 @@ pub const ALL: &[Control] = &[
         acts: &["create"],
         breaks: SOUND,
     },
-    of_store("synchronous is OFF", Mistake::SynchronousOff, Level::ProcessCrash, &["checkpoint", "send"], SOUND),
+    of_store(
+        "synchronous is OFF",
+        Mistake::SynchronousOff,
+        Level::ProcessCrash,
+        &["checkpoint", "send"],
+        SOUND,
+    ),
     of_store(
         "synchronous is NORMAL where PowerLoss is promised",
         Mistake::SynchronousNormal,
@@ -112,13 +118,7 @@ pub const ALL: &[Control] = &[
         &["effect"],
         EFFECTS,
     ),
-    of_store(
-        "a boot is not noticed",
-        Mistake::BootUnnoticed,
-        Level::ProcessCrash,
-        &["claim"],
-        TOKENS,
-    ),
+    of_store("a boot is not noticed", Mistake::BootUnnoticed, Level::ProcessCrash, &["claim"], TOKENS),
 ];
 
 /// How controls are searched.

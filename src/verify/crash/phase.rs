@@ -4,6 +4,8 @@
 //! how anything is judged.
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::time::Instant;
 
 use fencepost_model::scope::cuts;
 use serde::Serialize;
@@ -18,6 +20,7 @@ use crate::verify::crash::replay::shrink;
 use crate::verify::crash::search::{Broken, Class, Figures, Limits, Search};
 use crate::verify::disk::{Budget, Profile};
 use crate::verify::pool;
+use crate::verify::report::grouped;
 use crate::verify::run::Reach;
 
 /// Figures of the phase `crash`.
@@ -123,7 +126,8 @@ fn limits(reach: Reach, setting: &Setting, seed: u64) -> Limits {
     };
     let thorough = reach == Reach::Deep && main;
     let budget = Budget { subsets: 10, samples: usize::from(thorough) * 2, thorough, combinations: 1_000 };
-    Limits { depth, heavy, budget, stranger_in: 64, again_in: 8, seed }
+    let (stranger_in, again_in) = if reach == Reach::Deep { (64, 8) } else { (256, 16) };
+    Limits { depth, heavy, budget, stranger_in, again_in, seed }
 }
 
 /// The settings without a mistake.
@@ -138,6 +142,7 @@ pub fn settings() -> Vec<Setting> {
 /// # Errors
 /// If it could not be run.
 pub fn run(reach: Reach, seed: u64, threads: usize, at: impl FnMut(&str, usize) + Send) -> Result<Found> {
+    let began = Instant::now();
     let mut complaints = Vec::new();
     let mut starts = Vec::new();
     // What a store leaves in its WAL depends on what the disk says of itself.
@@ -177,7 +182,9 @@ pub fn run(reach: Reach, seed: u64, threads: usize, at: impl FnMut(&str, usize) 
     complain(&mut complaints, &figures);
     let shortest = |broken: &&Broken| (broken.case.acts.len(), broken.cut.choice.losses(), broken.cut.events);
     let broken = figures.broken.iter().min_by_key(shortest).map(shrink);
-    Ok(Found { figures: summary(figures, controls), broken, complaints })
+    let mut figures = summary(figures, controls);
+    figures.seconds = began.elapsed().as_secs_f64();
+    Ok(Found { figures, broken, complaints })
 }
 
 fn plan<'a>(reach: Reach, seed: u64, starts: &'a [(Profile, Start)], nothing: &'a Start) -> Vec<Work<'a>> {
@@ -293,9 +300,38 @@ fn summary(figures: Figures, controls: Controls) -> CrashPhase {
 }
 
 impl CrashPhase {
+    /// The figures for people.
+    pub fn figures(&self, text: &mut String) {
+        let (sequences, events) = (grouped(self.sequences), grouped(self.events));
+        let _ = writeln!(
+            text,
+            "crash     {sequences} sequences, cut after {events} I/O events: {} distinct images, judged {} times; {} points capped",
+            grouped(self.images as u64),
+            grouped(self.judged),
+            self.capped
+        );
+        let _ = writeln!(
+            text,
+            "            {} lost, {} corrupt; {} cuts took acknowledged operations of ProcessCrash, as they may",
+            self.lost,
+            self.corrupt,
+            grouped(self.suffixes)
+        );
+        let _ = writeln!(
+            text,
+            "            opened by a stranger: {}, worked on: {}, cut again: {}; controls caught: {} of {}; {:.1} s, {} images a second",
+            grouped(self.both_ways),
+            grouped(self.worked_on),
+            grouped(self.again),
+            self.controls.caught,
+            self.controls.total,
+            self.seconds,
+            grouped((self.images as f64 / self.seconds.max(0.001)) as u64)
+        );
+    }
+
     /// The table for people: durability level by act by what the cut did.
     pub fn table(&self) -> String {
-        use std::fmt::Write as _;
         let mut text = format!("{:13} {:27}", "level", "act");
         for class in Class::ALL {
             let _ = write!(text, " {:>9}", class.name());

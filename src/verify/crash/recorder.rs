@@ -175,7 +175,8 @@ impl Recorder {
             let conn = Connection::open_with_flags_and_vfs(FILE, flags, self.mounted.name())?;
             return Store::over(conn);
         }
-        let store = Store::open(Path::new(FILE), &options(&self.mounted, &self.setting, boot, self.migrating))?;
+        let store =
+            Store::open(Path::new(FILE), &options(&self.mounted, &self.setting, boot, self.migrating))?;
         let synchronous = match self.setting.mistake {
             Some(Mistake::SynchronousOff) => "OFF",
             Some(Mistake::SynchronousNormal) => "NORMAL",

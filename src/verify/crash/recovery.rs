@@ -2,7 +2,7 @@
 //!
 //! There are two ways. A *stranger* opens the image as anyone opens a store after a boot. The *quick* way keeps a
 //! connection open while the disk is exchanged under it and its shared memory cleared, so that SQLite recovers the WAL
-//! anew; it is for images of a store in WAL mode that have exactly a database and a WAL. A sample of images goes both
+//! anew; it is for images of a store in WAL mode without a rollback journal. A sample of images goes both
 //! ways, and both must find the same. This module must not know what should be found.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -90,7 +90,15 @@ impl Recovery {
         let mount = || Mounted::new(Disk::new(Profile::UNIX)).ok_or(Error::Closed);
         let setting = Setting::honest(Level::PowerLoss, Profile::UNIX);
         let boot = if of.mistake == Some(Mistake::BootUnnoticed) { BOOT } else { NEXT_BOOT };
-        Ok(Self { setting, boot, quick: None, known: Vec::new(), copy: None, quick_disk: mount()?, strange_disk: mount()? })
+        Ok(Self {
+            setting,
+            boot,
+            quick: None,
+            known: Vec::new(),
+            copy: None,
+            quick_disk: mount()?,
+            strange_disk: mount()?,
+        })
     }
 
     /// Recovers an image the quick way, if it is one that can be.
@@ -114,7 +122,10 @@ impl Recovery {
             let options = options(&self.quick_disk, &self.setting, NEXT_BOOT, false);
             self.quick = Some(Store::open(Path::new(FILE), &options)?);
         }
-        self.quick_disk.disk().exchange(image);
+        // The open connection has a WAL; to SQLite, one that is not there is as good as an empty one.
+        let mut image = image.clone();
+        image.files.entry(Arc::from(WAL)).or_default();
+        self.quick_disk.disk().exchange(&image);
         let conn = self.quick.as_mut().ok_or(Error::Closed)?.connection_mut();
         // The whole database as SQLite sees it past its WAL, read in one transaction.
         let pages = {
@@ -205,15 +216,13 @@ pub fn in_words(error: &(dyn std::error::Error + 'static)) -> String {
     text
 }
 
-/// Whether this is a database in WAL mode with its WAL and no journal beside it.
+/// Whether this is a database in WAL mode without a journal beside it.
 fn is_in_wal_mode(image: &Image) -> bool {
     let Some(database) = image.files.get(FILE) else { return false };
     let mut header = [0; 20];
     database.read(0, &mut header);
-    image.files.len() == 2
-        && image.files.contains_key(WAL)
-        && header.starts_with(b"SQLite format 3\0")
-        && header[18..] == [2, 2]
+    let journal = image.files.contains_key("/bus.db-journal");
+    !journal && header.starts_with(b"SQLite format 3\0") && header[18..] == [2, 2]
 }
 
 /// Checks a file and reads all of it.

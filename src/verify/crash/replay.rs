@@ -44,10 +44,11 @@ pub fn replay(case: &Case, cut: &Cut) -> std::result::Result<Replayed, String> {
         Unrecorded::Differs(why) => why,
     };
     let start = start_of(case).map_err(told)?;
-    let recording =
-        Recorder::new(case.setting).map_err(|error| in_words(&error))?.record(&start, &case.acts).map_err(told)?;
-    let mut search =
-        Search::new(&start, case.setting, limits(1)).map_err(|error| in_words(&error))?;
+    let recording = Recorder::new(case.setting)
+        .map_err(|error| in_words(&error))?
+        .record(&start, &case.acts)
+        .map_err(told)?;
+    let mut search = Search::new(&start, case.setting, limits(1)).map_err(|error| in_words(&error))?;
     let judge = Judge::new(case.setting.level, &case.acts, &recording.moments);
     let wrong = search.again(&recording, &judge, cut);
     Ok(Replayed { story: tell(case, cut, &recording, wrong.as_ref()), wrong })
@@ -100,9 +101,7 @@ fn fewer_losses(best: &mut Broken) {
         }
     }
     for index in 0..names {
-        try_it(&|cut| {
-            std::mem::replace(&mut cut.choice.names[index], NameFate::Kept) != NameFate::Kept
-        });
+        try_it(&|cut| std::mem::replace(&mut cut.choice.names[index], NameFate::Kept) != NameFate::Kept);
     }
 }
 
@@ -111,7 +110,11 @@ fn tell(case: &Case, cut: &Cut, recording: &Recording, wrong: Option<&Wrong>) ->
     let mut text = String::new();
     let setting = &case.setting;
     let start = case.start.as_deref().unwrap_or("a disk without a store");
-    let safe = if setting.profile.overwrites_safely() { "an overwrite harms no byte beside it" } else { "no promise" };
+    let safe = if setting.profile.overwrites_safely() {
+        "an overwrite harms no byte beside it"
+    } else {
+        "no promise"
+    };
     let _ = writeln!(text, "{} from {start}, on a disk that makes {safe}", setting.level.name());
     if let Some(mistake) = setting.mistake {
         let _ = writeln!(text, "with a mistake: {mistake:?}");
@@ -125,7 +128,10 @@ fn tell(case: &Case, cut: &Cut, recording: &Recording, wrong: Option<&Wrong>) ->
     losses(&mut text, &platter, cut);
     if let Some((events, choice)) = &cut.again {
         let lost = choice.losses();
-        let _ = writeln!(text, "  and cut again after event {events} of the recovery, which loses {lost} changes more");
+        let _ = writeln!(
+            text,
+            "  and cut again after event {events} of the recovery, which loses {lost} changes more"
+        );
     }
     match wrong {
         None => text += "what was found may be found there\n",
@@ -148,11 +154,15 @@ fn line(text: &mut String, case: &Case, platter: &Platter, index: usize, event: 
                 act => writeln!(text, "  {}", act.kind()),
             }
         }
-        Event::Mark(Mark::Answered(act)) => writeln!(text, "{number:>6}  {} is answered", case.acts[*act].kind()),
+        Event::Mark(Mark::Answered(act)) => {
+            writeln!(text, "{number:>6}  {} is answered", case.acts[*act].kind())
+        }
         Event::Write { file, offset, bytes } => {
             writeln!(text, "{number:>6}  write {} bytes at {offset} of {}", bytes.len(), platter.name(*file))
         }
-        Event::Resize { file, bytes } => writeln!(text, "{number:>6}  size {bytes} of {}", platter.name(*file)),
+        Event::Resize { file, bytes } => {
+            writeln!(text, "{number:>6}  size {bytes} of {}", platter.name(*file))
+        }
         Event::Sync { file } => writeln!(text, "{number:>6}  sync {}", platter.name(*file)),
         Event::SyncFailed { file } => writeln!(text, "{number:>6}  a sync of {} fails", platter.name(*file)),
         Event::SyncDirectory => writeln!(text, "{number:>6}  sync the directory"),

@@ -221,7 +221,8 @@ impl<'a> Search<'a> {
             platter.advance(event);
             progress.see(event);
         }
-        let place = Place { recording, judge, platter: &platter, progress, events: cut.events };
+        let events = cut.events;
+        let place = Place { recording, judge, platter: &platter, progress, events, from: 0 };
         let image = platter.image(&cut.choice);
         let (recovered, _) = self.recover(&image, judge.migrates());
         let judged = self.judge(&place, &image, &recovered, Class::of(&cut.choice), true);
@@ -280,7 +281,8 @@ impl<'a> Search<'a> {
                 continue;
             }
             let newest = newest(event);
-            let place = Place { recording, judge: &judge, platter: &platter, progress, events: index + 1 };
+            let events = index + 1;
+            let place = Place { recording, judge: &judge, platter: &platter, progress, events, from };
             self.cut(&place, newest, &mut worked);
             if self.is_over() {
                 return;
@@ -304,7 +306,8 @@ impl<'a> Search<'a> {
             let strange = is_new && self.wants_a_stranger(place, newest);
             let judged = self.judge(place, &image, &recovered, class, strange);
             let judged = judged.and_then(|moment| {
-                let fresh = is_new && worked.insert(moment);
+                // What shorter sequences led to was worked on there.
+                let fresh = is_new && (moment > place.from || place.from == 0) && worked.insert(moment);
                 if fresh { self.work_on(place, &image, moment) } else { Ok(()) }
             });
             if let Err((wrong, again)) = judged {
@@ -322,7 +325,7 @@ impl<'a> Search<'a> {
     /// looks at that before the WAL.
     fn wants_a_stranger(&self, place: &Place<'_>, newest: Option<FileId>) -> bool {
         let in_database = newest.is_some_and(|file| !place.platter.name(file).ends_with("-wal"));
-        let one_in = if in_database { self.limits.stranger_in.div_ceil(8) } else { self.limits.stranger_in };
+        let one_in = if in_database { self.limits.stranger_in.div_ceil(4) } else { self.limits.stranger_in };
         (self.figures.images.len() as u64).is_multiple_of(one_in)
     }
 
@@ -369,7 +372,8 @@ impl<'a> Search<'a> {
             return Ok(moment);
         }
         self.figures.both_ways += 1;
-        let last = place.recording.moments.last().cloned();
+        // Tokens that were told to anyone until the cut, or would have been.
+        let last = place.recording.moments.get(progress.called).cloned();
         let at = &place.recording.moments[moment];
         let after = super::judge::rebooted(at.state());
         let (stranger, worked) = self.recovery.as_a_stranger(image, judge.migrates(), |store| match &last {
@@ -479,4 +483,6 @@ struct Place<'a> {
     platter: &'a Platter,
     progress: Progress,
     events: usize,
+    /// How many acts were cut before, in shorter sequences.
+    from: usize,
 }

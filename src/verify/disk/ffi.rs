@@ -136,6 +136,14 @@ pub fn seed_salts(seed: u32) {
     }
 }
 
+/// Lets SQLite keep no account of its memory, for which all threads would wait for each other: with two of them on many
+/// small stores that is a quarter of the time. It must come before the first connection of the process; after it,
+/// nothing happens.
+pub fn keep_no_account_of_memory() {
+    // SAFETY: this verb takes an int, and is refused if SQLite is in use.
+    unsafe { ffi::sqlite3_config(ffi::SQLITE_CONFIG_MEMSTATUS, 0 as c_int) };
+}
+
 // The file system.
 
 /// The disk of a file system.
