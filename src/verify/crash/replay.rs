@@ -110,12 +110,11 @@ fn tell(case: &Case, cut: &Cut, recording: &Recording, wrong: Option<&Wrong>) ->
     let mut text = String::new();
     let setting = &case.setting;
     let start = case.start.as_deref().unwrap_or("a disk without a store");
-    let safe = if setting.profile.overwrites_safely() {
-        "an overwrite harms no byte beside it"
-    } else {
-        "no promise"
+    let disk = match setting.profile.overwrites_safely() {
+        true => "where an overwrite harms no byte beside it",
+        false => "that promises nothing",
     };
-    let _ = writeln!(text, "{} from {start}, on a disk that makes {safe}", setting.level.name());
+    let _ = writeln!(text, "{} from {start}, on a disk {disk}", setting.level.name());
     if let Some(mistake) = setting.mistake {
         let _ = writeln!(text, "with a mistake: {mistake:?}");
     }
