@@ -35,9 +35,9 @@ pub(super) struct Arguments {
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
 enum ScopeName {
-    /// A part of the scopes, those to their full width: two minutes and more.
+    /// A part of the scopes, and single operations cut: less than a minute.
     Quick,
-    /// All scopes: two minutes at most.
+    /// All scopes, and short sequences cut: four minutes at most.
     Standard,
     /// All scopes with wider limits: as long as it takes.
     Deep,
