@@ -333,7 +333,7 @@ pub fn compare(
 }
 
 /// The lines in which two texts differ, between what they begin and end with alike.
-fn differing_lines(left: &str, right: &str) -> String {
+pub(crate) fn differing_lines(left: &str, right: &str) -> String {
     let (left, right): (Vec<&str>, Vec<&str>) = (left.lines().collect(), right.lines().collect());
     let same = left.iter().zip(&right).take_while(|(left, right)| left == right).count();
     let rest = left.len().min(right.len()) - same;

@@ -9,6 +9,7 @@ use fencepost_model::state::State;
 use crate::verify::crash::act::{Act, Moment};
 use crate::verify::crash::case::Level;
 use crate::verify::crash::recovery::{Contents, Recovered, digested};
+use crate::verify::subject::differing_lines;
 
 /// What was acknowledged is there.
 pub const NOTHING_LOST: &str = "nothing_acknowledged_is_lost";
@@ -39,6 +40,8 @@ pub struct Judge {
     /// What lies in it if a batch is cut in the middle: which must not be seen.
     halves: Vec<(usize, State)>,
     boots: Vec<State>,
+    /// What lay in it before the first act.
+    earlier: Vec<State>,
 }
 
 /// What was found wrong.
@@ -60,8 +63,8 @@ pub struct Progress {
 }
 
 impl Judge {
-    /// The judge of acts that led through these moments.
-    pub fn new(level: Level, acts: &[Act], moments: &[Moment]) -> Self {
+    /// The judge of acts that led through these moments, and of what came `earlier`.
+    pub fn new(level: Level, acts: &[Act], moments: &[Moment], earlier: &[State]) -> Self {
         let contents: Vec<Contents> = moments
             .iter()
             .map(|moment| Contents {
@@ -81,7 +84,8 @@ impl Judge {
                 halves.push((index, digested(moment.state())));
             }
         }
-        Self { level, acts: acts.to_vec(), contents, halves, boots }
+        let earlier = earlier.iter().map(digested).collect();
+        Self { level, acts: acts.to_vec(), contents, halves, boots, earlier }
     }
 
     /// The moment that was found: the latest of those that may be. `all_kept`: the process was killed and the disk lost
@@ -142,7 +146,15 @@ impl Judge {
                 why: "a part of a batch is there, and a part is not".to_owned(),
             };
         }
-        let why = format!("no moment of the model has this state: {:#?}", found.state);
+        let is_earlier =
+            |state: &&State| **state == found.state || (found.booted && rebooted(state) == found.state);
+        if self.earlier.iter().any(|state| is_earlier(&state)) {
+            let why = "what was acknowledged before the first act is gone".to_owned();
+            return Wrong { property: NOTHING_LOST, why };
+        }
+        let model = format!("{:#?}", self.contents[called].state);
+        let difference = differing_lines(&model, &format!("{:#?}", found.state));
+        let why = format!("no moment of the model has this state (- the last one, + found):\n{difference}");
         Wrong { property: WHOLE, why }
     }
 
@@ -160,7 +172,10 @@ impl Judge {
             }
             // The copy remembers no boot, so its first opening is one.
             Some(Recovered::Sound(found)) if found.state == self.boots[act] => return Ok(()),
-            Some(Recovered::Sound(found)) => format!("the copy holds another state: {:#?}", found.state),
+            Some(Recovered::Sound(found)) => {
+                let (store, copy) = (format!("{:#?}", self.boots[act]), format!("{:#?}", found.state));
+                format!("the copy holds another state (- store, + copy):\n{}", differing_lines(&store, &copy))
+            }
             Some(Recovered::Broken(why)) => why.clone(),
         };
         Err(Wrong { property: COPY, why })

@@ -10,6 +10,7 @@ use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use fencepost_model::op::Reply;
 use fencepost_model::scope::Scope;
+use fencepost_model::state::State;
 use rusqlite::{Connection, OpenFlags};
 
 use crate::error::{Error, Result};
@@ -49,6 +50,8 @@ pub struct Start {
     pub scope: Scope,
     /// The model's side.
     pub moment: Moment,
+    /// What the model held before: all that was acknowledged on the way here.
+    pub earlier: Vec<State>,
     /// The disk's side. Without a file, there is no store yet.
     pub image: Image,
 }
@@ -137,21 +140,23 @@ impl Recorder {
         let mut store = self.open()?;
         store.connection().execute_batch(EFFECTS)?;
         let mut moment = Moment::empty(scope.workers);
+        let mut earlier = Vec::new();
         for op in &scope.start {
             let act = Act::Apply(std::sync::Arc::new(op.clone()));
             let now = moment.next_time();
+            earlier.push(moment.state().clone());
             let expected = moment.perform(&act);
             compare(&act, &expected, perform(&mut store, &act, now, 0))?;
         }
         let image = self.mounted.disk().image();
         self.store = None;
-        Ok(Start { scope: scope.clone(), moment, image })
+        Ok(Start { scope: scope.clone(), moment, earlier, image })
     }
 
     /// The beginning of a disk without a store.
     pub fn nothing() -> Start {
         let scope = Scope { name: "", workers: 1, ..Scope::default() };
-        Start { moment: Moment::empty(scope.workers), image: Image::default(), scope }
+        Start { moment: Moment::empty(scope.workers), earlier: Vec::new(), image: Image::default(), scope }
     }
 
     /// The beginning of a case.

@@ -49,7 +49,7 @@ pub fn replay(case: &Case, cut: &Cut) -> std::result::Result<Replayed, String> {
         .record(&start, &case.acts)
         .map_err(told)?;
     let mut search = Search::new(&start, case.setting, limits(1)).map_err(|error| in_words(&error))?;
-    let judge = Judge::new(case.setting.level, &case.acts, &recording.moments);
+    let judge = Judge::new(case.setting.level, &case.acts, &recording.moments, &start.earlier);
     let wrong = search.again(&recording, &judge, cut);
     Ok(Replayed { story: tell(case, cut, &recording, wrong.as_ref()), wrong })
 }

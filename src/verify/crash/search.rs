@@ -270,7 +270,7 @@ impl<'a> Search<'a> {
     }
 
     fn cut_all(&mut self, recording: &Recording, acts: &[Act], from: usize) {
-        let judge = Judge::new(self.setting.level, acts, &recording.moments);
+        let judge = Judge::new(self.setting.level, acts, &recording.moments, &self.start.earlier);
         let mut platter = recording.base.clone();
         let mut progress = Progress { answered: 0, called: 0 };
         let mut worked = HashSet::new();
