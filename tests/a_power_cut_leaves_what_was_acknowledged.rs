@@ -77,6 +77,21 @@ fn the_same_images_are_found_whatever_else_is_going_on() {
     }
 }
 
+/// SQLite syncs the directory with the first commit of the connection that created the WAL, and of no other.
+#[test]
+fn the_first_commit_of_a_second_process_survives_although_another_made_the_wal() {
+    let setting = Setting::honest(Level::PowerLoss, Profile::UNIX);
+    let start = start(1, setting.profile);
+    let all = next(&start.scope, setting.level, &start.moment, true);
+    let beside = all.into_iter().find(|act| matches!(act, Act::Beside(_))).unwrap();
+    let mut search = Search::new(&start, setting, LIMITS).unwrap();
+    search.look_at(&[Act::Reopen, beside], 0);
+    let figures = search.finish();
+    assert!(figures.cells.keys().any(|(_, act, class)| *act == "send beside" && *class == Class::Lost));
+    let broken = figures.broken.first().map(|broken| replay(&broken.case, &broken.cut).unwrap().story);
+    assert_eq!(broken, None);
+}
+
 #[test]
 fn each_mistake_is_caught_by_the_promise_that_was_named_for_it() {
     for control in control::ALL {

@@ -14,6 +14,7 @@ use fencepost_model::vocabulary::Timestamp;
 
 use crate::error::{Error, Result};
 use crate::sqlite::cursor::skip_tokens;
+use crate::sqlite::files::{Files as _, OperatingSystem};
 use crate::sqlite::migrate::{APPLICATION_ID, SCHEMA_VERSION, migrate, newest};
 use crate::sqlite::session::Session;
 use crate::sqlite::statements::{StatementId as Sql, Statements};
@@ -49,7 +50,8 @@ pub struct OpenOptions {
     pub busy_timeout_ms: u32,
     /// The identity of this boot, instead of the operating system's: for tests.
     pub boot_id: Option<String>,
-    /// The name of the registered SQLite file system to use, instead of the operating system's: for tests.
+    /// The name of the registered SQLite file system to use, instead of the operating system's: for tests. It is asked
+    /// to sync its directory by `PRAGMA sync_directory`.
     pub vfs: Option<String>,
     /// SQL that leads from this program's version of the schema to one after it: for tests of migrations.
     #[doc(hidden)]
@@ -108,6 +110,7 @@ pub(super) fn open(path: &Path, options: &OpenOptions, sql: &Statements) -> Resu
         return Err(Error::NotWal);
     }
     begin_boot(&conn, options, sql)?;
+    sync_names(&conn, path, options)?;
     conn.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, false)?;
     conn.pragma_update(None, "synchronous", options.durability.synchronous())?;
     Ok(conn)
@@ -348,6 +351,17 @@ fn begin_boot(conn: &Connection, options: &OpenOptions, sql: &Statements) -> Res
         s.run(Sql::BootWrite, named_params! {":boot_id": boot_id})?;
     }
     conn.execute_batch(sql.get(Sql::Commit))?;
+    Ok(())
+}
+
+/// Makes the name of the WAL outlast a power cut. SQLite syncs the directory with the first commit of the connection that
+/// created the WAL, and of no other: where one has opened the file and committed nothing yet, what another commits would
+/// go with a name that was never durable. The WAL is there by now, and stays as long as this connection.
+fn sync_names(conn: &Connection, path: &Path, options: &OpenOptions) -> Result<()> {
+    match options.vfs {
+        None => OperatingSystem.sync_directory_of(path)?,
+        Some(_) => conn.execute_batch("PRAGMA sync_directory")?,
+    }
     Ok(())
 }
 

@@ -32,6 +32,8 @@ pub enum Act {
     Batch(Vec<Op>),
     /// An operation and an effect of the caller's own, in one transaction.
     Effect(Arc<Op>),
+    /// One operation of another process, which opens the store beside the first and closes it again.
+    Beside(Arc<Op>),
     /// The WAL is copied into the file, as far as readers allow.
     Checkpoint,
     /// The store is closed, which empties the WAL, and opened again.
@@ -45,7 +47,7 @@ pub enum Act {
 }
 
 /// The effects of a caller: a table of its own in the same file.
-pub const EFFECTS: &str = "CREATE TABLE effects (number INTEGER PRIMARY KEY) STRICT";
+pub const EFFECTS: &str = "CREATE TABLE IF NOT EXISTS effects (number INTEGER PRIMARY KEY) STRICT";
 
 /// What the version after the newest adds, where an act is a migration.
 pub const NEXT_VERSION: &str = "CREATE TABLE later (one INTEGER PRIMARY KEY CHECK (one = 1)) STRICT;
@@ -69,6 +71,7 @@ impl Act {
             },
             Self::Batch(_) => "batch",
             Self::Effect(_) => "effect",
+            Self::Beside(_) => "send beside",
             Self::Checkpoint => "checkpoint",
             Self::Reopen => "reopen",
             Self::Boot => "boot",
@@ -80,7 +83,7 @@ impl Act {
     /// The operations of it, as the model knows them.
     pub fn ops(&self) -> Vec<&Op> {
         match self {
-            Self::Apply(op) | Self::Effect(op) => vec![op],
+            Self::Apply(op) | Self::Effect(op) | Self::Beside(op) => vec![op],
             Self::Boot => vec![&Op::Reboot],
             Self::Batch(ops) => ops.iter().collect(),
             _ => Vec::new(),
@@ -193,6 +196,10 @@ pub fn next(scope: &Scope, level: Level, moment: &Moment, heavy: bool) -> Vec<Ac
     acts.push(Act::Checkpoint);
     if heavy {
         acts.extend([Act::Reopen, Act::Boot]);
+        // A program of this version does not open what is newer.
+        if !moment.migrated {
+            acts.push(Act::Beside(Arc::new(extra_send("o1"))));
+        }
         // A second copy is refused, and of versions there is one more.
         if moment.copy.is_none() && !moment.migrated {
             acts.extend([Act::Migrate, Act::Backup]);
@@ -244,10 +251,11 @@ fn extra_send(payload: &str) -> Op {
 /// Of each operation for itself, as the store answers it.
 pub fn perform(store: &mut Store, act: &Act, now: Timestamp, effect: i64) -> Vec<Result<Reply>> {
     match act {
-        Act::Apply(op) => vec![store.apply(now, op)],
+        Act::Apply(op) | Act::Beside(op) => vec![store.apply(now, op)],
         Act::Batch(ops) => store.apply_all(|| now, &ops.iter().collect::<Vec<_>>()),
         Act::Effect(op) => {
             let work = |conn: &Connection, _: &_| {
+                conn.execute_batch(EFFECTS)?;
                 conn.execute("INSERT INTO effects (number) VALUES (?1)", [effect]).map_err(Error::from)
             };
             vec![match store.transact(now, Some(op), work) {

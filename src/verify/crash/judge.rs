@@ -98,10 +98,10 @@ impl Judge {
             Recovered::Sound(found) => found,
             Recovered::Broken(why) => return Err(Wrong { property: SOUND, why: why.clone() }),
         };
-        // What was created by the opening itself has not booted since.
+        // What is created by the opening after the cut has not booted since; it may be if it was not created before.
         let state_at = |index: usize| {
             let exact = self.contents[index].state == found.state;
-            let created = index == 0 || matches!(self.acts.first(), Some(Act::Create)) && index == 1;
+            let created = index == 0 && matches!(self.acts.first(), Some(Act::Create));
             if found.booted { self.boots[index] == found.state || (exact && created) } else { exact }
         };
         let is_at = |index: &usize| {

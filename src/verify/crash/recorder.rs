@@ -233,7 +233,6 @@ impl Recorder {
             let actual = match act {
                 Act::Create => {
                     self.store = Some(self.open()?);
-                    self.store()?.connection().execute_batch(EFFECTS)?;
                     Vec::new()
                 }
                 Act::Reopen | Act::Boot | Act::Migrate => {
@@ -244,6 +243,14 @@ impl Recorder {
                     self.migrating |= *act == Act::Migrate;
                     self.store = Some(self.open_in(&boot(boots))?);
                     expected.iter().cloned().map(Ok).collect()
+                }
+                Act::Beside(_) => {
+                    let mut other = self.open_in(&boot(boots))?;
+                    let answers = perform(&mut other, act, now, effect);
+                    // It is answered before it is closed.
+                    self.mounted.disk().mark(Mark::Answered(index));
+                    other.close()?;
+                    answers
                 }
                 Act::Backup => {
                     let vfs = Some(self.mounted.name());
@@ -258,10 +265,6 @@ impl Recorder {
         }
         let events = self.mounted.disk().take_journal();
         Ok(Recording { base, events, moments })
-    }
-
-    fn store(&mut self) -> Result<&mut Store> {
-        self.store.as_mut().ok_or(Error::Closed)
     }
 
     /// Does an act, with the mistake of this setting if that is one of the store's.

@@ -148,7 +148,9 @@ fn line(text: &mut String, case: &Case, platter: &Platter, index: usize, event: 
         Event::Mark(Mark::Called(act)) => {
             let act = &case.acts[*act];
             match act {
-                Act::Apply(op) | Act::Effect(op) => writeln!(text, "  {}: {op:?}", act.kind()),
+                Act::Apply(op) | Act::Effect(op) | Act::Beside(op) => {
+                    writeln!(text, "  {}: {op:?}", act.kind())
+                }
                 Act::Batch(ops) => writeln!(text, "  batch: {ops:?}"),
                 act => writeln!(text, "  {}", act.kind()),
             }

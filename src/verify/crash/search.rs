@@ -12,7 +12,7 @@ use crate::verify::crash::act::{Act, Moment, next};
 use crate::verify::crash::case::{Case, Level, Setting};
 use crate::verify::crash::judge::{BOTH_WAYS, Judge, Progress, Wrong};
 use crate::verify::crash::recorder::{Recorder, Recording, Start, Unrecorded};
-use crate::verify::crash::recovery::{Recovered, Recovery, go_on, in_words};
+use crate::verify::crash::recovery::{Recovered, Recovery, digested, go_on, in_words};
 use crate::verify::disk::{Budget, Choice, Event, Fate, FileId, Image, Mark, NameFate, Platter};
 
 /// How far a search goes.
@@ -375,12 +375,12 @@ impl<'a> Search<'a> {
         // Tokens that were told to anyone until the cut, or would have been.
         let last = place.recording.moments.get(progress.called).cloned();
         let at = &place.recording.moments[moment];
-        let after = super::judge::rebooted(at.state());
-        let (stranger, worked) = self.recovery.as_a_stranger(image, judge.migrates(), |store| match &last {
-            Some(last) if store.connection().table_exists(None, "effects").unwrap_or(false) => {
-                go_on(store, at, &after, last, true)
-            }
-            _ => Ok(()),
+        let booted = super::judge::rebooted(at.state());
+        let (stranger, worked) = self.recovery.as_a_stranger(image, judge.migrates(), |store| {
+            // A store that is created only now has not booted since.
+            let is_new = store.snapshot().is_ok_and(|found| found == digested(at.state()));
+            let after = if is_new { at.state() } else { &booted };
+            last.as_ref().map_or(Ok(()), |last| go_on(store, at, after, last, true))
         });
         judge.judge(&stranger, progress, killed).map_err(|wrong| (wrong, None))?;
         if let Some(Err((property, why))) = worked {

@@ -474,12 +474,17 @@ unsafe extern "C" fn check_reserved_lock(file: *mut ffi::sqlite3_file, out: *mut
     ffi::SQLITE_OK
 }
 
-unsafe extern "C" fn file_control(
-    _file: *mut ffi::sqlite3_file,
-    _verb: c_int,
-    _argument: *mut c_void,
-) -> c_int {
-    ffi::SQLITE_NOTFOUND
+/// One pragma is the disk's own: the one that syncs the directory.
+unsafe extern "C" fn file_control(file: *mut ffi::sqlite3_file, verb: c_int, argument: *mut c_void) -> c_int {
+    if verb != ffi::SQLITE_FCNTL_PRAGMA {
+        return ffi::SQLITE_NOTFOUND;
+    }
+    // SAFETY: with this verb SQLite passes an open file of ours, and an array of which the second is a name.
+    let (open, pragma) = unsafe { (ours(file), name(*argument.cast::<*const c_char>().add(1))) };
+    match pragma {
+        "sync_directory" => status(open.shared.disk().sync_directory()),
+        _ => ffi::SQLITE_NOTFOUND,
+    }
 }
 
 unsafe extern "C" fn sector_size(file: *mut ffi::sqlite3_file) -> c_int {
