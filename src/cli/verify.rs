@@ -53,13 +53,16 @@ enum PhaseName {
     Mutants,
     /// The power cut at every I/O event, and every legal content of the disk after it.
     Crash,
+    /// Every call to the disk and every allocation failing once; syncs that fail; bits that flip.
+    Faults,
 }
 
-const PHASES: [(PhaseName, Phase); 4] = [
+const PHASES: [(PhaseName, Phase); 5] = [
     (PhaseName::Model, Phase::Model),
     (PhaseName::Lockstep, Phase::Lockstep),
     (PhaseName::Mutants, Phase::Mutants),
     (PhaseName::Crash, Phase::Crash),
+    (PhaseName::Faults, Phase::Faults),
 ];
 
 pub(super) fn run(arguments: &Arguments) -> Result<Ended, Failed> {
@@ -82,7 +85,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<Ended, Failed> {
         write(path, &(serde_json::to_string_pretty(&report).map_err(Failed::Json)? + "\n"))?;
     }
     if let Some(failure) = &failure {
-        tell(failure, &arguments.traces)?;
+        tell(failure, arguments.seed, &arguments.traces)?;
     }
     print!("{}", report.table());
     let held = report.verdict == crate::verify::report::Outcome::Held;
@@ -90,14 +93,19 @@ pub(super) fn run(arguments: &Arguments) -> Result<Ended, Failed> {
 }
 
 /// Prints a counterexample, and writes the trace that replays it.
-fn tell(failure: &Failure, directory: &std::path::Path) -> Result<(), Failed> {
-    let path = directory.join(format!("fencepost-{}.trace", failure.property));
-    write(&path, &failure.trace.write().map_err(Failed::Json)?)?;
-    match &failure.trace.head.cut {
-        Some(_) => println!("\na cut of the power:\n"),
-        None => println!("\nin scope {}:\n", failure.trace.head.scope),
+fn tell(failure: &Failure, seed: u64, directory: &std::path::Path) -> Result<(), Failed> {
+    match &failure.trace {
+        Some(trace) if trace.head.cut.is_some() => println!("\na cut of the power:\n"),
+        Some(trace) => println!("\nin scope {}:\n", trace.head.scope),
+        None => println!("\na fault:\n"),
     }
     println!("{}", failure.story.trim_end());
+    let Some(trace) = &failure.trace else {
+        println!("\nto see it again: fencepost verify --only faults --seed {seed}\n");
+        return Ok(());
+    };
+    let path = directory.join(format!("fencepost-{}.trace", failure.property));
+    write(&path, &trace.write().map_err(Failed::Json)?)?;
     println!("\nto see it again: fencepost replay {}\n", path.display());
     Ok(())
 }
@@ -140,7 +148,7 @@ impl Progress for Shown {
                 bar.set_prefix(phase.to_owned());
                 bar.set_message(part.to_owned());
             }
-            None if !matches!(phase, "mutants" | "crash") || done.is_multiple_of(10) => {
+            None if !matches!(phase, "mutants" | "crash" | "faults") || done.is_multiple_of(10) => {
                 let seconds = self.began.elapsed().as_secs_f64();
                 println!("{seconds:6.1} s  {phase}  {:3} of {total}  {part}", done + 1);
             }

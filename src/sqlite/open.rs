@@ -111,6 +111,7 @@ pub(super) fn open(path: &Path, options: &OpenOptions, sql: &Statements) -> Resu
     }
     begin_boot(&conn, options, sql)?;
     sync_names(&conn, path, options)?;
+    settle(&conn)?;
     conn.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, false)?;
     conn.pragma_update(None, "synchronous", options.durability.synchronous())?;
     Ok(conn)
@@ -363,6 +364,14 @@ fn sync_names(conn: &Connection, path: &Path, options: &OpenOptions) -> Result<(
         Some(_) => conn.execute_batch("PRAGMA sync_directory")?,
     }
     Ok(())
+}
+
+/// Copies what lies in the WAL into the file, so that nothing is built on it. The process that wrote it may have ended
+/// after a sync that failed: then it can be read until the next power cut, no later sync writes it, and what is
+/// acknowledged behind it would be lost with it.
+fn settle(conn: &Connection) -> Result<()> {
+    // It is no error that another connection is in the way: then it is in use, and was not just found.
+    Ok(conn.pragma_query_value(None, "wal_checkpoint", |_| Ok(()))?)
 }
 
 /// The identity of this boot of the machine, where the operating system tells it.

@@ -10,6 +10,7 @@ use fencepost_model::liveness::LIVENESS;
 use serde::Serialize;
 
 use crate::verify::crash::phase::CrashPhase;
+use crate::verify::faults::FaultsPhase;
 use crate::verify::mutants::Killed;
 
 /// Whether everything that was checked held.
@@ -58,6 +59,9 @@ pub struct Phases {
     /// Cuts of the power.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub crash: Option<CrashPhase>,
+    /// Faults besides crashes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub faults: Option<FaultsPhase>,
 }
 
 /// Figures of the phase `model`.
@@ -265,6 +269,9 @@ impl Report {
             }
         }
         if let Some(phase) = &self.phases.crash {
+            phase.figures(text);
+        }
+        if let Some(phase) = &self.phases.faults {
             phase.figures(text);
         }
         for complaint in &self.complaints {

@@ -19,7 +19,7 @@ use crate::verify::report::{
     Coverage, LockstepPhase, ModelPhase, MutantsPhase, Outcome, Phases, Report, lines,
 };
 use crate::verify::trace::Trace;
-use crate::verify::{crash, disk, model, mutants, pool, sequence};
+use crate::verify::{crash, faults, model, mutants, pool, sequence};
 
 /// How far to go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,6 +43,8 @@ pub enum Phase {
     Mutants,
     /// Cuts of the power.
     Crash,
+    /// Faults besides crashes.
+    Faults,
 }
 
 /// What to verify.
@@ -65,8 +67,8 @@ pub struct Failure {
     pub property: String,
     /// The story of it.
     pub story: String,
-    /// The trace that replays it.
-    pub trace: Trace,
+    /// The trace that replays it, if it is one that can be written down; otherwise the same seed finds it again.
+    pub trace: Option<Trace>,
 }
 
 /// What happens on the way.
@@ -148,7 +150,8 @@ fn widen(scope: &mut Scope) {
 /// # Errors
 /// If it could not be run at all: no temporary directory, no memory for a database.
 pub fn run(plan: &Plan, progress: &mut (dyn Progress + Send)) -> Result<(Report, Option<Failure>)> {
-    disk::keep_no_account_of_memory();
+    // Before anything uses SQLite.
+    let _ = faults::prepare();
     let began = Instant::now();
     let mut run = Run { plan, phases: Phases::default(), complaints: Vec::new(), failure: None };
     let mut of_model: Option<(Tally, [u64; LIVENESS.len()])> = None;
@@ -162,6 +165,7 @@ pub fn run(plan: &Plan, progress: &mut (dyn Progress + Send)) -> Result<(Report,
             Phase::Lockstep => of_lockstep = Some(run.lockstep(progress)?),
             Phase::Mutants => run.mutants(progress),
             Phase::Crash => run.crash(progress)?,
+            Phase::Faults => run.faults(progress)?,
         }
     }
     let broken: Vec<&str> = run.failure.iter().map(|failure| failure.property.as_str()).collect();
@@ -202,7 +206,7 @@ impl Run<'_> {
         if let Some(broken) = found.broken {
             let trace = Trace::new(broken.scope, None, broken.property, broken.moves);
             let (property, story) = (broken.property.to_owned(), broken.story);
-            self.failure = Some(Failure { property, story, trace });
+            self.failure = Some(Failure { property, story, trace: Some(trace) });
         }
         self.phases.model = Some(ModelPhase {
             scopes: found.scopes.len(),
@@ -272,7 +276,8 @@ impl Run<'_> {
         let name = scope.name;
         if !found.broken.is_empty() {
             let shortest = Lockstep::new(scope.clone(), sql.clone()).shortest();
-            let known = self.failure.as_ref().map(|failure| failure.trace.moves.len());
+            let known = self.failure.as_ref().and_then(|failure| failure.trace.as_ref());
+            let known = known.map(|trace| trace.moves.len());
             if let Some((property, moves)) = shortest.broken.into_iter().next()
                 && known.is_none_or(|known| moves.len() < known)
             {
@@ -324,7 +329,22 @@ impl Run<'_> {
                 Err(why) => format!("it cannot be done again: {why}"),
             };
             let trace = Trace::of_cut(&property, broken.case, broken.cut);
-            self.failure = Some(Failure { property, story, trace });
+            self.failure = Some(Failure { property, story, trace: Some(trace) });
+        }
+        Ok(())
+    }
+
+    fn faults(&mut self, progress: &mut (dyn Progress + Send)) -> Result<()> {
+        let mut done = 0;
+        let found = faults::run(self.plan.reach, self.plan.seed, self.plan.threads, |part, total| {
+            progress.at("faults", part, done, total);
+            done += 1;
+        })?;
+        self.phases.faults = Some(found.figures);
+        self.complaints.extend(found.complaints);
+        if let Some(broken) = found.broken {
+            let story = format!("{}\nfound: {}\nbroken: {}\n", broken.story, broken.why, broken.property);
+            self.failure = Some(Failure { property: broken.property.to_owned(), story, trace: None });
         }
         Ok(())
     }
@@ -367,7 +387,7 @@ fn failure(
     }
     story += wrong.as_ref().map_or(difference, |wrong| &wrong.why);
     let trace = Trace::new(scope.name, None, property, moves);
-    Ok(Failure { property: property.to_owned(), story, trace })
+    Ok(Failure { property: property.to_owned(), story, trace: Some(trace) })
 }
 
 /// The guarantees that an operation carries, for a difference that breaks none of them by itself yet.

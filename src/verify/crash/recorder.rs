@@ -216,7 +216,9 @@ impl Recorder {
         }
         self.mounted.disk().exchange(&start.image);
         if self.store.is_none() && !start.image.files.is_empty() {
+            // Opening it may have copied the WAL into the file; every sequence begins with the same image.
             self.store = Some(self.open()?);
+            self.mounted.disk().exchange(&start.image);
         }
         let base = Platter::settled(&self.mounted.disk());
         self.mounted.disk().record();
