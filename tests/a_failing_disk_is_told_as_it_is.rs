@@ -5,8 +5,15 @@
 #![cfg(feature = "verify")]
 #![expect(clippy::unwrap_used, reason = "tests")]
 
+use fencepost::verify::crash::act::next;
+use fencepost::verify::crash::case::Level;
+use fencepost::verify::disk::Profile;
+use fencepost::verify::faults::case::{Manner, Setting};
+use fencepost::verify::faults::stage::Beginning;
+use fencepost::verify::faults::sync::{Going, Syncs};
 use fencepost::verify::faults::{self, control};
 use fencepost::verify::run::Reach;
+use fencepost_model::scope;
 
 #[test]
 fn a_quick_run_holds_and_has_seen_what_it_is_for() {
@@ -30,4 +37,22 @@ fn each_mistake_is_caught_by_the_promise_that_is_named_for_it() {
         let wrong = control.run().unwrap().unwrap_or_else(|why| panic!("{}: {why}", control.name));
         assert_eq!(wrong.property, control.breaks);
     }
+}
+
+#[test]
+fn nothing_is_built_on_what_a_failed_sync_left_of_a_killed_process() {
+    faults::prepare().unwrap();
+    let setting = Setting { level: Level::PowerLoss, profile: Profile::UNIX, manner: Manner::Cold };
+    let beginning = Beginning::new(&scope::by_name("cuts-queue").unwrap(), setting).unwrap();
+    let acts = next(&beginning.scope, setting.level, &beginning.moment, false);
+    let send = acts.iter().find(|act| act.kind() == "send").unwrap();
+    let mut syncs = Syncs::new(setting.level).unwrap();
+    let mut failed = 0;
+    for at in 0.. {
+        match syncs.play(&beginning, send, at, Going::Killed).unwrap() {
+            Some(synced) => failed += u32::from(synced),
+            None => break,
+        }
+    }
+    assert!(failed > 0);
 }

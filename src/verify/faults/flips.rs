@@ -72,16 +72,16 @@ pub fn flips(image: &Image, each: u64, seed: u64) -> Vec<Flip> {
             pieces.extend((0..content.len() / PAGE_BYTES).map(|page| (page * PAGE_BYTES, PAGE_BYTES)));
         }
         for (from, bytes) in pieces.into_iter().filter(|(_, bytes)| *bytes > 0) {
+            let mut read = vec![0; bytes];
+            content.read(from, &mut read);
+            let all: Vec<usize> = (from..from + bytes).collect();
+            let used: Vec<usize> = all.iter().copied().filter(|byte| read[byte - from] != 0).collect();
             for index in 0..each {
                 let chance = mix(seed, &[number, from as u64, index]);
-                let within = usize::try_from(chance >> 8).unwrap_or(0) % bytes;
+                let which = usize::try_from(chance >> 8).unwrap_or(0);
                 // Most of a page is empty: every other bit is one that lies in what is there.
-                let byte = (0..bytes).map(|step| from + (within + step) % bytes).find(|byte| {
-                    let mut one = [0];
-                    content.read(*byte, &mut one);
-                    index % 2 == 0 || one != [0]
-                });
-                let byte = byte.unwrap_or(from + within);
+                let there = if index % 2 == 1 { &used } else { &all };
+                let Some(byte) = there.get(which % there.len().max(1)).copied() else { continue };
                 flips.push(Flip { file: Arc::clone(file), byte, bit: (chance % 8) as u8 });
             }
         }
