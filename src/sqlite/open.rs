@@ -108,6 +108,7 @@ pub(super) fn open(path: &Path, options: &OpenOptions, sql: &Statements) -> Resu
         return Err(Error::NotWal);
     }
     begin_boot(&conn, options, sql)?;
+    settle(&conn)?;
     conn.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, false)?;
     conn.pragma_update(None, "synchronous", options.durability.synchronous())?;
     Ok(conn)
@@ -348,6 +349,15 @@ fn begin_boot(conn: &Connection, options: &OpenOptions, sql: &Statements) -> Res
         s.run(Sql::BootWrite, named_params! {":boot_id": boot_id})?;
     }
     conn.execute_batch(sql.get(Sql::Commit))?;
+    Ok(())
+}
+
+/// Copies what lies in the WAL into the file, so that nothing is built on it. The process that wrote it may have ended
+/// after a sync that failed: then it can be read until the next power cut, no later sync writes it, and what is
+/// acknowledged behind it would be lost with it (section 7 of the contract).
+fn settle(conn: &Connection) -> Result<()> {
+    // It is no error that another connection is in the way: then it is in use, and was not just found.
+    conn.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()))?;
     Ok(())
 }
 

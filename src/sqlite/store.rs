@@ -173,7 +173,8 @@ impl Store {
 }
 
 /// Whether a commit that failed like this surely did not take effect: no lock, or no room for its last page. A failed
-/// write or sync may have reached the disk or not.
+/// write or sync may have reached the disk or not. (That the last page is the last write holds on every file system of
+/// SQLite's own: only on one whose overwrites harm the bytes beside them does it fill the sector up after the commit.)
 const fn is_certain(error: &Error) -> bool {
     matches!(error, Error::Busy | Error::Full | Error::ReadOnly)
 }

@@ -1,0 +1,232 @@
+//! A bit that changes at rest: in each page of a file, and in each header and frame of its WAL.
+//!
+//! What may come of it is an error, a delivery that says that it is corrupt, an earlier moment, or something in the books
+//! of the store that no checksum covers; a message that is delivered is one that was sent. This module must not know how
+//! a file is made, beyond where SQLite's pages and frames begin.
+
+use std::collections::BTreeSet;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
+use std::sync::Arc;
+
+use fencepost_model::op::{Delivery, Op, Reply};
+use fencepost_model::state::{Body, State};
+use fencepost_model::vocabulary::{Message, Timestamp};
+
+use crate::error::{Error, Result};
+use crate::sqlite::{Durability, Store};
+use crate::verify::crash::act::{Act, Moment, routine};
+use crate::verify::crash::judge::{WHOLE, Wrong};
+use crate::verify::crash::recorder::{BOOT, FILE};
+use crate::verify::crash::recovery::digested;
+use crate::verify::crash::search::mix;
+use crate::verify::disk::{Disk, Image, Mounted, Profile};
+use crate::verify::faults::judge::{PANIC, SENT};
+use crate::verify::faults::stage::{Beginning, said};
+use crate::verify::faults::stranger::options;
+
+/// One bit.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Flip {
+    /// The file.
+    pub file: Arc<str>,
+    /// Which byte of it.
+    pub byte: usize,
+    /// Which bit of that.
+    pub bit: u8,
+}
+
+/// What came of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Outcome {
+    /// The store could not be opened, read or worked with, and said so.
+    Refused,
+    /// Something was delivered as corrupt, or moved to the dead.
+    Corrupt,
+    /// All is as it was.
+    Same,
+    /// It is an earlier moment.
+    Earlier,
+    /// What was handed out is what was sent, and the books say something else.
+    Books,
+}
+
+const PAGE_BYTES: usize = 4_096;
+const WAL_HEADER_BYTES: usize = 32;
+const FRAME_HEADER_BYTES: usize = 24;
+
+/// The bits that are flipped in an image, some in each of its pieces.
+pub fn flips(image: &Image, each: u64, seed: u64) -> Vec<Flip> {
+    let mut flips = Vec::new();
+    for (number, (file, content)) in (0_u64..).zip(&image.files) {
+        let mut pieces: Vec<(usize, usize)> = Vec::new();
+        if file.ends_with("-wal") {
+            pieces.push((0, WAL_HEADER_BYTES.min(content.len())));
+            let mut at = WAL_HEADER_BYTES;
+            while at + FRAME_HEADER_BYTES + PAGE_BYTES <= content.len() {
+                pieces.push((at, FRAME_HEADER_BYTES));
+                pieces.push((at + FRAME_HEADER_BYTES, PAGE_BYTES));
+                at += FRAME_HEADER_BYTES + PAGE_BYTES;
+            }
+        } else {
+            pieces.extend((0..content.len() / PAGE_BYTES).map(|page| (page * PAGE_BYTES, PAGE_BYTES)));
+        }
+        for (from, bytes) in pieces.into_iter().filter(|(_, bytes)| *bytes > 0) {
+            let mut read = vec![0; bytes];
+            content.read(from, &mut read);
+            let all: Vec<usize> = (from..from + bytes).collect();
+            let used: Vec<usize> = all.iter().copied().filter(|byte| read[byte - from] != 0).collect();
+            for index in 0..each {
+                let chance = mix(seed, &[number, from as u64, index]);
+                let which = usize::try_from(chance >> 8).unwrap_or(0);
+                // Most of a page is empty: every other bit is one that lies in what is there.
+                let there = if index % 2 == 1 { &used } else { &all };
+                let Some(byte) = there.get(which % there.len().max(1)).copied() else { continue };
+                flips.push(Flip { file: Arc::clone(file), byte, bit: (chance % 8) as u8 });
+            }
+        }
+    }
+    flips
+}
+
+/// A disk for files with a wrong bit.
+#[derive(Debug)]
+pub struct Flipped {
+    mounted: Mounted,
+    /// A mistake that must be noticed: the payload of what is delivered is changed.
+    pub changes_a_payload: bool,
+}
+
+impl Flipped {
+    /// # Errors
+    /// If SQLite refuses the disk.
+    pub fn new() -> Result<Self> {
+        let mounted = Mounted::new(Disk::new(Profile::UNIX)).ok_or(Error::Closed)?;
+        Ok(Self { mounted, changes_a_payload: false })
+    }
+
+    /// Flips a bit and takes all that is there.
+    ///
+    /// # Errors
+    /// What is wrong.
+    pub fn play(&mut self, beginning: &Beginning, image: &Image, flip: &Flip) -> Result<Outcome, Wrong> {
+        let mut image = image.clone();
+        if let Some(content) = image.files.get_mut(&flip.file) {
+            let mut byte = [0];
+            content.read(flip.byte, &mut byte);
+            content.write(flip.byte, &[byte[0] ^ 1 << flip.bit]);
+        }
+        self.mounted.disk().exchange(&image);
+        let taken = catch_unwind(AssertUnwindSafe(|| self.take(beginning)));
+        let taken = taken.map_err(|panic| Wrong { property: PANIC, why: said(&*panic) })?;
+        let Ok((state, mut replies)) = taken else { return Ok(Outcome::Refused) };
+        if self.changes_a_payload {
+            replies.iter_mut().for_each(change);
+        }
+        judge(beginning, flip, state, &replies)
+    }
+
+    /// Everything that a stranger can read and take, in the same boot.
+    fn take(&self, beginning: &Beginning) -> Result<(State, Vec<Reply>)> {
+        let options = options(&self.mounted, Durability::PowerLoss, BOOT);
+        let mut store = Store::open(Path::new(FILE), &options)?;
+        let state = store.snapshot();
+        let mut replies = Vec::new();
+        for op in asked(beginning) {
+            // One that fails does not keep the others from being asked.
+            if let Ok(reply) = store.apply(late(), &op) {
+                replies.push(reply);
+            }
+        }
+        Ok((state?, replies))
+    }
+}
+
+/// When every lease has ended.
+fn late() -> Timestamp {
+    Timestamp::from(1_000)
+}
+
+fn asked(beginning: &Beginning) -> Vec<Op> {
+    let mut ops = routine(&beginning.moment);
+    ops.retain(|op| matches!(op, Op::Claim { .. } | Op::Poll { .. }));
+    ops
+}
+
+fn change(reply: &mut Reply) {
+    let Reply::HandedOut { deliveries, .. } = reply else { return };
+    for Delivery { body, .. } in deliveries {
+        if let Body::Sound { message, .. } = body {
+            Arc::make_mut(message).payload = Arc::from(&b"what nobody sent"[..]);
+        }
+    }
+}
+
+/// Judges what was handed out.
+fn judge(beginning: &Beginning, flip: &Flip, state: State, replies: &[Reply]) -> Result<Outcome, Wrong> {
+    use fencepost_model::world::{Contract, Rules as _};
+    let mut sent = BTreeSet::new();
+    let all = beginning.scope.start.iter();
+    all.for_each(|op| collect(op, &mut sent));
+    let mut corrupt = false;
+    for reply in replies {
+        let Reply::HandedOut { deliveries, dead_lettered } = reply else { continue };
+        corrupt |= !dead_lettered.is_empty();
+        for delivery in deliveries {
+            match &delivery.body {
+                Body::Sound { message, .. } if !sent.contains(&told(message)) => {
+                    let why = format!("{delivery:?} was delivered, and nobody sent it");
+                    return Err(Wrong { property: SENT, why });
+                }
+                Body::Sound { .. } => {}
+                _ => corrupt = true,
+            }
+        }
+    }
+    if corrupt {
+        return Ok(Outcome::Corrupt);
+    }
+    if is_earlier(beginning, &state) {
+        return Ok(Outcome::Earlier);
+    }
+    let mut expected = beginning.moment.state().clone();
+    let same = state == digested(&expected);
+    let expected: Vec<Reply> =
+        asked(beginning).iter().map(|op| Contract.apply(&mut expected, late(), op)).collect();
+    if same && expected == replies {
+        return Ok(Outcome::Same);
+    }
+    if flip.file.ends_with("-wal") {
+        // SQLite's own checksums cover every frame.
+        let why = format!("a WAL with a wrong bit left what the store never held: {state:#?}");
+        return Err(Wrong { property: WHOLE, why });
+    }
+    Ok(Outcome::Books)
+}
+
+/// Whether this is a moment before the last one.
+fn is_earlier(beginning: &Beginning, state: &State) -> bool {
+    let Beginning { scope, moment: last, .. } = beginning;
+    let mut moment = Moment::empty(scope.workers);
+    let is_at = |moment: &Moment| moment.state() != last.state() && digested(moment.state()) == *state;
+    is_at(&moment)
+        || scope.start.iter().any(|op| {
+            moment.perform(&Act::Apply(Arc::new(op.clone())));
+            is_at(&moment)
+        })
+}
+
+/// A message, in words that differ for different ones.
+fn told(message: &Message) -> String {
+    format!("{message:?}")
+}
+
+fn collect(op: &Op, sent: &mut BTreeSet<String>) {
+    match op {
+        Op::Send { message, .. } | Op::Publish { message } => {
+            sent.insert(told(message));
+        }
+        Op::Atomic(ops) => ops.iter().for_each(|op| collect(op, sent)),
+        _ => {}
+    }
+}
