@@ -3,7 +3,6 @@
 //!
 //! Allocations can be made to fail before SQLite's first use in a process alone, so these tests have one of their own.
 #![cfg(feature = "verify")]
-#![expect(clippy::unwrap_used, reason = "tests")]
 
 use fencepost::verify::crash::act::next;
 use fencepost::verify::crash::case::Level;
