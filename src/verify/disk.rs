@@ -37,13 +37,15 @@ mod content;
 mod cut;
 mod device;
 mod enumerate;
+mod event;
 mod ffi;
 mod files;
 mod platter;
 
 pub use content::Content;
 pub use cut::{Choice, Fate, Image, NameFate};
-pub use device::{Call, Disk, Event, Fault, FaultKind, FileId, Lie, Mark, Profile};
+pub use device::{Call, Disk, Fault, FaultKind, Lie, Profile};
 pub use enumerate::{Budget, Enumerated};
+pub use event::{Event, FileId, Mark};
 pub use ffi::{AllocationFaults, Mounted, keep_no_account_of_memory, seed_salts};
 pub use platter::Platter;

@@ -12,7 +12,7 @@
 //! *capped*.
 
 use super::cut::{Choice, Fate, NameFate};
-use super::device::FileId;
+use super::event::FileId;
 use super::platter::{Change, Durable, Pending, Platter, TEAR_BYTES};
 
 /// How many choices to make.

@@ -8,7 +8,8 @@ use std::sync::Arc;
 
 use super::content::Content;
 use super::cut::{Choice, Fate, Image, NameFate};
-use super::device::{Disk, Event, FileId, Profile};
+use super::device::{Disk, Profile};
+use super::event::{Event, FileId};
 
 /// What a sector of a disk is made of, whatever it says: the unit that is written whole or not.
 pub(super) const TEAR_BYTES: usize = 512;
