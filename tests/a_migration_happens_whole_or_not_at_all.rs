@@ -123,6 +123,9 @@ fn a_program_without_the_step_refuses_the_file_and_leaves_it_as_it_was() {
 fn a_version_that_only_the_wal_tells_of_is_refused_as_well() {
     let directory = tempfile::tempdir().unwrap();
     let path = furnished(directory.path());
+    // While somebody reads what was before, the opening cannot copy its WAL into the file.
+    let reader = open_reader(&path, &product(BOOT)).unwrap();
+    reader.execute_batch("BEGIN; SELECT count(*) FROM store").unwrap();
     let mut migrated = Store::open(&path, &next(BOOT, STEP)).unwrap();
     send(&mut migrated, b"4").unwrap();
     // What a killed process leaves: the file at its old version, and the step in the WAL.
