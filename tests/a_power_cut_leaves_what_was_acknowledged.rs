@@ -22,7 +22,7 @@ const LIMITS: Limits = Limits {
     heavy: 1,
     budget: Budget { subsets: 6, samples: 1, thorough: false, combinations: 50 },
     stranger_in: 16,
-    again_in: 2,
+    again_in: 16,
     seed: 1,
 };
 
