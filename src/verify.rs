@@ -13,6 +13,7 @@ pub mod mutants;
 pub mod pool;
 pub mod report;
 pub mod run;
+pub mod schedule;
 pub mod sequence;
 pub mod sql_mutant;
 pub mod subject;

@@ -1,0 +1,439 @@
+//! A scheduler that decides everything: who of a few clients goes on at each point, exhaustively, by chance, or again.
+//!
+//! What always holds: the same choices give the same run; a search that says it is exhausted made every choice at every
+//! point, within its bound of preemptions; no run is left unfinished, so that no client is left inside of C. Clients run
+//! one at a time as coroutines of Shuttle, on one thread of the operating system. This module must not know what clients
+//! do.
+
+use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use shuttle::scheduler::{PctScheduler, Schedule, Scheduler, Task, TaskId};
+use shuttle::{Config, FailurePersistence, MaxSteps, Runner};
+
+/// Which schedules are run.
+#[derive(Clone, Debug)]
+pub enum Search {
+    /// All of them, or all with so many preemptions at most, up to a number.
+    Exhaustive {
+        /// How often a client that could go on has to stand back for another, at most. None: as often as can be.
+        preemptions: Option<u32>,
+        /// After how many schedules to give up; then the search is not exhausted.
+        schedules_max: u64,
+    },
+    /// So many by probabilistic concurrency testing: random priorities that change at a few random points.
+    Pct {
+        /// The seed.
+        seed: u64,
+        /// How many changes of priority, and one.
+        depth: usize,
+        /// How many schedules.
+        schedules: u64,
+    },
+    /// One, from its choices.
+    Replay(Vec<u8>),
+}
+
+/// What a search did.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Explored {
+    /// How many schedules were run.
+    pub schedules: u64,
+    /// At how many points somebody was chosen, all schedules together.
+    pub steps: u64,
+    /// Whether no schedule is left, within the bound of preemptions.
+    pub exhausted: bool,
+    /// Why a run ended before its time: a deadlock, or a panic. Then the last choices led there.
+    pub ended: Option<String>,
+    /// Whether choices of a replay did not fit what could be chosen.
+    pub misfit: bool,
+}
+
+/// After so many points of one run nobody stands back for another any more.
+const STEPS_MAX: u64 = 100_000;
+
+/// What clients and the scheduler tell each other. Clients are numbered from 1; 0 is who starts them and waits.
+#[derive(Debug, Default)]
+pub struct Board(Mutex<Inner>);
+
+#[derive(Debug, Default)]
+struct Inner {
+    /// Who runs.
+    running: usize,
+    /// How often something was released.
+    releases: u64,
+    /// Of each client that was refused a lock: how often something had been released then.
+    refused: BTreeMap<usize, u64>,
+    /// Of each client that sleeps: how often something had been released when it was refused.
+    asleep: BTreeMap<usize, u64>,
+    choices: Vec<u8>,
+    steps: u64,
+    /// How often all clients slept, so that time had to pass.
+    waits: u64,
+    stop: bool,
+    misfit: bool,
+    schedules: u64,
+    steps_total: u64,
+    exhausted: bool,
+}
+
+impl Board {
+    fn inner(&self) -> MutexGuard<'_, Inner> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Who runs now.
+    pub fn running(&self) -> usize {
+        self.inner().running
+    }
+
+    /// At which point of this run we are: a number that grows.
+    pub fn step(&self) -> u64 {
+        self.inner().steps
+    }
+
+    /// The choices of this run so far.
+    pub fn choices(&self) -> Vec<u8> {
+        self.inner().choices.clone()
+    }
+
+    /// How often in this run all clients slept.
+    pub fn waits(&self) -> u64 {
+        self.inner().waits
+    }
+
+    /// Ends the search with this run.
+    pub fn stop(&self) {
+        self.inner().stop = true;
+    }
+
+    /// Whoever runs was refused a lock.
+    pub fn refused(&self) {
+        let mut inner = self.inner();
+        let (running, releases) = (inner.running, inner.releases);
+        inner.refused.insert(running, releases);
+    }
+
+    /// Something was released that others may wait for.
+    pub fn released(&self) {
+        self.inner().releases += 1;
+    }
+
+    /// Lets another go on, if it is chosen.
+    pub fn pause(&self) {
+        shuttle::thread::yield_now();
+    }
+
+    /// Sleeps until something is released that was not when the last lock was refused, or until all sleep.
+    pub fn sleep(&self) {
+        {
+            let mut inner = self.inner();
+            let running = inner.running;
+            if let Some(since) = inner.refused.get(&running).copied() {
+                inner.asleep.insert(running, since);
+            }
+        }
+        shuttle::thread::yield_now();
+    }
+}
+
+/// Where a choice was made, on the way through all of them.
+#[derive(Debug)]
+struct Fork {
+    options: Vec<u8>,
+    chosen: usize,
+}
+
+enum How {
+    Exhaustive { preemptions: Option<u32>, schedules_max: u64, forks: Vec<Fork>, at: usize, used: u32 },
+    Pct(Box<PctScheduler>),
+    Replay { choices: Vec<u8>, at: usize, done: bool },
+}
+
+struct Chooser {
+    board: Arc<Board>,
+    how: How,
+    last: Option<usize>,
+}
+
+impl Chooser {
+    fn new(search: &Search, board: Arc<Board>) -> Self {
+        let how = match search {
+            Search::Exhaustive { preemptions, schedules_max } => How::Exhaustive {
+                preemptions: *preemptions,
+                schedules_max: *schedules_max,
+                forks: Vec::new(),
+                at: 0,
+                used: 0,
+            },
+            Search::Pct { seed, depth, schedules } => {
+                let schedules = usize::try_from(*schedules).unwrap_or(usize::MAX);
+                How::Pct(Box::new(PctScheduler::new_from_seed(*seed, (*depth).max(1), schedules)))
+            }
+            Search::Replay(choices) => How::Replay { choices: choices.clone(), at: 0, done: false },
+        };
+        Self { board, how, last: None }
+    }
+}
+
+impl How {
+    /// Whether there is another schedule; the search is exhausted if it ran out of them by itself.
+    fn begin(&mut self, schedules: u64) -> (bool, bool) {
+        match self {
+            Self::Exhaustive { schedules_max, forks, at, used, .. } => {
+                (*at, *used) = (0, 0);
+                if schedules == 0 {
+                    return (true, false);
+                }
+                while forks.last().is_some_and(|fork| fork.chosen + 1 >= fork.options.len()) {
+                    forks.pop();
+                }
+                let Some(fork) = forks.last_mut() else { return (false, true) };
+                if schedules >= *schedules_max {
+                    return (false, false);
+                }
+                fork.chosen += 1;
+                (true, false)
+            }
+            Self::Pct(pct) => (pct.new_execution().is_some(), false),
+            Self::Replay { at, done, .. } => {
+                *at = 0;
+                (!std::mem::replace(done, true), false)
+            }
+        }
+    }
+
+    /// Chooses among several, of which the first is the one that would go on by itself, if `goes_on`.
+    fn choose(&mut self, options: &[u8], goes_on: bool, misfit: &mut bool) -> u8 {
+        match self {
+            Self::Exhaustive { preemptions, forks, at, used, .. } => {
+                let bounded = goes_on && preemptions.is_some_and(|most| *used >= most);
+                let options = if bounded { &options[..1] } else { options };
+                if forks.len() == *at {
+                    forks.push(Fork { options: options.to_vec(), chosen: 0 });
+                }
+                let fork = &forks[*at];
+                // The same choices before make the same options now, or else the run depends on something else.
+                *misfit |= fork.options != options;
+                let chosen = fork.options[fork.chosen];
+                *used += u32::from(goes_on && fork.chosen > 0);
+                *at += 1;
+                if options.contains(&chosen) { chosen } else { options[0] }
+            }
+            Self::Replay { choices, at, .. } => {
+                let chosen = choices.get(*at).copied();
+                *at += 1;
+                match chosen {
+                    Some(chosen) if options.contains(&chosen) => chosen,
+                    // After the last choice everyone goes on until it waits.
+                    None => options[0],
+                    Some(_) => {
+                        *misfit = true;
+                        options[0]
+                    }
+                }
+            }
+            Self::Pct(_) => options[0],
+        }
+    }
+}
+
+impl Scheduler for Chooser {
+    fn new_execution(&mut self) -> Option<Schedule> {
+        let mut inner = self.board.inner();
+        let (more, exhausted) = if inner.stop { (false, false) } else { self.how.begin(inner.schedules) };
+        inner.exhausted = exhausted;
+        if !more {
+            return None;
+        }
+        self.last = None;
+        inner.schedules += 1;
+        inner.steps = 0;
+        inner.waits = 0;
+        inner.choices.clear();
+        inner.refused.clear();
+        inner.asleep.clear();
+        Some(Schedule::new(0))
+    }
+
+    fn next_task(&mut self, runnable: &[&Task], _: Option<TaskId>, _: bool) -> Option<TaskId> {
+        let mut guard = self.board.inner();
+        let inner = &mut *guard;
+        inner.steps += 1;
+        inner.steps_total += 1;
+        // Who starts the others and waits for them takes no part.
+        if let Some(task) = runnable.iter().find(|task| usize::from(task.id()) == 0) {
+            inner.running = 0;
+            return Some(task.id());
+        }
+        let awake = |task: &&&Task| {
+            let since = inner.asleep.get(&usize::from(task.id()));
+            since.is_none_or(|since| inner.releases > *since)
+        };
+        let mut open: Vec<&Task> = runnable.iter().filter(awake).copied().collect();
+        if open.is_empty() {
+            inner.waits += 1;
+            open = runnable.to_vec();
+        }
+        let last = self.last;
+        open.sort_by_key(|task| (Some(usize::from(task.id())) != last, usize::from(task.id())));
+        let goes_on = open.first().is_some_and(|task| Some(usize::from(task.id())) == last);
+        let chosen = match &mut self.how {
+            _ if open.len() == 1 || inner.steps > STEPS_MAX => open[0].id(),
+            How::Pct(pct) => pct.next_task(&open, last.map(TaskId::from), false)?,
+            how => {
+                let options: Vec<u8> =
+                    open.iter().map(|task| u8::try_from(usize::from(task.id())).unwrap_or(u8::MAX)).collect();
+                let chosen = how.choose(&options, goes_on, &mut inner.misfit);
+                TaskId::from(usize::from(chosen))
+            }
+        };
+        let chosen_number = usize::from(chosen);
+        if open.len() > 1 && inner.steps <= STEPS_MAX {
+            inner.choices.push(u8::try_from(chosen_number).unwrap_or(u8::MAX));
+        }
+        inner.asleep.remove(&chosen_number);
+        inner.running = chosen_number;
+        self.last = Some(chosen_number);
+        Some(chosen)
+    }
+
+    fn next_u64(&mut self) -> u64 {
+        0
+    }
+}
+
+/// What a client's stack holds, in bytes: SQLite's is deep.
+const STACK_BYTES: usize = 1 << 20;
+
+/// Runs a body once for each schedule. The body starts its clients with `shuttle::thread::spawn` (or
+/// `shuttle::future::spawn`), in the same order each time, and waits for them; it must do the same each time but for what
+/// the schedule decides.
+pub fn explore(search: &Search, board: &Arc<Board>, body: impl Fn() + Send + Sync + 'static) -> Explored {
+    *board.inner() = Inner::default();
+    let mut config = Config::new();
+    config.stack_size = STACK_BYTES;
+    config.failure_persistence = FailurePersistence::None;
+    config.max_steps = MaxSteps::None;
+    config.silence_warnings = true;
+    let chooser = Chooser::new(search, Arc::clone(board));
+    let ended =
+        catch_unwind(AssertUnwindSafe(|| Runner::new(chooser, config).run(body))).err().map(|panic| {
+            let text = panic.downcast_ref::<String>().cloned();
+            text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()))
+                .unwrap_or_else(|| "a panic".to_owned())
+        });
+    let inner = board.inner();
+    Explored {
+        schedules: inner.schedules,
+        steps: inner.steps_total,
+        exhausted: inner.exhausted && ended.is_none() && !inner.misfit,
+        ended,
+        misfit: inner.misfit,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicU64, Ordering};
+
+    use super::*;
+
+    /// Two clients that read, pause, and write what they read and one; says what came out, once for each schedule.
+    fn counting(search: &Search) -> (Explored, Vec<(u64, Vec<u8>)>) {
+        let board = Arc::<Board>::default();
+        let found = Arc::<Mutex<Vec<(u64, Vec<u8>)>>>::default();
+        let (shared, results) = (Arc::clone(&board), Arc::clone(&found));
+        let explored = explore(search, &board, move || {
+            let number = Arc::new(AtomicU64::new(0));
+            let clients: Vec<_> = (0..2)
+                .map(|_| {
+                    let (number, board) = (Arc::clone(&number), Arc::clone(&shared));
+                    shuttle::thread::spawn(move || {
+                        let read = number.load(Ordering::SeqCst);
+                        board.pause();
+                        number.store(read + 1, Ordering::SeqCst);
+                    })
+                })
+                .collect();
+            for client in clients {
+                client.join().unwrap();
+            }
+            results.lock().unwrap().push((number.load(Ordering::SeqCst), shared.choices()));
+        });
+        let found = found.lock().unwrap().clone();
+        (explored, found)
+    }
+
+    const ALL: Search = Search::Exhaustive { preemptions: None, schedules_max: u64::MAX };
+
+    #[test]
+    fn every_interleaving_is_run_once_and_each_can_be_run_again() {
+        let (explored, found) = counting(&ALL);
+        // Two clients of two steps each: 4 over 2.
+        assert!(explored.exhausted);
+        assert_eq!(explored.schedules, 6);
+        let mut choices: Vec<_> = found.iter().map(|(_, choices)| choices.clone()).collect();
+        choices.sort();
+        choices.dedup();
+        assert_eq!(choices.len(), 6);
+        assert_eq!(found.iter().filter(|(number, _)| *number == 1).count(), 4);
+        for (number, choices) in found {
+            let (explored, again) = counting(&Search::Replay(choices.clone()));
+            assert!(!explored.misfit);
+            assert_eq!(again, [(number, choices)]);
+        }
+    }
+
+    #[test]
+    fn a_bound_of_preemptions_leaves_out_what_needs_more() {
+        let bounded = |preemptions| {
+            let (explored, found) =
+                counting(&Search::Exhaustive { preemptions: Some(preemptions), schedules_max: u64::MAX });
+            assert!(explored.exhausted);
+            (explored.schedules, found.iter().filter(|(number, _)| *number == 1).count())
+        };
+        assert_eq!(bounded(0), (2, 0));
+        let (one, wrong) = bounded(1);
+        assert!(one > 2 && one < 6 && wrong > 0, "{one} {wrong}");
+        assert_eq!(bounded(2), (6, 4));
+    }
+
+    #[test]
+    fn a_search_that_was_cut_short_or_by_chance_is_not_exhausted() {
+        let (explored, _) = counting(&Search::Exhaustive { preemptions: None, schedules_max: 3 });
+        assert_eq!((explored.schedules, explored.exhausted), (3, false));
+        let (explored, found) = counting(&Search::Pct { seed: 1, depth: 2, schedules: 50 });
+        assert_eq!((explored.schedules, explored.exhausted), (50, false));
+        assert!(found.iter().any(|(number, _)| *number == 1));
+        let (_, again) = counting(&Search::Pct { seed: 1, depth: 2, schedules: 50 });
+        assert_eq!(found, again);
+    }
+
+    #[test]
+    fn choices_that_do_not_fit_are_told_so_and_a_deadlock_is_found() {
+        let (explored, _) = counting(&Search::Replay(vec![1, 9]));
+        assert!(explored.misfit);
+        let board = Arc::<Board>::default();
+        let explored = explore(&ALL, &board, || {
+            let (one, two) =
+                (Arc::new(shuttle::sync::Mutex::new(())), Arc::new(shuttle::sync::Mutex::new(())));
+            let other = {
+                let (one, two) = (Arc::clone(&one), Arc::clone(&two));
+                shuttle::thread::spawn(move || {
+                    let _first = one.lock().unwrap();
+                    let _second = two.lock().unwrap();
+                })
+            };
+            let another = shuttle::thread::spawn(move || {
+                let _first = two.lock().unwrap();
+                let _second = one.lock().unwrap();
+            });
+            other.join().unwrap();
+            another.join().unwrap();
+        });
+        assert!(explored.ended.is_some_and(|why| why.contains("deadlock")));
+        assert!(!explored.exhausted);
+    }
+}
