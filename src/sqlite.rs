@@ -36,6 +36,7 @@ pub use backup::{backup, restore};
 pub use batch::Undone;
 pub use due::{lease_is_current, next_due_commands, next_due_group};
 pub use execute::execute;
+pub(crate) use execute::execute_within;
 pub use ids::digest;
 pub use inspect::{Inspection, SchemaObject, inspect};
 pub use listing::{Listed, RecordFilter, record, records};

@@ -81,9 +81,13 @@ fn an_event_past_the_recorded_head_is_not_written_over() {
 
 #[test]
 fn a_damaged_counter_stops_what_needs_it() {
-    for (column, op) in
-        [("queue_last", send()), ("log_head", publish()), ("token_last", poll()), ("epoch", Op::Reboot)]
-    {
+    for (column, op) in [
+        ("queue_last", send()),
+        ("log_head", publish()),
+        ("token_last", poll()),
+        ("epoch", Op::Reboot),
+        ("commit_seq", send()),
+    ] {
         for value in [RawValue::Null, RawValue::Text(b"7".to_vec()), RawValue::Real(1.5_f64.to_bits())] {
             let mut store = store();
             plant(store.connection_mut(), "store", Seq::from(1), column, &value).unwrap();

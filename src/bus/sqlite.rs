@@ -24,7 +24,7 @@ use crate::bus::transaction::Tx;
 use crate::clock::{Clock, SystemClock};
 use crate::error::{Error, Result};
 use crate::sqlite::{
-    Durability, Look, OpenOptions, Overview, Statements, Store, Watcher, execute, next_due_commands,
+    Durability, Look, OpenOptions, Overview, Statements, Store, Watcher, execute_within, next_due_commands,
     next_due_group, overview,
 };
 
@@ -245,7 +245,9 @@ impl SqliteBus {
             );
         }
         let clock = Arc::clone(&self.file.clock);
-        Ok(Tx::new(conn, self.file.limits, move |op| execute(conn, &Statements::standard(), clock.now(), op)))
+        Ok(Tx::new(conn, self.file.limits, move |op| {
+            execute_within(conn, &Statements::standard(), clock.now(), op)
+        }))
     }
 
     /// Waits until all that was asked for is done, and closes the file. Clones find the bus closed.

@@ -27,9 +27,13 @@ pub(super) struct Counters {
     pub(super) epoch: Epoch,
 }
 
+const COMMIT_SEQ: (&str, &str) = ("store", "commit_seq");
+
 /// Reads the store's row.
 pub(super) fn store(s: &Session<'_>) -> Result<Counters> {
     let counters = s.first(Sql::StoreRead, &[], |row| {
+        // Read for the sake of its damage alone.
+        let _: Seq = number(row, 6, COMMIT_SEQ)?;
         Ok(Counters {
             queue_last: number(row, 0, ("store", "queue_last"))?,
             record_last: number(row, 1, ("store", "record_last"))?,
@@ -69,6 +73,18 @@ pub(super) fn next_event(s: &Session<'_>) -> Result<Seq> {
 
 pub(super) fn next_record(s: &Session<'_>) -> Result<RecordId> {
     next(s, Sql::RecordNumber, Sql::RecordNumberLast, "record_last")
+}
+
+/// Takes the next number of a transaction that changes something. It is no part of the state of the model, and tells in
+/// which order connections and processes committed.
+pub(super) fn next_commit(s: &Session<'_>) -> Result<()> {
+    if s.changes(Sql::CommitNumber, &[])? { Ok(()) } else { Err(damaged_store(s)) }
+}
+
+/// The number of the last transaction that changed something, or of this one once it has taken its own.
+pub(super) fn last_commit(s: &Session<'_>) -> Result<u64> {
+    let number = s.first(Sql::CommitNumberLast, &[], |row| number::<Seq>(row, 0, COMMIT_SEQ))?;
+    number.map_or_else(|| Err(damaged_store(s)), |seq| Ok(seq.get()))
 }
 
 /// Mints this many tokens (G4), and returns the last.

@@ -26,6 +26,20 @@ pub fn execute(conn: &Connection, sql: &Statements, now: Timestamp, op: &Op) -> 
     }
 }
 
+/// Applies one operation as [`execute`] does, within a transaction whose commit nobody here sees: if it changed something,
+/// it takes a number for itself (see [`Store::commit_seq`](crate::sqlite::Store::commit_seq)).
+///
+/// # Errors
+/// As [`execute`].
+pub(crate) fn execute_within(conn: &Connection, sql: &Statements, now: Timestamp, op: &Op) -> Result<Reply> {
+    let before = conn.total_changes();
+    let reply = execute(conn, sql, now, op)?;
+    if conn.total_changes() != before {
+        cursor::next_commit(&Session::new(conn, sql, now))?;
+    }
+    Ok(reply)
+}
+
 fn run(s: &Session<'_>, op: &Op) -> Answer<Reply> {
     match op {
         Op::Send { message, delay_ms } => queue::send(s, message, *delay_ms),

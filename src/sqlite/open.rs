@@ -13,7 +13,7 @@ use rusqlite::{Connection, OpenFlags, named_params};
 use fencepost_model::vocabulary::Timestamp;
 
 use crate::error::{Error, Result};
-use crate::sqlite::cursor::skip_tokens;
+use crate::sqlite::cursor::{next_commit, skip_tokens};
 use crate::sqlite::files::{Files as _, OperatingSystem};
 use crate::sqlite::migrate::{APPLICATION_ID, SCHEMA_VERSION, migrate, newest};
 use crate::sqlite::session::Session;
@@ -349,6 +349,7 @@ fn begin_boot(conn: &Connection, options: &OpenOptions, sql: &Statements) -> Res
     // Where no boot can be told from another, each opening counts as one.
     if boot_id.is_none() || boot_id != before {
         skip_tokens(&s, None)?;
+        next_commit(&s)?;
         s.run(Sql::BootWrite, named_params! {":boot_id": boot_id})?;
     }
     conn.execute_batch(sql.get(Sql::Commit))?;

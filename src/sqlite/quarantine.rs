@@ -10,7 +10,7 @@ use fencepost_model::vocabulary::{Kind, Reason, RecordId, Seq, Timestamp};
 use rusqlite::{Connection, named_params};
 
 use crate::error::{Error, Result};
-use crate::sqlite::cursor::mint;
+use crate::sqlite::cursor::{mint, next_commit};
 use crate::sqlite::queue::{self, Claim};
 use crate::sqlite::rows::{body, int};
 use crate::sqlite::session::{Answer, Session, Stop};
@@ -50,7 +50,10 @@ fn bury(s: &Session<'_>, seq: Seq, reason: &Reason) -> Answer<Option<RecordId>> 
     let token = mint(s, 1)?;
     queue::take(s, seq, token, s.now, &claim)?;
     match queue::settle(s, seq, token, &Settlement::DeadLetter { reason: reason.clone() })? {
-        Reply::Settled(Settled::DeadLettered { record }) => Ok(Some(record)),
+        Reply::Settled(Settled::DeadLettered { record }) => {
+            next_commit(s)?;
+            Ok(Some(record))
+        }
         _ => Err(Error::row_missing("queue").into()),
     }
 }

@@ -14,11 +14,13 @@ CREATE TABLE store (
     log_first   ANY CHECK (typeof(log_first) = 'integer' AND log_first BETWEEN 1 AND log_head + 1),
     log_head    ANY CHECK (typeof(log_head) = 'integer' AND log_head >= 0),
     epoch       ANY CHECK (typeof(epoch) = 'integer' AND epoch >= 0),
+    -- How many transactions changed something: each takes the next number inside itself, so that their order is known.
+    commit_seq  ANY CHECK (typeof(commit_seq) = 'integer' AND commit_seq >= 0),
     boot_id     ANY CHECK (typeof(boot_id) IN ('null', 'text'))
 ) STRICT;
 
-INSERT INTO store (one, queue_last, record_last, token_last, log_first, log_head, epoch, boot_id)
-VALUES (1, 0, 0, 0, 1, 0, 1, NULL);
+INSERT INTO store (one, queue_last, record_last, token_last, log_first, log_head, epoch, commit_seq, boot_id)
+VALUES (1, 0, 0, 0, 1, 0, 1, 0, NULL);
 
 CREATE TABLE epochs_retired (
     epoch INTEGER PRIMARY KEY CHECK (epoch >= 0)

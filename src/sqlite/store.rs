@@ -11,6 +11,7 @@ use fencepost_model::vocabulary::Timestamp;
 use rusqlite::Connection;
 
 use crate::error::{Error, Result};
+use crate::sqlite::cursor::{last_commit, next_commit};
 use crate::sqlite::execute::execute;
 use crate::sqlite::migrate::newest;
 use crate::sqlite::open::{self, OpenOptions};
@@ -113,6 +114,7 @@ impl Store {
         if found != self.version {
             return Err(Error::NewerVersion { found, supported: self.version });
         }
+        let before = self.conn.total_changes();
         let ended = work(&self.conn, &self.sql)?;
         if self.conn.is_autocommit() {
             return Err(Error::TransactionEnded);
@@ -124,6 +126,9 @@ impl Store {
                 return Ok(done);
             }
         };
+        if self.conn.total_changes() != before {
+            next_commit(&s)?;
+        }
         let committed = s.run(Sql::Commit, &[]);
         drop(guard);
         match committed {
@@ -143,6 +148,15 @@ impl Store {
     pub fn data_version(&self) -> Result<i64> {
         let s = Session::new(&self.conn, &self.sql, Timestamp::ZERO);
         Ok(s.first(Sql::DataVersion, &[], |row| Ok(row.get(0)?))?.unwrap_or_default())
+    }
+
+    /// How many transactions changed something, whoever committed them. Within a transaction that is the number of the
+    /// last one before it, until it takes its own just before its commit.
+    ///
+    /// # Errors
+    /// [`Error::Corrupt`] if the number is damaged, and whatever SQLite reports.
+    pub fn commit_seq(&self) -> Result<u64> {
+        last_commit(&Session::new(&self.conn, &self.sql, Timestamp::ZERO))
     }
 
     /// The whole store as a state of the model.

@@ -92,7 +92,12 @@ statements! {
 
     /// Reads the counters, the bounds of the log and the epoch.
     StoreRead, Hot, []:
-        "SELECT queue_last, record_last, token_last, log_first, log_head, epoch FROM store WHERE one = 1";
+        "SELECT queue_last, record_last, token_last, log_first, log_head, epoch, commit_seq FROM store WHERE one = 1";
+    /// Takes the next number of a transaction that changes something: the order of all of them, whoever commits them.
+    CommitNumber, Hot, []:
+        "UPDATE store SET commit_seq = commit_seq + 1 WHERE one = 1 AND typeof(commit_seq) = 'integer'";
+    /// Reads the number of the last transaction that changed something.
+    CommitNumberLast, Hot, []: "SELECT commit_seq FROM store WHERE one = 1";
     /// Mints tokens: each is greater than all before it.
     TokensMint, Hot, ["G2", "G3", "G4"]:
         "UPDATE store SET token_last = token_last + :count WHERE one = 1 AND typeof(token_last) = 'integer'";
