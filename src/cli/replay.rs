@@ -10,7 +10,7 @@ use crate::cli::{Ended, Failed, read};
 use crate::sqlite::Statements;
 use crate::verify::crash::replay::replay;
 use crate::verify::trace::Trace;
-use crate::verify::{sequence, sql_mutant};
+use crate::verify::{schedule, sequence, sql_mutant};
 
 /// Run a trace file again. Exit status: 0 all held this time, 1 it is broken, 2 it could not run.
 #[derive(Debug, Args)]
@@ -25,6 +25,12 @@ pub(super) fn run(arguments: &Arguments) -> Result<Ended, Failed> {
     let trace = Trace::read(&text).map_err(|source| Failed::Trace { path: path.clone(), source })?;
     if let Some(power) = &trace.head.cut {
         let replayed = replay(&power.case, &power.cut).map_err(Failed::Replay)?;
+        print!("{}", replayed.story);
+        return Ok(if replayed.wrong.is_some() { Ended::Broken } else { Ended::Held });
+    }
+    if let Some(scheduled) = &trace.head.schedule {
+        let replayed =
+            schedule::replay::replay(&scheduled.case, &scheduled.choices).map_err(Failed::Replay)?;
         print!("{}", replayed.story);
         return Ok(if replayed.wrong.is_some() { Ended::Broken } else { Ended::Held });
     }

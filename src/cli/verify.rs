@@ -55,14 +55,17 @@ enum PhaseName {
     Crash,
     /// Every call to the disk and every allocation failing once; syncs that fail; bits that flip.
     Faults,
+    /// A few connections in every order, and the power cut in some of them.
+    Schedule,
 }
 
-const PHASES: [(PhaseName, Phase); 5] = [
+const PHASES: [(PhaseName, Phase); 6] = [
     (PhaseName::Model, Phase::Model),
     (PhaseName::Lockstep, Phase::Lockstep),
     (PhaseName::Mutants, Phase::Mutants),
     (PhaseName::Crash, Phase::Crash),
     (PhaseName::Faults, Phase::Faults),
+    (PhaseName::Schedule, Phase::Schedule),
 ];
 
 pub(super) fn run(arguments: &Arguments) -> Result<Ended, Failed> {

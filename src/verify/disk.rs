@@ -40,12 +40,16 @@ mod enumerate;
 mod event;
 mod ffi;
 mod files;
+mod pace;
 mod platter;
+mod touch;
 
 pub use content::Content;
 pub use cut::{Choice, Fate, Image, NameFate};
-pub use device::{Call, Disk, Fault, FaultKind, Lie, Profile};
+pub use device::{Call, Disk, Fault, FaultKind, Lie, Lock, Profile};
 pub use enumerate::{Budget, Enumerated};
 pub use event::{Event, FileId, Mark};
-pub use ffi::{AllocationFaults, Mounted, keep_no_account_of_memory, seed_salts};
+pub use ffi::{AllocationFaults, Mounted, busy_code, keep_no_account_of_memory, seed_salts};
+pub use pace::{Pace, Point};
 pub use platter::Platter;
+pub use touch::{Part, Touch};

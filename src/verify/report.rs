@@ -12,6 +12,7 @@ use serde::Serialize;
 use crate::verify::crash::phase::CrashPhase;
 use crate::verify::faults::FaultsPhase;
 use crate::verify::mutants::Killed;
+use crate::verify::schedule::phase::SchedulePhase;
 
 /// Whether everything that was checked held.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -62,6 +63,9 @@ pub struct Phases {
     /// Faults besides crashes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub faults: Option<FaultsPhase>,
+    /// Several connections, in every order.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub schedule: Option<SchedulePhase>,
 }
 
 /// Figures of the phase `model`.
@@ -272,6 +276,9 @@ impl Report {
             phase.figures(text);
         }
         if let Some(phase) = &self.phases.faults {
+            phase.figures(text);
+        }
+        if let Some(phase) = &self.phases.schedule {
             phase.figures(text);
         }
         for complaint in &self.complaints {

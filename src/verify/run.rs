@@ -19,7 +19,7 @@ use crate::verify::report::{
     Coverage, LockstepPhase, ModelPhase, MutantsPhase, Outcome, Phases, Report, lines,
 };
 use crate::verify::trace::Trace;
-use crate::verify::{crash, faults, model, mutants, pool, sequence};
+use crate::verify::{crash, faults, model, mutants, pool, schedule, sequence};
 
 /// How far to go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,6 +45,8 @@ pub enum Phase {
     Crash,
     /// Faults besides crashes.
     Faults,
+    /// Several connections, in every order.
+    Schedule,
 }
 
 /// What to verify.
@@ -166,6 +168,7 @@ pub fn run(plan: &Plan, progress: &mut (dyn Progress + Send)) -> Result<(Report,
             Phase::Mutants => run.mutants(progress),
             Phase::Crash => run.crash(progress)?,
             Phase::Faults => run.faults(progress)?,
+            Phase::Schedule => run.schedule(progress)?,
         }
     }
     let broken: Vec<&str> = run.failure.iter().map(|failure| failure.property.as_str()).collect();
@@ -345,6 +348,27 @@ impl Run<'_> {
         if let Some(broken) = found.broken {
             let story = format!("{}\nfound: {}\nbroken: {}\n", broken.story, broken.why, broken.property);
             self.failure = Some(Failure { property: broken.property.to_owned(), story, trace: None });
+        }
+        Ok(())
+    }
+
+    fn schedule(&mut self, progress: &mut (dyn Progress + Send)) -> Result<()> {
+        let mut done = 0;
+        let found =
+            schedule::phase::run(self.plan.reach, self.plan.seed, self.plan.threads, |part, total| {
+                progress.at("schedule", part, done, total);
+                done += 1;
+            })?;
+        self.phases.schedule = Some(found.figures);
+        self.complaints.extend(found.complaints);
+        if let Some(broken) = found.broken {
+            let property = broken.wrong.property.to_owned();
+            let story = match schedule::replay::replay(&broken.case, &broken.choices) {
+                Ok(replayed) => replayed.story,
+                Err(why) => format!("it cannot be done again: {why}"),
+            };
+            let trace = Trace::of_schedule(&property, broken.case, broken.choices);
+            self.failure = Some(Failure { property, story, trace: Some(trace) });
         }
         Ok(())
     }

@@ -5,4 +5,12 @@
 //! released. What they answered and what they left must be what **some** order of their operations does in the model,
 //! one that respects real time. This room must not know what operations do (that is the model), nor how a disk works.
 
+pub mod case;
+pub mod control;
+pub mod cuts;
 pub mod explore;
+pub mod judge;
+pub mod mistake;
+pub mod phase;
+pub mod replay;
+pub mod stage;

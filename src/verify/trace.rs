@@ -12,6 +12,7 @@ use sha2::{Digest, Sha256};
 
 use crate::verify::crash::case::Case;
 use crate::verify::crash::search::Cut;
+use crate::verify::schedule;
 
 /// The version of the format that this program reads and writes.
 pub const VERSION: u32 = 2;
@@ -42,6 +43,19 @@ pub struct Head {
     /// The cut of the power, if this is the trace of one: then there are no moves.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cut: Option<Box<PowerCut>>,
+    /// The schedule of several connections, if this is the trace of one: then there are no moves.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub schedule: Option<Box<Scheduled>>,
+}
+
+/// What several connections did, and who went on when.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Scheduled {
+    /// What was done.
+    pub case: schedule::case::Case,
+    /// Who went on at each point where several could: clients by their numbers from 1.
+    pub choices: Vec<u8>,
 }
 
 /// What was done before a cut of the power, and what was left by it.
@@ -113,7 +127,15 @@ impl Trace {
     /// A trace of moves in a scope.
     pub fn new(scope: &str, mutant: Option<String>, broken: &str, moves: Vec<Move>) -> Self {
         let (scope, broken) = (scope.to_owned(), broken.to_owned());
-        let head = Head { format: FORMAT.to_owned(), version: VERSION, scope, mutant, broken, cut: None };
+        let head = Head {
+            format: FORMAT.to_owned(),
+            version: VERSION,
+            scope,
+            mutant,
+            broken,
+            cut: None,
+            schedule: None,
+        };
         Self { head, moves }
     }
 
@@ -122,6 +144,13 @@ impl Trace {
         let scope = case.start.clone().unwrap_or_default();
         let mut trace = Self::new(&scope, None, broken, Vec::new());
         trace.head.cut = Some(Box::new(PowerCut { case, cut }));
+        trace
+    }
+
+    /// A trace of a schedule.
+    pub fn of_schedule(broken: &str, case: schedule::case::Case, choices: Vec<u8>) -> Self {
+        let mut trace = Self::new(&case.start, None, broken, Vec::new());
+        trace.head.schedule = Some(Box::new(Scheduled { case, choices }));
         trace
     }
 

@@ -240,7 +240,7 @@ fn name(text: &str) -> Name {
 }
 
 /// A command that no scope sends.
-fn extra_send(payload: &str) -> Op {
+pub(in crate::verify) fn extra_send(payload: &str) -> Op {
     let message = Message::new(Kind::Command, name("pay"), payload.as_bytes());
     Op::Send { message: Arc::new(message), delay_ms: 0 }
 }

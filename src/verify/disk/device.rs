@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use super::content::Content;
 use super::cut::Image;
 use super::event::{Event, FileId, Mark};
+use super::touch::Touch;
 
 /// An open file of one connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -134,20 +135,31 @@ struct File {
     shm: Shm,
 }
 
+/// Two copies of the header of the WAL's index, and what is noted of checkpoints and readers.
+const INDEX_HEADER_WORDS: usize = 34;
+/// The marks of readers among them.
+const MARK_WORDS: std::ops::Range<usize> = 25..30;
+
 #[derive(Default)]
 struct Shm {
     users: BTreeSet<HandleId>,
     regions: Vec<Region>,
     shared: [BTreeSet<HandleId>; SHM_SLOTS],
     exclusive: [Option<HandleId>; SHM_SLOTS],
+    /// The header, as it was when it was last looked at.
+    seen: Vec<u32>,
 }
 
 /// What a connection wants to hold on a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Lock {
+pub enum Lock {
+    /// Nothing.
     None,
+    /// To read.
     Shared,
+    /// To write, later.
     Reserved,
+    /// To write.
     Exclusive,
 }
 
@@ -442,6 +454,11 @@ impl Disk {
         Ok(self.file(file).content.len())
     }
 
+    /// Whether a write up to here makes a file longer.
+    pub(super) fn grows(&self, file: FileId, end: usize) -> bool {
+        self.file(file).content.len() < end
+    }
+
     pub(super) fn sync(&mut self, file: FileId) -> Outcome<()> {
         if let Err(failed) = self.may_fail(Call::Sync) {
             self.tell(Event::SyncFailed { file });
@@ -576,6 +593,26 @@ impl Disk {
                 shm.shared[slot].remove(&handle);
             }
         }
+    }
+
+    /// What connections told each other by shared memory since the last time: in the header of a WAL's index and what is
+    /// noted of checkpoints, and in the marks of readers. What lies behind that is read as far as the header says.
+    pub(super) fn memory_changed(&mut self) -> Touch {
+        let (mut header, mut marks) = (false, false);
+        for file in &mut self.files {
+            let Some(region) = file.shm.regions.first() else { continue };
+            file.shm.seen.resize(INDEX_HEADER_WORDS, 0);
+            for (index, (word, seen)) in region.iter().zip(&mut file.shm.seen).enumerate() {
+                let word = word.load(Ordering::Relaxed);
+                let changed = std::mem::replace(seen, word) != word;
+                if MARK_WORDS.contains(&index) {
+                    marks |= changed;
+                } else {
+                    header |= changed;
+                }
+            }
+        }
+        Touch::changed(header, marks)
     }
 
     /// The regions go with the last connection that mapped them, as on Unix the next one begins with empty ones.

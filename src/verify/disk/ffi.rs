@@ -9,16 +9,19 @@ use std::cell::Cell;
 use std::ffi::{CStr, CString, c_char, c_int, c_void};
 use std::ptr;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use rusqlite::ffi;
 
+mod locks;
 mod memory;
 
 pub use memory::AllocationFaults;
 
 use super::device::{Call, Disk, Failed, HandleId, Lock, Outcome};
 use super::event::FileId;
+use super::pace::{Pace, Point};
+use super::touch::{Part, Touch};
 
 /// A disk that SQLite can open files on, under the name of a file system of its own. It ends with this; connections
 /// to it should have been closed before.
@@ -33,6 +36,7 @@ pub struct Mounted {
 struct Shared {
     disk: Mutex<Disk>,
     open: AtomicUsize,
+    pace: OnceLock<Arc<dyn Pace>>,
 }
 
 // SAFETY: the pointer is to a table that never changes after its registration and is freed by this alone; SQLite
@@ -52,6 +56,7 @@ struct Open {
     shared: Arc<Shared>,
     file: FileId,
     id: HandleId,
+    part: Part,
     /// The first sync of a file that was created as a journal or a WAL syncs the directory too.
     sync_directory: Cell<bool>,
     /// A file without a name goes with its handle, and what happens to it is nobody's business.
@@ -66,7 +71,8 @@ impl Mounted {
         static COUNT: AtomicU64 = AtomicU64::new(0);
         let name = format!("fencepost-disk-{}", COUNT.fetch_add(1, Ordering::Relaxed));
         let name = CString::new(name).ok()?;
-        let shared = Arc::new(Shared { disk: Mutex::new(disk), open: AtomicUsize::new(0) });
+        let shared =
+            Arc::new(Shared { disk: Mutex::new(disk), open: AtomicUsize::new(0), pace: OnceLock::new() });
         let vfs = Box::into_raw(Box::new(ffi::sqlite3_vfs {
             iVersion: 2,
             szOsFile: c_int::try_from(size_of::<Handle>()).ok()?,
@@ -102,6 +108,19 @@ impl Mounted {
         self.name.to_str().unwrap_or_default()
     }
 
+    /// Has this asked at each point where another connection may go on. The first call counts.
+    pub fn set_pace(&self, pace: Arc<dyn Pace>) {
+        let _ = self.shared.pace.set(pace);
+    }
+
+    /// Tells the pace what was done to shared memory up to now, where no call of SQLite does that.
+    pub fn settle(&self) {
+        if let Some(pace) = self.shared.pace.get() {
+            let changed = self.shared.disk().memory_changed();
+            pace.settle(changed);
+        }
+    }
+
     /// The disk. While this is held, no connection to it gets on.
     pub fn disk(&self) -> MutexGuard<'_, Disk> {
         self.shared.disk()
@@ -127,6 +146,45 @@ impl Shared {
     fn disk(&self) -> MutexGuard<'_, Disk> {
         self.disk.lock().unwrap_or_else(PoisonError::into_inner)
     }
+
+    /// Lets another connection go on before this is touched. No lock of ours is held here.
+    fn pause(&self, point: Point, next: Touch) {
+        if let Some(pace) = self.pace.get() {
+            let changed = self.disk().memory_changed();
+            pace.pause(changed, point, next);
+        }
+    }
+
+    fn touch(&self, touch: Touch) {
+        if let Some(pace) = self.pace.get() {
+            pace.touch(touch);
+        }
+    }
+
+    /// Says how a lock went, so that who waits for one can sleep meanwhile.
+    fn tell(&self, outcome: Outcome<()>, touch: Touch) -> c_int {
+        if let Some(pace) = self.pace.get() {
+            match outcome {
+                Err(Failed::Busy) => pace.refused(touch),
+                _ => pace.touch(touch),
+            }
+        }
+        status(outcome)
+    }
+
+    fn released(&self, touch: Touch) {
+        self.touch(touch);
+        if let Some(pace) = self.pace.get() {
+            pace.released(touch);
+        }
+    }
+
+    /// A file, and what is shared by it, is let go of.
+    fn let_go(&self) {
+        let locks = Touch::slots(0..8, true).and(Touch::file_lock(Lock::Exclusive));
+        self.touch(Touch::names(true).and(Touch::changed(true, true)));
+        self.released(locks);
+    }
 }
 
 /// Makes the numbers that SQLite takes for random begin anew from a seed: salts of a WAL, nonces of a journal. They are
@@ -139,6 +197,13 @@ pub fn seed_salts(seed: u32) {
         ffi::sqlite3_initialize();
         ffi::sqlite3_test_control(ffi::SQLITE_TESTCTRL_PRNG_SEED, seed, ptr::null_mut::<ffi::sqlite3>());
     }
+}
+
+/// The extended code of the last call of a connection, if that was a busy one.
+pub fn busy_code(conn: &rusqlite::Connection) -> Option<i32> {
+    // SAFETY: the connection is open, and nothing else uses it meanwhile.
+    let code = unsafe { ffi::sqlite3_extended_errcode(conn.handle()) };
+    (code & 0xff == ffi::SQLITE_BUSY).then_some(code)
 }
 
 /// Lets SQLite keep no account of its memory, for which all threads would wait for each other: with two of them on many
@@ -211,6 +276,7 @@ unsafe extern "C" fn open(
         // Without methods SQLite does not close what was not opened.
         (*handle).base.pMethods = ptr::null();
         let shared = shared(vfs);
+        shared.touch(Touch::names(true));
         let opened = if path.is_null() {
             shared.disk().anonymous().map(|id| (FileId(u32::MAX), id, false))
         } else {
@@ -227,6 +293,11 @@ unsafe extern "C" fn open(
             shared: Arc::clone(&shared),
             file,
             id,
+            part: match flags {
+                main if main & ffi::SQLITE_OPEN_MAIN_DB != 0 => Part::Main,
+                wal if wal & ffi::SQLITE_OPEN_WAL != 0 => Part::Wal,
+                _ => Part::Other,
+            },
             sync_directory: Cell::new(created && flags & journals != 0),
             unnamed: path.is_null().then(Default::default),
             mapped: std::cell::RefCell::default(),
@@ -244,6 +315,7 @@ unsafe extern "C" fn open(
 unsafe extern "C" fn delete(vfs: *mut ffi::sqlite3_vfs, path: *const c_char, sync_directory: c_int) -> c_int {
     // SAFETY: SQLite passes a table of ours and a name.
     let (shared, path) = unsafe { (shared(vfs), name(path)) };
+    shared.touch(Touch::names(true));
     let unlinked = shared.disk().unlink(path, sync_directory & 1 != 0);
     match unlinked {
         Err(Failed::NotFound) => ffi::SQLITE_IOERR_DELETE_NOENT,
@@ -260,7 +332,9 @@ unsafe extern "C" fn access(
 ) -> c_int {
     // SAFETY: SQLite passes a table of ours, a name, and an int to write to.
     unsafe {
-        let there = shared(vfs).disk().exists(name(path));
+        let shared = shared(vfs);
+        shared.touch(Touch::names(false));
+        let there = shared.disk().exists(name(path));
         match there {
             Ok(there) => {
                 *found = c_int::from(there);
@@ -297,7 +371,13 @@ unsafe extern "C" fn randomness(_vfs: *mut ffi::sqlite3_vfs, count: c_int, out: 
 }
 
 /// Time does not pass: who waits for a lock asks again until its patience, which is a count, ends.
-unsafe extern "C" fn sleep(_vfs: *mut ffi::sqlite3_vfs, microseconds: c_int) -> c_int {
+unsafe extern "C" fn sleep(vfs: *mut ffi::sqlite3_vfs, microseconds: c_int) -> c_int {
+    // SAFETY: SQLite passes a table of ours.
+    let shared = unsafe { shared(vfs) };
+    if let Some(pace) = shared.pace.get() {
+        let changed = shared.disk().memory_changed();
+        pace.sleep(changed);
+    }
     microseconds
 }
 
@@ -326,16 +406,16 @@ static METHODS: ffi::sqlite3_io_methods = ffi::sqlite3_io_methods {
     xTruncate: Some(truncate),
     xSync: Some(sync),
     xFileSize: Some(file_size),
-    xLock: Some(lock),
-    xUnlock: Some(unlock),
-    xCheckReservedLock: Some(check_reserved_lock),
+    xLock: Some(locks::lock),
+    xUnlock: Some(locks::unlock),
+    xCheckReservedLock: Some(locks::check_reserved_lock),
     xFileControl: Some(file_control),
     xSectorSize: Some(sector_size),
     xDeviceCharacteristics: Some(device_characteristics),
-    xShmMap: Some(shm_map),
-    xShmLock: Some(shm_lock),
-    xShmBarrier: Some(shm_barrier),
-    xShmUnmap: Some(shm_unmap),
+    xShmMap: Some(locks::shm_map),
+    xShmLock: Some(locks::shm_lock),
+    xShmBarrier: Some(locks::shm_barrier),
+    xShmUnmap: Some(locks::shm_unmap),
     xFetch: None,
     xUnfetch: None,
 };
@@ -362,6 +442,7 @@ unsafe extern "C" fn close(file: *mut ffi::sqlite3_file) -> c_int {
         (*handle).base.pMethods = ptr::null();
         if open.unnamed.is_none() {
             open.shared.disk().close(open.file, open.id);
+            open.shared.let_go();
         }
         open.shared.open.fetch_sub(1, Ordering::SeqCst);
     }
@@ -381,7 +462,9 @@ unsafe extern "C" fn read(
         let there = content.borrow().read(size(offset), into);
         return if there < into.len() { ffi::SQLITE_IOERR_SHORT_READ } else { ffi::SQLITE_OK };
     }
-    status(open.shared.disk().read(open.file, size(offset), into))
+    let (offset, end) = (size(offset), size(offset).saturating_add(into.len()));
+    open.shared.touch(Touch::bytes(open.part, offset..end, false));
+    status(open.shared.disk().read(open.file, offset, into))
 }
 
 unsafe extern "C" fn write(
@@ -397,7 +480,12 @@ unsafe extern "C" fn write(
         content.borrow_mut().write(size(offset), from);
         return ffi::SQLITE_OK;
     }
-    status(open.shared.disk().write(open.file, size(offset), from))
+    let (offset, end) = (size(offset), size(offset).saturating_add(from.len()));
+    let mut disk = open.shared.disk();
+    let touch = Touch::bytes(open.part, offset..end, true);
+    let grows = disk.grows(open.file, end);
+    open.shared.touch(if grows { touch.and(Touch::size(open.part, true)) } else { touch });
+    status(disk.write(open.file, offset, from))
 }
 
 unsafe extern "C" fn truncate(file: *mut ffi::sqlite3_file, bytes: ffi::sqlite3_int64) -> c_int {
@@ -407,6 +495,7 @@ unsafe extern "C" fn truncate(file: *mut ffi::sqlite3_file, bytes: ffi::sqlite3_
         content.borrow_mut().resize(size(bytes));
         return ffi::SQLITE_OK;
     }
+    open.shared.touch(Touch::whole(open.part));
     status(open.shared.disk().resize(open.file, size(bytes)))
 }
 
@@ -416,6 +505,7 @@ unsafe extern "C" fn sync(file: *mut ffi::sqlite3_file, _flags: c_int) -> c_int 
     if open.unnamed.is_some() {
         return ffi::SQLITE_OK;
     }
+    open.shared.pause(Point::Sync, Touch::default());
     let mut disk = open.shared.disk();
     if let Err(failed) = disk.sync(open.file) {
         return code(failed);
@@ -431,7 +521,10 @@ unsafe extern "C" fn file_size(file: *mut ffi::sqlite3_file, out: *mut ffi::sqli
     let open = unsafe { ours(file) };
     let found = match &open.unnamed {
         Some(content) => Ok(content.borrow().len()),
-        None => open.shared.disk().size(open.file),
+        None => {
+            open.shared.touch(Touch::size(open.part, false));
+            open.shared.disk().size(open.file)
+        }
     };
     match found {
         Ok(bytes) => {
@@ -441,42 +534,6 @@ unsafe extern "C" fn file_size(file: *mut ffi::sqlite3_file, out: *mut ffi::sqli
         }
         Err(failed) => code(failed),
     }
-}
-
-fn level(number: c_int) -> Lock {
-    match number {
-        ffi::SQLITE_LOCK_NONE => Lock::None,
-        ffi::SQLITE_LOCK_SHARED => Lock::Shared,
-        ffi::SQLITE_LOCK_RESERVED => Lock::Reserved,
-        _ => Lock::Exclusive,
-    }
-}
-
-unsafe extern "C" fn lock(file: *mut ffi::sqlite3_file, wanted: c_int) -> c_int {
-    // SAFETY: SQLite passes an open file of ours.
-    let open = unsafe { ours(file) };
-    if open.unnamed.is_some() {
-        return ffi::SQLITE_OK;
-    }
-    status(open.shared.disk().lock(open.file, open.id, level(wanted)))
-}
-
-unsafe extern "C" fn unlock(file: *mut ffi::sqlite3_file, wanted: c_int) -> c_int {
-    // SAFETY: SQLite passes an open file of ours.
-    let open = unsafe { ours(file) };
-    if open.unnamed.is_none() {
-        open.shared.disk().unlock(open.file, open.id, level(wanted));
-    }
-    ffi::SQLITE_OK
-}
-
-unsafe extern "C" fn check_reserved_lock(file: *mut ffi::sqlite3_file, out: *mut c_int) -> c_int {
-    // SAFETY: SQLite passes an open file of ours, and an int to write to.
-    unsafe {
-        let open = ours(file);
-        *out = c_int::from(open.unnamed.is_none() && open.shared.disk().is_reserved(open.file));
-    }
-    ffi::SQLITE_OK
 }
 
 /// One pragma is the disk's own: the one that syncs the directory.
@@ -501,61 +558,4 @@ unsafe extern "C" fn sector_size(file: *mut ffi::sqlite3_file) -> c_int {
 unsafe extern "C" fn device_characteristics(file: *mut ffi::sqlite3_file) -> c_int {
     // SAFETY: SQLite passes an open file of ours.
     unsafe { ours(file) }.shared.disk().profile().characteristics
-}
-
-unsafe extern "C" fn shm_map(
-    file: *mut ffi::sqlite3_file,
-    index: c_int,
-    bytes: c_int,
-    extend: c_int,
-    out: *mut *mut c_void,
-) -> c_int {
-    // SAFETY: SQLite passes an open file of ours, and a pointer to write to.
-    let open = unsafe { ours(file) };
-    let (index, bytes) = (size(index.into()), size(bytes.into()));
-    let mapped = open.shared.disk().shm_map(open.file, open.id, index, bytes, extend != 0);
-    match mapped {
-        Ok(region) => {
-            let start = region
-                .as_ref()
-                .and_then(|region| region.first())
-                .map_or(ptr::null_mut(), |word| word.as_ptr());
-            open.mapped.borrow_mut().extend(region);
-            // SAFETY: SQLite passes a pointer to write to. The region does not move, lives as long as the handle, and
-            // consists of atomics, so that writing through a shared pointer is allowed.
-            unsafe { *out = start.cast() };
-            ffi::SQLITE_OK
-        }
-        Err(failed) => code(failed),
-    }
-}
-
-unsafe extern "C" fn shm_lock(
-    file: *mut ffi::sqlite3_file,
-    first: c_int,
-    count: c_int,
-    flags: c_int,
-) -> c_int {
-    // SAFETY: SQLite passes an open file of ours.
-    let open = unsafe { ours(file) };
-    let slots = size(first.into())..size((first + count).into());
-    let exclusive = flags & ffi::SQLITE_SHM_EXCLUSIVE != 0;
-    let mut disk = open.shared.disk();
-    if flags & ffi::SQLITE_SHM_UNLOCK != 0 {
-        disk.shm_unlock(open.file, open.id, slots, exclusive);
-        return ffi::SQLITE_OK;
-    }
-    status(disk.shm_lock(open.file, open.id, slots, exclusive))
-}
-
-unsafe extern "C" fn shm_barrier(_file: *mut ffi::sqlite3_file) {
-    std::sync::atomic::fence(Ordering::SeqCst);
-}
-
-unsafe extern "C" fn shm_unmap(file: *mut ffi::sqlite3_file, _delete: c_int) -> c_int {
-    // SAFETY: SQLite passes an open file of ours, and uses no region of it after this.
-    let open = unsafe { ours(file) };
-    open.shared.disk().shm_unmap(open.file, open.id);
-    open.mapped.borrow_mut().clear();
-    ffi::SQLITE_OK
 }

@@ -5,10 +5,14 @@
 //! one at a time as coroutines of Shuttle, on one thread of the operating system. This module must not know what clients
 //! do.
 
-use std::collections::BTreeMap;
+mod reduce;
+
+use std::collections::{BTreeMap, BTreeSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use crate::verify::disk::Touch;
+use reduce::{Reduction, Step};
 use shuttle::scheduler::{PctScheduler, Schedule, Scheduler, Task, TaskId};
 use shuttle::{Config, FailurePersistence, MaxSteps, Runner};
 
@@ -19,6 +23,11 @@ pub enum Search {
     Exhaustive {
         /// How often a client that could go on has to stand back for another, at most. None: as often as can be.
         preemptions: Option<u32>,
+        /// After how many schedules to give up; then the search is not exhausted.
+        schedules_max: u64,
+    },
+    /// Of schedules that differ only in the order of what touches nothing in common, one; up to a number.
+    Reduced {
         /// After how many schedules to give up; then the search is not exhausted.
         schedules_max: u64,
     },
@@ -61,13 +70,13 @@ pub struct Board(Mutex<Inner>);
 struct Inner {
     /// Who runs.
     running: usize,
-    /// How often something was released.
-    releases: u64,
-    /// Of each client that was refused a lock: how often something had been released then.
-    refused: BTreeMap<usize, u64>,
-    /// Of each client that sleeps: how often something had been released when it was refused.
-    asleep: BTreeMap<usize, u64>,
+    /// What each client was refused last.
+    refused: BTreeMap<usize, Refused>,
+    /// Who sleeps until something changes for what it was refused.
+    asleep: BTreeSet<usize>,
     choices: Vec<u8>,
+    /// What was done since somebody was chosen last.
+    step: Step,
     steps: u64,
     /// How often all clients slept, so that time had to pass.
     waits: u64,
@@ -76,6 +85,47 @@ struct Inner {
     schedules: u64,
     steps_total: u64,
     exhausted: bool,
+}
+
+/// A lock that a client was refused.
+#[derive(Debug)]
+struct Refused {
+    lock: Touch,
+    /// Whether others have released it since, or changed what is told by shared memory. If not, to ask again is to be
+    /// refused again.
+    changed: bool,
+}
+
+impl Inner {
+    /// Notes what whoever runs did, for those who wait for it.
+    fn change(&mut self, whether: impl Fn(&Refused) -> bool) {
+        let running = self.running;
+        for (client, refused) in &mut self.refused {
+            refused.changed |= *client != running && whether(refused);
+        }
+    }
+
+    /// Puts whoever runs to sleep, if asking again is to be refused again.
+    fn fall_asleep(&mut self, whether: impl Fn(&Refused) -> bool) {
+        let running = self.running;
+        let again = self.refused.get(&running).filter(|refused| !refused.changed && whether(refused));
+        let read = Touch::read_memory(again.map(|refused| refused.lock));
+        if again.is_some() {
+            self.step.waits = true;
+            self.asleep.insert(running);
+        }
+        self.touch(read);
+    }
+
+    fn touch(&mut self, touch: Touch) {
+        self.step.touch = self.step.touch.and(touch);
+        self.change(|refused| touch.is_news_to(refused.lock));
+    }
+
+    /// Whether a client is not waiting, or need not any more.
+    fn is_awake(&self, client: usize) -> bool {
+        !self.asleep.contains(&client) || self.refused.get(&client).is_none_or(|refused| refused.changed)
+    }
 }
 
 impl Board {
@@ -108,16 +158,32 @@ impl Board {
         self.inner().stop = true;
     }
 
-    /// Whoever runs was refused a lock.
-    pub fn refused(&self) {
-        let mut inner = self.inner();
-        let (running, releases) = (inner.running, inner.releases);
-        inner.refused.insert(running, releases);
+    /// Whoever runs touched this.
+    pub fn touch(&self, touch: Touch) {
+        self.inner().touch(touch);
     }
 
-    /// Something was released that others may wait for.
-    pub fn released(&self) {
-        self.inner().releases += 1;
+    /// Whoever runs was called, and it matters who had been answered by then.
+    pub fn called(&self) {
+        self.inner().step.calls = true;
+    }
+
+    /// Whoever runs was answered, and it matters who is called after that.
+    pub fn answered(&self) {
+        self.inner().step.answers = true;
+    }
+
+    /// Whoever runs was refused this lock.
+    pub fn refused(&self, lock: Touch) {
+        let mut inner = self.inner();
+        let running = inner.running;
+        inner.touch(lock.in_vain());
+        inner.refused.insert(running, Refused { lock, changed: false });
+    }
+
+    /// Whoever runs released a lock.
+    pub fn released(&self, lock: Touch) {
+        self.inner().change(|refused| refused.lock.meets(lock));
     }
 
     /// Lets another go on, if it is chosen.
@@ -125,15 +191,20 @@ impl Board {
         shuttle::thread::yield_now();
     }
 
-    /// Sleeps until something is released that was not when the last lock was refused, or until all sleep.
+    /// Lets another go on before this is touched. Who asks for what it was just refused sleeps as in [`Board::sleep`].
+    pub fn pause_before(&self, next: Touch) {
+        self.inner().fall_asleep(|refused| refused.lock == next);
+        shuttle::thread::yield_now();
+    }
+
+    /// Whoever runs does no more.
+    pub fn settle(&self) {
+        self.inner().touch(Touch::read_memory(None));
+    }
+
+    /// Sleeps until the lock that was refused last is released, or shared memory tells something new, or all sleep.
     pub fn sleep(&self) {
-        {
-            let mut inner = self.inner();
-            let running = inner.running;
-            if let Some(since) = inner.refused.get(&running).copied() {
-                inner.asleep.insert(running, since);
-            }
-        }
+        self.inner().fall_asleep(|_| true);
         shuttle::thread::yield_now();
     }
 }
@@ -147,6 +218,7 @@ struct Fork {
 
 enum How {
     Exhaustive { preemptions: Option<u32>, schedules_max: u64, forks: Vec<Fork>, at: usize, used: u32 },
+    Reduced { schedules_max: u64, reduction: Reduction },
     Pct(Box<PctScheduler>),
     Replay { choices: Vec<u8>, at: usize, done: bool },
 }
@@ -167,6 +239,9 @@ impl Chooser {
                 at: 0,
                 used: 0,
             },
+            Search::Reduced { schedules_max } => {
+                How::Reduced { schedules_max: *schedules_max, reduction: Reduction::default() }
+            }
             Search::Pct { seed, depth, schedules } => {
                 let schedules = usize::try_from(*schedules).unwrap_or(usize::MAX);
                 How::Pct(Box::new(PctScheduler::new_from_seed(*seed, (*depth).max(1), schedules)))
@@ -195,6 +270,10 @@ impl How {
                 }
                 fork.chosen += 1;
                 (true, false)
+            }
+            Self::Reduced { schedules_max, reduction } => {
+                let more = reduction.begin(schedules == 0);
+                (more && schedules < *schedules_max, !more)
             }
             Self::Pct(pct) => (pct.new_execution().is_some(), false),
             Self::Replay { at, done, .. } => {
@@ -234,7 +313,7 @@ impl How {
                     }
                 }
             }
-            Self::Pct(_) => options[0],
+            Self::Reduced { .. } | Self::Pct(_) => options[0],
         }
     }
 }
@@ -242,6 +321,12 @@ impl How {
 impl Scheduler for Chooser {
     fn new_execution(&mut self) -> Option<Schedule> {
         let mut inner = self.board.inner();
+        let step = std::mem::take(&mut inner.step);
+        if let How::Reduced { reduction, .. } = &mut self.how
+            && inner.schedules > 0
+        {
+            inner.misfit |= !reduction.end(step);
+        }
         let (more, exhausted) = if inner.stop { (false, false) } else { self.how.begin(inner.schedules) };
         inner.exhausted = exhausted;
         if !more {
@@ -267,10 +352,7 @@ impl Scheduler for Chooser {
             inner.running = 0;
             return Some(task.id());
         }
-        let awake = |task: &&&Task| {
-            let since = inner.asleep.get(&usize::from(task.id()));
-            since.is_none_or(|since| inner.releases > *since)
-        };
+        let awake = |task: &&&Task| inner.is_awake(usize::from(task.id()));
         let mut open: Vec<&Task> = runnable.iter().filter(awake).copied().collect();
         if open.is_empty() {
             inner.waits += 1;
@@ -279,12 +361,19 @@ impl Scheduler for Chooser {
         let last = self.last;
         open.sort_by_key(|task| (Some(usize::from(task.id())) != last, usize::from(task.id())));
         let goes_on = open.first().is_some_and(|task| Some(usize::from(task.id())) == last);
+        let options: Vec<u8> =
+            open.iter().map(|task| u8::try_from(usize::from(task.id())).unwrap_or(u8::MAX)).collect();
         let chosen = match &mut self.how {
+            How::Reduced { reduction, .. } if inner.steps <= STEPS_MAX => {
+                let (chosen, fits) = reduction.choose(std::mem::take(&mut inner.step), &options);
+                inner.misfit |= !fits;
+                let found = open.iter().find(|task| usize::from(task.id()) == usize::from(chosen));
+                inner.misfit |= found.is_none();
+                found.map_or(open[0].id(), |task| task.id())
+            }
             _ if open.len() == 1 || inner.steps > STEPS_MAX => open[0].id(),
             How::Pct(pct) => pct.next_task(&open, last.map(TaskId::from), false)?,
             how => {
-                let options: Vec<u8> =
-                    open.iter().map(|task| u8::try_from(usize::from(task.id())).unwrap_or(u8::MAX)).collect();
                 let chosen = how.choose(&options, goes_on, &mut inner.misfit);
                 TaskId::from(usize::from(chosen))
             }
@@ -293,7 +382,7 @@ impl Scheduler for Chooser {
         if open.len() > 1 && inner.steps <= STEPS_MAX {
             inner.choices.push(u8::try_from(chosen_number).unwrap_or(u8::MAX));
         }
-        inner.asleep.remove(&chosen_number);
+        inner.step.wakes |= inner.asleep.remove(&chosen_number);
         inner.running = chosen_number;
         self.last = Some(chosen_number);
         Some(chosen)

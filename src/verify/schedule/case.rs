@@ -1,0 +1,138 @@
+//! What is run in every schedule: where it begins, and what each client does.
+//!
+//! A [`Case`] can be written down, and with the choices of a schedule it does the same each time. This module must not
+//! know who goes on when.
+
+use std::sync::Arc;
+
+use fencepost_model::op::Op;
+use fencepost_model::story;
+use serde::{Deserialize, Serialize};
+
+use crate::verify::schedule::mistake::Mistake;
+
+/// One thing that a client does, and is answered.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Act {
+    /// One operation, as one transaction.
+    Apply(Arc<Op>),
+    /// Several operations, each for itself, in one commit.
+    Batch(Vec<Op>),
+    /// An operation and an effect of the caller's own, in one transaction.
+    Effect(Arc<Op>),
+    /// All that the store holds is read, in one transaction.
+    Read,
+    /// The WAL is copied into the file, as far as others allow.
+    Checkpoint,
+    /// The WAL is copied into the file and emptied; others are waited for.
+    Empty,
+    /// The client closes its connection and opens another.
+    Reopen,
+    /// Another process opens the store, does one operation, and closes it again.
+    Beside(Arc<Op>),
+}
+
+impl Act {
+    /// What this is called in tables.
+    pub fn kind(&self) -> &'static str {
+        use crate::verify::crash::act::Act as Known;
+        match self {
+            Self::Apply(op) => Known::Apply(Arc::clone(op)).kind(),
+            Self::Batch(_) => "batch",
+            Self::Effect(_) => "effect",
+            Self::Read => "read",
+            Self::Checkpoint => "checkpoint",
+            Self::Empty => "empty the WAL",
+            Self::Reopen => "reopen",
+            Self::Beside(_) => "send beside",
+        }
+    }
+
+    /// What it does, in a few words.
+    pub fn describe(&self) -> String {
+        match self {
+            Self::Apply(op) => story::describe(op),
+            Self::Batch(ops) => {
+                format!("batch: {}", ops.iter().map(story::describe).collect::<Vec<_>>().join("; "))
+            }
+            Self::Effect(op) => format!("effect with: {}", story::describe(op)),
+            Self::Beside(op) => format!("beside: {}", story::describe(op)),
+            other => other.kind().to_owned(),
+        }
+    }
+
+    /// The operations of it.
+    pub fn ops(&self) -> Vec<&Op> {
+        match self {
+            Self::Apply(op) | Self::Effect(op) | Self::Beside(op) => vec![op],
+            Self::Batch(ops) => ops.iter().collect(),
+            _ => Vec::new(),
+        }
+    }
+}
+
+/// One connection, and what is done through it, one after the other.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Client {
+    /// How much later than the first client's its clock is, in milliseconds.
+    pub late_ms: u64,
+    /// What it does.
+    pub acts: Vec<Act>,
+    /// How long it waits for a lock, in milliseconds.
+    pub patience_ms: u32,
+    /// What it does wrong.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mistake: Option<Mistake>,
+}
+
+/// What is in the WAL when the clients begin, and what they know of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Wal {
+    /// Transactions that were not copied into the file.
+    Full,
+    /// Transactions that were: whoever writes next begins the WAL anew.
+    Copied,
+    /// Transactions, and no index of them: whoever comes first recovers it.
+    Unknown,
+}
+
+impl Wal {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Full, Self::Copied, Self::Unknown];
+
+    /// What it is called.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Full => "full",
+            Self::Copied => "copied",
+            Self::Unknown => "unknown",
+        }
+    }
+}
+
+/// Where, and who does what.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Case {
+    /// The scope with which it begins.
+    pub start: String,
+    /// The WAL at the beginning.
+    pub wal: Wal,
+    /// The clients.
+    pub clients: Vec<Client>,
+}
+
+impl Case {
+    /// What it is called.
+    pub fn name(&self) -> String {
+        let clients: Vec<String> = self
+            .clients
+            .iter()
+            .map(|client| client.acts.iter().map(Act::kind).collect::<Vec<_>>().join(", "))
+            .collect();
+        format!("{} {}: {}", self.start, self.wal.name(), clients.join(" | "))
+    }
+}

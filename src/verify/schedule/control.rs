@@ -1,0 +1,133 @@
+//! Positive controls: mistakes that people make around a database with one writer, each of which must be found by the
+//! promise named for it.
+//!
+//! A search that finds nothing says little if it could not find anything. What must be found is written here before it
+//! is looked for; a control that passes unnoticed fails the run.
+
+use fencepost_model::scope::cuts;
+
+use crate::verify::crash::recorder::Start;
+use crate::verify::schedule::case::{Act, Case, Client, Wal};
+use crate::verify::schedule::judge::{AN_ORDER, REAL_TIME, WAITS};
+use crate::verify::schedule::mistake::Mistake;
+use crate::verify::schedule::phase::acts;
+
+/// A mistake, and what must be said of it.
+#[derive(Clone, Copy, Debug)]
+pub struct Control {
+    /// What is wrong, a sentence.
+    pub name: &'static str,
+    mistake: Mistake,
+    /// The scope that it begins with.
+    pub start: &'static str,
+    /// The kinds of acts of each client, the one that makes the mistake first.
+    clients: &'static [&'static [&'static str]],
+    /// Whether the second client does its acts as this mistake does them too.
+    both: bool,
+    /// How long clients wait for locks, in milliseconds.
+    patience_ms: u32,
+    /// The promise that must be found broken.
+    pub breaks: &'static str,
+}
+
+/// All controls.
+pub const ALL: &[Control] = &[
+    Control {
+        name: "BEGIN stands where BEGIN IMMEDIATE belongs",
+        mistake: Mistake::LockTakenLate,
+        start: "cuts-queue",
+        clients: &[&["send"], &["send"]],
+        both: false,
+        patience_ms: PATIENCE_MS,
+        breaks: WAITS,
+    },
+    Control {
+        name: "a claim is a SELECT and then an UPDATE, in two transactions",
+        mistake: Mistake::ClaimInTwo,
+        start: "cuts-queue",
+        clients: &[&["claim"], &["claim"]],
+        both: true,
+        patience_ms: PATIENCE_MS,
+        breaks: AN_ORDER,
+    },
+    Control {
+        name: "a settlement does not ask for its token",
+        mistake: Mistake::SettledWithoutToken,
+        start: "cuts-queue",
+        // A command whose lease ran out goes alone, so what is due before it comes with the first claim.
+        clients: &[&["ack"], &["claim", "claim"]],
+        both: false,
+        patience_ms: PATIENCE_MS,
+        breaks: AN_ORDER,
+    },
+    Control {
+        name: "what was busy half-way is sent again",
+        mistake: Mistake::SentAgainAfterBusy,
+        start: "cuts-queue",
+        clients: &[&["send without an id"], &["read"]],
+        both: false,
+        patience_ms: 0,
+        breaks: AN_ORDER,
+    },
+    Control {
+        name: "the answer is given before the commit",
+        mistake: Mistake::AnsweredBeforeCommit,
+        start: "cuts-queue",
+        clients: &[&["send"], &["read"]],
+        both: false,
+        patience_ms: PATIENCE_MS,
+        breaks: REAL_TIME,
+    },
+    Control {
+        name: "a cursor's lease is looked at outside of the transaction that relies on it",
+        mistake: Mistake::CursorCheckedOutside,
+        start: "cuts-log",
+        clients: &[&["ack an event"], &["poll", "seek"]],
+        both: false,
+        patience_ms: PATIENCE_MS,
+        breaks: AN_ORDER,
+    },
+];
+
+impl Control {
+    /// The case that it is looked for in. None if its acts are not offered, which fails the run.
+    pub fn case(&self, start: &Start) -> Option<Case> {
+        let acts = acts(start);
+        let find = |kind: &str| acts.iter().find(|act| is_called(act, kind)).cloned();
+        let clients = self.clients.iter().enumerate().map(|(number, kinds)| {
+            let mistake = (number == 0 || self.both).then_some(self.mistake);
+            // The second client's clock is far ahead, so that leases have run out for it.
+            let late_ms = if number == 0 { 0 } else { LATE_MS };
+            let acts = kinds.iter().map(|kind| find(kind)).collect::<Option<_>>()?;
+            Some(Client { late_ms, acts, patience_ms: self.patience_ms, mistake })
+        });
+        let clients = clients.collect::<Option<_>>()?;
+        Some(Case { start: self.start.to_owned(), wal: Wal::Full, clients })
+    }
+
+    /// The scope that it begins with.
+    pub fn scope(&self) -> Option<fencepost_model::scope::Scope> {
+        cuts().into_iter().find(|scope| scope.name == self.start)
+    }
+}
+
+/// How long clients wait for locks, in milliseconds of a clock that stands still: as many tries as SQLite makes in it.
+pub(super) const PATIENCE_MS: u32 = 5_000;
+/// How much later the second client's clock is, in milliseconds: past the leases of all scopes.
+pub(super) const LATE_MS: u64 = 20;
+
+fn is_called(act: &Act, kind: &str) -> bool {
+    use fencepost_model::op::{Op, Target};
+    match (kind, act) {
+        ("ack an event", Act::Apply(op)) => {
+            matches!(&**op, Op::Settle { target: Target::Event { .. }, .. }) && act.kind() == "ack"
+        }
+        ("ack", Act::Apply(op)) => {
+            matches!(&**op, Op::Settle { target: Target::Command(_), .. }) && act.kind() == "ack"
+        }
+        ("send without an id", Act::Apply(op)) => {
+            matches!(&**op, Op::Send { message, .. } if message.id.is_none())
+        }
+        _ => act.kind() == kind,
+    }
+}

@@ -1,0 +1,120 @@
+//! The power cut at every I/O event of a schedule.
+//!
+//! What may be found is the state after some order of the acts that were answered before the cut, and of any of those that
+//! were under way; the answers that were given fit that order. The disk is that of the phase `crash`.
+
+use std::collections::{BTreeSet, HashMap};
+use std::rc::Rc;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use crate::error::Result;
+use crate::verify::crash::case::{Level, Setting};
+use crate::verify::crash::judge::SOUND;
+use crate::verify::crash::recovery::{Recovered, Recovery};
+use crate::verify::disk::{Budget, Event, Mark, Platter, Profile};
+use crate::verify::schedule::case::Case;
+use crate::verify::schedule::explore::Search;
+use crate::verify::schedule::judge::{Judge, Wrong};
+use crate::verify::schedule::replay::Broken;
+use crate::verify::schedule::stage::{Run, Stage};
+
+/// What was cut.
+#[derive(Debug, Default)]
+pub struct Cuts {
+    /// How many schedules.
+    pub schedules: u64,
+    /// After how many I/O events.
+    pub events: u64,
+    /// How many contents of the disk were judged.
+    pub images: u64,
+    /// How many of them differ.
+    pub distinct: u64,
+    /// The first that may not be there.
+    pub broken: Option<Broken>,
+}
+
+/// Few of each class: what a cut may leave of one client is the business of the phase `crash`.
+const BUDGET: Budget = Budget { subsets: 4, samples: 0, thorough: false, combinations: 16 };
+
+/// Cuts every schedule of a search at each of its events.
+///
+/// # Errors
+/// If connections cannot be opened.
+pub fn cut(stage: &mut Stage, case: &Case, search: &Search, seed: u64) -> Result<Cuts> {
+    let runs = Arc::<Mutex<Vec<(Run, Platter, Vec<Event>)>>>::default();
+    let keep = Arc::clone(&runs);
+    stage.record(true);
+    let mounted = stage.mounted();
+    let explored = stage.explore(case, search, false, move |run| {
+        let mut run = run.clone();
+        let events = mounted.disk().take_journal();
+        let base = run.base.take();
+        if let Some(base) = base {
+            keep.lock().unwrap_or_else(PoisonError::into_inner).push((run, base, events));
+        }
+        false
+    });
+    stage.record(false);
+    explored?;
+    let runs = std::mem::take(&mut *runs.lock().unwrap_or_else(PoisonError::into_inner));
+    let judge = Judge::new(case, &stage.start().moment);
+    let mut recovery = Recovery::new(Setting::honest(Level::PowerLoss, Profile::UNIX))?;
+    let mut known: HashMap<u64, Rc<Recovered>> = HashMap::new();
+    let mut cuts = Cuts::default();
+    for (run, base, events) in runs {
+        cuts.schedules += 1;
+        let found = cut_run(&judge, &run, base, &events, seed, &mut recovery, &mut known, &mut cuts);
+        if let Some(wrong) = found {
+            cuts.broken = Some(Broken { case: case.clone(), choices: run.choices, wrong });
+            break;
+        }
+    }
+    cuts.distinct = known.len() as u64;
+    Ok(cuts)
+}
+
+#[expect(clippy::too_many_arguments, reason = "what is found is kept from run to run")]
+fn cut_run(
+    judge: &Judge,
+    run: &Run,
+    base: Platter,
+    events: &[Event],
+    seed: u64,
+    recovery: &mut Recovery,
+    known: &mut HashMap<u64, Rc<Recovered>>,
+    cuts: &mut Cuts,
+) -> Option<Wrong> {
+    let (mut platter, mut called, mut answered) = (base, BTreeSet::new(), BTreeSet::new());
+    for (index, event) in events.iter().enumerate() {
+        platter.advance(event);
+        match event {
+            Event::Mark(Mark::Called(act)) => {
+                called.insert(*act);
+                continue;
+            }
+            // What is durable by now is so because of what came before.
+            Event::Mark(Mark::Answered(act)) => {
+                answered.insert(*act);
+            }
+            _ => cuts.events += 1,
+        }
+        for choice in platter.choices(&BUDGET, seed.wrapping_add(index as u64), None).choices {
+            let image = platter.image(&choice);
+            let digest = image.digest();
+            let recovered = Rc::clone(known.entry(digest).or_insert_with(|| {
+                let quick = recovery.quickly(&image);
+                quick.unwrap_or_else(|| Rc::new(recovery.as_a_stranger(&image, false, |_| ()).0))
+            }));
+            cuts.images += 1;
+            let at = format!("after event {} of its disk, {} changes lost", index + 1, choice.losses());
+            let judged = match &*recovered {
+                Recovered::Broken(why) => Err(Wrong { property: SOUND, why: why.clone() }),
+                Recovered::Sound(contents) => judge.judge_cut(run, &called, &answered, contents),
+            };
+            if let Err(wrong) = judged {
+                return Some(Wrong { why: format!("the power is cut {at}: {}", wrong.why), ..wrong });
+            }
+        }
+    }
+    None
+}

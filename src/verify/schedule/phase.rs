@@ -1,0 +1,452 @@
+//! The phase `schedule`: all cells, all controls, and their figures.
+//!
+//! What always holds: which cells are searched how far depends on the reach and the seed alone. A cell is a beginning and what
+//! a few connections do from there. This module must not know how anything is judged.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
+
+use serde::Serialize;
+
+use crate::error::Result;
+use crate::verify::crash::act::{self, extra_send, next};
+use crate::verify::crash::case::Level;
+use crate::verify::crash::phase::Controls;
+use crate::verify::crash::recorder::Start;
+use crate::verify::pool;
+use crate::verify::report::grouped;
+use crate::verify::run::Reach;
+use crate::verify::schedule::case::{Act, Case, Client, Wal};
+use crate::verify::schedule::control::{self, Control, LATE_MS, PATIENCE_MS};
+use crate::verify::schedule::cuts;
+use crate::verify::schedule::explore::Search;
+use crate::verify::schedule::judge::Judge;
+use crate::verify::schedule::replay::{Broken, look_for, shrink, start_of};
+use crate::verify::schedule::stage::Stage;
+
+/// Figures of the phase `schedule`.
+#[derive(Debug, Default, PartialEq, Serialize)]
+pub struct SchedulePhase {
+    /// How many cells: a beginning, and what each connection does.
+    pub cells: u64,
+    /// How many schedules were run, all cells together.
+    pub schedules: u64,
+    /// At how many points somebody was chosen.
+    pub steps: u64,
+    /// How many cells were exhausted: every schedule does what one does that was run.
+    pub exhausted: u64,
+    /// How many cells were searched by chance (PCT), since there are too many schedules.
+    pub by_chance: u64,
+    /// How often each busy code of SQLite was met.
+    pub busy_codes: BTreeMap<String, u64>,
+    /// Cuts of the power at each I/O event of schedules.
+    pub cuts: CutsLine,
+    /// The positive controls.
+    pub controls: Controls,
+    /// How long it took.
+    pub seconds: f64,
+}
+
+/// Cuts of the power at each I/O event of schedules.
+#[derive(Debug, Default, PartialEq, Serialize)]
+pub struct CutsLine {
+    /// How many schedules were cut.
+    pub schedules: u64,
+    /// After how many I/O events.
+    pub events: u64,
+    /// How many contents of the disk were judged.
+    pub images: u64,
+    /// How many of them were different.
+    pub distinct: u64,
+}
+
+/// What the phase found.
+#[derive(Debug, Default)]
+pub struct Found {
+    /// Its figures.
+    pub figures: SchedulePhase,
+    /// Something that is broken, made small.
+    pub broken: Option<Broken>,
+    /// What is wrong with the search itself.
+    pub complaints: Vec<String>,
+}
+
+/// What can be done from a beginning: each kind of operation in its first form, and what else connections do.
+pub fn acts(start: &Start) -> Vec<Act> {
+    let mut acts: Vec<Act> = next(&start.scope, Level::PowerLoss, &start.moment, false)
+        .into_iter()
+        .filter_map(|act| {
+            Some(match act {
+                act::Act::Apply(op) => Act::Apply(op),
+                act::Act::Batch(ops) => Act::Batch(ops),
+                act::Act::Effect(op) => Act::Effect(op),
+                _ => return None,
+            })
+        })
+        .collect();
+    acts.push(Act::Apply(Arc::new(extra_send("s1"))));
+    acts.extend([Act::Read, Act::Checkpoint, Act::Empty, Act::Reopen]);
+    acts
+}
+
+/// One piece of work.
+#[derive(Debug)]
+enum Work {
+    /// Schedules of cases that begin alike.
+    Search(String, Vec<Case>, Search),
+    /// Schedules of one case, each cut.
+    Cut(Case, Search),
+    /// A control.
+    Control(&'static Control),
+}
+
+impl Work {
+    fn name(&self) -> String {
+        match self {
+            Self::Search(name, ..) => name.clone(),
+            Self::Cut(case, _) => format!("cut {}", case.name()),
+            Self::Control(control) => control.name.to_owned(),
+        }
+    }
+}
+
+/// The codes that must be met, or else nobody was ever in anybody's way: busy, busy while the WAL is recovered, and a
+/// snapshot that is too old to become a write.
+const EXPECTED_CODES: [(i32, &str); 3] =
+    [(5, "SQLITE_BUSY"), (261, "SQLITE_BUSY_RECOVERY"), (517, "SQLITE_BUSY_SNAPSHOT")];
+
+fn code_name(code: i32) -> String {
+    let known = EXPECTED_CODES.iter().find(|(known, _)| *known == code);
+    known.map_or_else(|| format!("SQLITE_BUSY ({code})"), |(_, name)| (*name).to_owned())
+}
+
+/// A search that has not ended after this is not called exhausted.
+const EXHAUSTED_WITHIN: u64 = 200_000;
+
+fn client(acts: Vec<Act>, late_ms: u64, patience_ms: u32) -> Client {
+    Client { late_ms, acts, patience_ms, mistake: None }
+}
+
+/// Every ordered pair of acts of these kinds, the second client's clock past the leases.
+fn pairs(start: &str, wal: Wal, acts: &[Act], patience_ms: u32) -> Vec<Work> {
+    let all = Search::Reduced { schedules_max: EXHAUSTED_WITHIN };
+    let of = |one: &Act| {
+        let cases = acts.iter().map(|other| Case {
+            start: start.to_owned(),
+            wal,
+            clients: vec![
+                client(vec![one.clone()], 0, patience_ms),
+                client(vec![other.clone()], LATE_MS, patience_ms),
+            ],
+        });
+        Work::Search(format!("{start} {}: {}", wal.name(), one.kind()), cases.collect(), all.clone())
+    };
+    acts.iter().map(of).collect()
+}
+
+/// What three or four connections do: kinds of acts, one after the other.
+const CROWDS: &[(&str, &[&[&str]])] = &[
+    ("cuts-queue", &[&["claim"], &["ack"], &["claim"]]),
+    ("cuts-queue", &[&["send"], &["send"], &["claim"]]),
+    ("cuts-queue", &[&["effect"], &["nack"], &["empty the WAL"]]),
+    ("cuts-queue", &[&["batch"], &["claim", "read"], &["checkpoint"]]),
+    ("cuts-log", &[&["poll"], &["ack"], &["seek"]]),
+    ("cuts-log", &[&["publish"], &["poll", "read"], &["prune"]]),
+    ("cuts-log", &[&["poll"], &["poll"], &["reset"]]),
+    ("cuts-queue", &[&["claim"], &["claim"], &["ack"], &["read"]]),
+    ("cuts-queue", &[&["send"], &["claim"], &["dead-letter"], &["checkpoint"]]),
+    ("cuts-log", &[&["publish"], &["poll"], &["ack"], &["empty the WAL"]]),
+];
+
+/// What is cut: pairs of kinds.
+const CUT: &[(&str, Wal, [&str; 2])] = &[
+    ("cuts-empty", Wal::Full, ["send", "publish"]),
+    ("cuts-queue", Wal::Full, ["claim", "ack"]),
+    ("cuts-queue", Wal::Full, ["effect", "send"]),
+    ("cuts-queue", Wal::Full, ["batch", "checkpoint"]),
+    ("cuts-queue", Wal::Copied, ["send", "claim"]),
+    ("cuts-log", Wal::Full, ["poll", "publish"]),
+    ("cuts-log", Wal::Copied, ["ack", "read"]),
+];
+
+fn of_kinds(all: &[Act], kinds: &[&str]) -> Vec<Act> {
+    kinds.iter().filter_map(|kind| all.iter().find(|act| act.kind() == *kind).cloned()).collect()
+}
+
+/// All the work of a reach.
+fn plan(starts: &[Start], reach: Reach, seed: u64) -> (Vec<Work>, Vec<String>) {
+    let (mut work, mut complaints) = (Vec::new(), Vec::new());
+    for start in starts {
+        let all = acts(start);
+        let without_reopening: Vec<Act> =
+            all.iter().filter(|act| !matches!(act, Act::Reopen)).cloned().collect();
+        let some = |kinds: &[&str]| of_kinds(&all, kinds);
+        let few = some(&["send", "publish", "claim", "poll", "ack", "effect", "read", "checkpoint"]);
+        let name = start.name();
+        match reach {
+            Reach::Quick => work.extend(pairs(name, Wal::Full, &few, PATIENCE_MS)),
+            Reach::Standard => {
+                work.extend(pairs(name, Wal::Full, &without_reopening, PATIENCE_MS));
+                work.extend(pairs(name, Wal::Copied, &few, PATIENCE_MS));
+            }
+            Reach::Deep => {
+                for wal in [Wal::Full, Wal::Copied] {
+                    work.extend(pairs(name, wal, &all, PATIENCE_MS));
+                }
+                work.extend(pairs(name, Wal::Unknown, &few, PATIENCE_MS));
+            }
+        }
+        // Who does not wait is turned away, and nothing happens.
+        work.extend(pairs(name, Wal::Full, &some(&["send", "claim", "poll", "read"]), 0));
+        work.extend(pairs(name, Wal::Unknown, &some(&["read"]), 0));
+    }
+    let mut find = |start: &str, kinds: &[&str]| {
+        let start = starts.iter().find(|known| known.name() == start);
+        let acts = start.map(|start| of_kinds(&acts(start), kinds)).unwrap_or_default();
+        if acts.len() != kinds.len() {
+            complaints.push(format!("not all of {kinds:?} can be done in a cell of the schedules"));
+        }
+        acts
+    };
+    let schedules = match reach {
+        Reach::Quick => 500,
+        Reach::Standard => 10_000,
+        Reach::Deep => 200_000,
+    };
+    for (start, crowd) in CROWDS {
+        let clients = (0..)
+            .zip(*crowd)
+            .map(|(number, kinds)| client(find(start, kinds), number * LATE_MS, PATIENCE_MS));
+        let case = Case { start: (*start).to_owned(), wal: Wal::Full, clients: clients.collect() };
+        let search = Search::Pct { seed, depth: 3, schedules };
+        work.push(Work::Search(case.name(), vec![case], search));
+    }
+    for (start, wal, kinds) in CUT {
+        let acts = find(start, kinds);
+        let clients = acts
+            .into_iter()
+            .enumerate()
+            .map(|(number, act)| client(vec![act], number as u64 * LATE_MS, PATIENCE_MS));
+        let case = Case { start: (*start).to_owned(), wal: *wal, clients: clients.collect() };
+        let schedules_max = match reach {
+            Reach::Quick => 8,
+            Reach::Standard => 60,
+            Reach::Deep => EXHAUSTED_WITHIN,
+        };
+        work.push(Work::Cut(case, Search::Reduced { schedules_max }));
+    }
+    work.extend(control::ALL.iter().map(Work::Control));
+    (work, complaints)
+}
+
+/// Runs the phase. `at` is told what is begun, and how much there is.
+///
+/// # Errors
+/// If it could not be run at all.
+pub fn run(reach: Reach, seed: u64, threads: usize, at: impl FnMut(&str, usize) + Send) -> Result<Found> {
+    let began = Instant::now();
+    let mut found = Found::default();
+    let names: BTreeSet<&str> = CROWDS.iter().map(|(start, _)| *start).chain(["cuts-empty"]).collect();
+    let mut starts = Vec::new();
+    for name in names {
+        match start_of(name) {
+            Ok(start) => starts.push(start),
+            Err(why) => found.complaints.push(format!("{name}: {why}")),
+        }
+    }
+    let (work, complaints) = plan(&starts, reach, seed);
+    found.complaints.extend(complaints);
+    let total = work.len();
+    let at = Mutex::new(at);
+    let begin = |work: &Work| (at.lock().unwrap_or_else(PoisonError::into_inner))(&work.name(), total);
+    for part in pool::map(threads, &work, begin, |work| do_work(work, &starts, seed)) {
+        found.add(part?);
+    }
+    for (code, name) in EXPECTED_CODES {
+        if !found.figures.busy_codes.contains_key(&code_name(code)) {
+            found.complaints.push(format!("no schedule met {name}: nobody was in the way"));
+        }
+    }
+    if let Some(broken) = &found.broken {
+        found.broken = Some(shrink(broken)?);
+    }
+    found.figures.seconds = began.elapsed().as_secs_f64();
+    Ok(found)
+}
+
+impl Found {
+    fn add(&mut self, other: Self) {
+        let (mine, theirs) = (&mut self.figures, other.figures);
+        mine.cells += theirs.cells;
+        mine.schedules += theirs.schedules;
+        mine.steps += theirs.steps;
+        mine.exhausted += theirs.exhausted;
+        mine.by_chance += theirs.by_chance;
+        for (code, count) in theirs.busy_codes {
+            *mine.busy_codes.entry(code).or_default() += count;
+        }
+        mine.cuts.schedules += theirs.cuts.schedules;
+        mine.cuts.events += theirs.cuts.events;
+        mine.cuts.images += theirs.cuts.images;
+        mine.cuts.distinct += theirs.cuts.distinct;
+        mine.controls.caught += theirs.controls.caught;
+        mine.controls.total += theirs.controls.total;
+        self.complaints.extend(other.complaints);
+        // Of several the one with the fewest clients is told.
+        let clients =
+            |broken: &Option<Broken>| broken.as_ref().map_or(usize::MAX, |broken| broken.case.clients.len());
+        if clients(&other.broken) < clients(&self.broken) {
+            self.broken = other.broken;
+        }
+    }
+}
+
+fn do_work(work: &Work, starts: &[Start], seed: u64) -> Result<Found> {
+    let mut found = Found::default();
+    let name = match work {
+        Work::Search(_, cases, _) => cases.first().map(|case| case.start.as_str()).unwrap_or_default(),
+        Work::Cut(case, _) => &case.start,
+        Work::Control(control) => control.start,
+    };
+    let Some(start) = starts.iter().find(|start| start.name() == name) else {
+        return Ok(found);
+    };
+    let mut stage = Stage::new(start)?;
+    match work {
+        Work::Search(_, cases, search) => {
+            for case in cases {
+                search_case(&mut stage, start, case, search, &mut found)?;
+            }
+        }
+        Work::Cut(case, search) => {
+            let cuts = cuts::cut(&mut stage, case, search, seed)?;
+            let (schedules, events) = (cuts.schedules, cuts.events);
+            if schedules == 0 || events == 0 {
+                found.complaints.push(format!("{}: nothing was there to be cut", case.name()));
+            }
+            found.figures.cuts = CutsLine { schedules, events, images: cuts.images, distinct: cuts.distinct };
+            found.broken = cuts.broken;
+        }
+        Work::Control(control) => {
+            found.figures.controls.total = 1;
+            let complaint = match control.case(start) {
+                None => Some("its acts cannot be done".to_owned()),
+                Some(case) => try_control(&mut stage, start, &case, control, &mut found)?,
+            };
+            match complaint {
+                None => found.figures.controls.caught = 1,
+                Some(why) => {
+                    found.complaints.push(format!("a control of the schedules: {}: {why}", control.name))
+                }
+            }
+        }
+    }
+    Ok(found)
+}
+
+fn search_case(
+    stage: &mut Stage,
+    start: &Start,
+    case: &Case,
+    search: &Search,
+    found: &mut Found,
+) -> Result<()> {
+    let judge = Judge::new(case, &start.moment);
+    let seen = Arc::<Mutex<(BTreeMap<i32, u64>, Option<Broken>)>>::default();
+    let (keep, told) = (Arc::clone(&seen), case.clone());
+    let explored = stage.explore(case, search, false, move |run| {
+        let mut seen = keep.lock().unwrap_or_else(PoisonError::into_inner);
+        for (code, count) in &run.busy {
+            *seen.0.entry(*code).or_default() += count;
+        }
+        let wrong = judge.judge(run).err();
+        seen.1 = wrong.map(|wrong| Broken { case: told.clone(), choices: run.choices.clone(), wrong });
+        seen.1.is_some()
+    })?;
+    let (codes, broken) = std::mem::take(&mut *seen.lock().unwrap_or_else(PoisonError::into_inner));
+    let figures = &mut found.figures;
+    figures.cells += 1;
+    figures.schedules += explored.schedules;
+    figures.steps += explored.steps;
+    figures.exhausted += u64::from(explored.exhausted);
+    for (code, count) in codes {
+        *figures.busy_codes.entry(code_name(code)).or_default() += count;
+    }
+    if explored.misfit {
+        found.complaints.push(format!("{}: the same choices did not do the same", case.name()));
+    }
+    match search {
+        Search::Pct { .. } => figures.by_chance += 1,
+        _ if !explored.exhausted && broken.is_none() && explored.ended.is_none() => {
+            found.complaints.push(format!(
+                "{}: not exhausted within {} schedules",
+                case.name(),
+                explored.schedules
+            ));
+        }
+        _ => {}
+    }
+    if let Some(why) = explored.ended {
+        let wrong =
+            crate::verify::schedule::judge::Wrong { property: crate::verify::schedule::judge::ENDS, why };
+        found.broken = Some(Broken { case: case.clone(), choices: stage.board().choices(), wrong });
+    } else if broken.is_some() {
+        found.broken = broken;
+    }
+    Ok(())
+}
+
+/// Whether a control is caught; if not, why.
+fn try_control(
+    stage: &mut Stage,
+    start: &Start,
+    case: &Case,
+    control: &Control,
+    found: &mut Found,
+) -> Result<Option<String>> {
+    let all = Search::Reduced { schedules_max: EXHAUSTED_WITHIN };
+    // Without the mistake nothing is wrong with it, so what is found is the mistake.
+    let mut honest = case.clone();
+    honest.clients.iter_mut().for_each(|client| client.mistake = None);
+    if let Some(broken) = look_for(stage, &honest, &all, None)? {
+        return Ok(Some(format!("without its mistake {} is broken already", broken.wrong.property)));
+    }
+    let mut with = Found::default();
+    search_case(stage, start, case, &all, &mut with)?;
+    for (code, count) in with.figures.busy_codes {
+        *found.figures.busy_codes.entry(code).or_default() += count;
+    }
+    Ok(match with.broken {
+        None => Some("nothing noticed it".to_owned()),
+        Some(broken) if broken.wrong.property != control.breaks => {
+            Some(format!("it was taken for {}: {}", broken.wrong.property, broken.wrong.why))
+        }
+        Some(_) => None,
+    })
+}
+
+impl SchedulePhase {
+    /// The lines of the table for people.
+    pub fn figures(&self, text: &mut String) {
+        let codes: Vec<String> =
+            self.busy_codes.iter().map(|(code, count)| format!("{code} {}", grouped(*count))).collect();
+        let _ = writeln!(
+            text,
+            "schedule  {} cells, {} exhausted, {} by chance, {} schedules; {}; {} schedules cut after {} events, {} images, {} distinct; {} of {} controls caught, {:.1} s",
+            grouped(self.cells),
+            grouped(self.exhausted),
+            self.by_chance,
+            grouped(self.schedules),
+            codes.join(", "),
+            grouped(self.cuts.schedules),
+            grouped(self.cuts.events),
+            grouped(self.cuts.images),
+            grouped(self.cuts.distinct),
+            self.controls.caught,
+            self.controls.total,
+            self.seconds
+        );
+    }
+}

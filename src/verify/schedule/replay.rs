@@ -1,0 +1,236 @@
+//! One schedule of one case, done again: to see it again, to make it smaller, and to tell it.
+//!
+//! What always holds: the same case and choices give the same story. A failure is made smaller by leaving out clients and
+//! acts, and then by standing back as seldom as possible, as long as the same promise is broken.
+
+use std::fmt::Write as _;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use fencepost_model::scope::cuts;
+
+use crate::error::{Error, Result};
+use crate::verify::crash::case::{Level, Setting};
+use crate::verify::crash::judge::guarantee;
+use crate::verify::crash::recorder::{Recorder, Start, Unrecorded};
+use crate::verify::disk::Profile;
+use crate::verify::schedule::case::Case;
+use crate::verify::schedule::explore::Search;
+use crate::verify::schedule::judge::{ENDS, Judge, Wrong, describe};
+use crate::verify::schedule::stage::{Run, Stage};
+
+/// A schedule in which a promise is broken.
+#[derive(Clone, Debug)]
+pub struct Broken {
+    /// What was done.
+    pub case: Case,
+    /// Who went on at each point where several could: clients by their numbers from 1.
+    pub choices: Vec<u8>,
+    /// What is wrong.
+    pub wrong: Wrong,
+}
+
+/// What happened when a schedule was done again.
+#[derive(Debug)]
+pub struct Replayed {
+    /// What is wrong, if anything still is.
+    pub wrong: Option<Wrong>,
+    /// The story, line by line.
+    pub story: String,
+}
+
+/// The beginning of a case.
+///
+/// # Errors
+/// If there is no such scope, or the store cannot do what it begins with.
+pub fn start_of(name: &str) -> std::result::Result<Start, String> {
+    let scope = cuts().into_iter().find(|scope| scope.name == name);
+    let scope = scope.ok_or_else(|| format!("there is no scope {name} that schedules begin with"))?;
+    let mut recorder = Recorder::new(Setting::honest(Level::PowerLoss, Profile::UNIX)).map_err(in_words)?;
+    recorder.start(&scope).map_err(|unrecorded| match unrecorded {
+        Unrecorded::Failed(error) => in_words(error),
+        Unrecorded::Differs(why) => why,
+    })
+}
+
+fn in_words(error: Error) -> String {
+    crate::verify::crash::recovery::in_words(&error)
+}
+
+/// Does a schedule again, and judges it.
+///
+/// # Errors
+/// If it cannot be begun, or the choices do not fit the case, in words.
+pub fn replay(case: &Case, choices: &[u8]) -> std::result::Result<Replayed, String> {
+    let start = start_of(&case.start)?;
+    let judge = Judge::new(case, &start.moment);
+    let seen = Arc::<Mutex<Option<Run>>>::default();
+    let keep = Arc::clone(&seen);
+    let mut stage = Stage::new(&start).map_err(in_words)?;
+    let replay = Search::Replay(choices.to_vec());
+    let explored = stage
+        .explore(case, &replay, true, move |run| {
+            *keep.lock().unwrap_or_else(PoisonError::into_inner) = Some(run.clone());
+            true
+        })
+        .map_err(in_words)?;
+    if explored.misfit {
+        return Err("its choices do not fit what can be chosen".to_owned());
+    }
+    let run = seen.lock().unwrap_or_else(PoisonError::into_inner).take().unwrap_or_default();
+    let wrong = match explored.ended {
+        Some(why) => Some(Wrong { property: ENDS, why }),
+        None => judge.judge(&run).err(),
+    };
+    Ok(Replayed { story: tell(case, &run, wrong.as_ref()), wrong })
+}
+
+/// Looks for a broken promise in the schedules of a search: the first one, or the first of this one.
+///
+/// # Errors
+/// If connections cannot be opened.
+pub fn look_for(
+    stage: &mut Stage,
+    case: &Case,
+    search: &Search,
+    property: Option<&'static str>,
+) -> Result<Option<Broken>> {
+    let judge = Judge::new(case, &stage.start().moment);
+    let found = Arc::<Mutex<Option<(Vec<u8>, Wrong)>>>::default();
+    let keep = Arc::clone(&found);
+    let explored = stage.explore(case, search, false, move |run| match judge.judge(run) {
+        Err(wrong) if property.is_none_or(|property| property == wrong.property) => {
+            *keep.lock().unwrap_or_else(PoisonError::into_inner) = Some((run.choices.clone(), wrong));
+            true
+        }
+        _ => false,
+    })?;
+    let found = found.lock().unwrap_or_else(PoisonError::into_inner).take();
+    let ended = explored.ended.filter(|_| property.is_none_or(|property| property == ENDS));
+    let found = found.or_else(|| ended.map(|why| (stage.board().choices(), Wrong { property: ENDS, why })));
+    Ok(found.map(|(choices, wrong)| Broken { case: case.clone(), choices, wrong }))
+}
+
+/// After so many schedules a smaller case is given up.
+const SCHEDULES_MAX: u64 = 20_000;
+
+/// Makes what is broken as small as it gets: the fewest clients and acts, and then the fewest preemptions.
+///
+/// # Errors
+/// If connections cannot be opened.
+pub fn shrink(broken: &Broken) -> Result<Broken> {
+    let Ok(start) = start_of(&broken.case.start) else { return Ok(broken.clone()) };
+    let mut best = broken.clone();
+    let mut stage = Stage::new(&start)?;
+    while let Some(smaller) = smaller(&mut stage, &best)? {
+        best = smaller;
+    }
+    for preemptions in 0..=4 {
+        let search = Search::Exhaustive { preemptions: Some(preemptions), schedules_max: SCHEDULES_MAX };
+        if let Some(mut found) = look_for(&mut stage, &best.case, &search, Some(best.wrong.property))? {
+            shorten(&mut stage, &mut found)?;
+            return Ok(found);
+        }
+    }
+    shorten(&mut stage, &mut best)?;
+    Ok(best)
+}
+
+/// The same without one client, or without one act, if the same promise is broken then.
+fn smaller(stage: &mut Stage, broken: &Broken) -> Result<Option<Broken>> {
+    let mut cases = Vec::new();
+    for (client, of) in broken.case.clients.iter().enumerate() {
+        if broken.case.clients.len() > 1 {
+            let mut case = broken.case.clone();
+            case.clients.remove(client);
+            cases.push(case);
+        }
+        for act in (0..of.acts.len()).filter(|_| of.acts.len() > 1) {
+            let mut case = broken.case.clone();
+            case.clients[client].acts.remove(act);
+            cases.push(case);
+        }
+    }
+    for case in cases {
+        let search = Search::Reduced { schedules_max: SCHEDULES_MAX };
+        if let Some(found) = look_for(stage, &case, &search, Some(broken.wrong.property))? {
+            return Ok(Some(found));
+        }
+    }
+    Ok(None)
+}
+
+/// Leaves out the last choices, as far as everyone's going on until it waits breaks the same promise.
+fn shorten(stage: &mut Stage, broken: &mut Broken) -> Result<()> {
+    let mut whole = broken.choices.clone();
+    for length in 0..whole.len() {
+        let search = Search::Replay(whole[..length].to_vec());
+        if look_for(stage, &broken.case, &search, Some(broken.wrong.property))?.is_some() {
+            whole.truncate(length);
+            break;
+        }
+    }
+    broken.choices = whole;
+    Ok(())
+}
+
+/// The story of a schedule: one lane for each client, and what came of it.
+fn tell(case: &Case, run: &Run, wrong: Option<&Wrong>) -> String {
+    let mut text =
+        format!("{} clients of {}, whose WAL is {}\n", case.clients.len(), case.start, case.wal.name());
+    for (number, client) in case.clients.iter().enumerate() {
+        let acts: Vec<String> = client.acts.iter().map(|act| act.describe()).collect();
+        let _ = writeln!(
+            text,
+            "  client {}, its clock {} ms late: {}",
+            number + 1,
+            client.late_ms,
+            acts.join("; then ")
+        );
+        if let Some(mistake) = client.mistake {
+            let _ = writeln!(text, "    with a mistake: {mistake:?}");
+        }
+    }
+    text.push('\n');
+    text += &timeline(case, run);
+    text.push('\n');
+    for spell in &run.spells {
+        let act = &case.clients[spell.client].acts[spell.act];
+        let _ =
+            writeln!(text, "client {}, {}: {}", spell.client + 1, act.describe(), describe(&spell.answer));
+    }
+    match wrong {
+        None => text += "this may happen\n",
+        Some(wrong) => {
+            let id = guarantee(wrong.property).map(|id| format!("{id} ")).unwrap_or_default();
+            let _ = writeln!(text, "found: {}\nbroken: {id}{}", wrong.why.trim_end(), wrong.property);
+        }
+    }
+    text
+}
+
+/// How wide a lane is, in characters.
+const LANE: usize = 30;
+
+/// What each client did at each step, side by side.
+fn timeline(case: &Case, run: &Run) -> String {
+    let mut rows: Vec<(u64, u8, usize, String)> = Vec::new();
+    for spell in &run.spells {
+        let kind = case.clients[spell.client].acts[spell.act].kind();
+        rows.push((spell.called, 0, spell.client, format!("┌ {kind}")));
+        rows.push((spell.answered, 2, spell.client, format!("└ {kind} is answered")));
+    }
+    rows.extend(run.points.iter().map(|(step, client, point)| (*step, 1, *client, format!("│ {point}"))));
+    // Of what happened at one step, in the order of the clients' own.
+    rows.sort_by_key(|(step, order, ..)| (*step, *order));
+    let lanes = case.clients.len();
+    let mut text = String::from("  step");
+    for lane in 1..=lanes {
+        let _ = write!(text, "  {:<LANE$}", format!("client {lane}"));
+    }
+    let mut lines = vec![text.trim_end().to_owned()];
+    for (step, _, client, what) in rows {
+        let blank = " ".repeat((LANE + 2) * client);
+        lines.push(format!("{step:>6}  {blank}{what}"));
+    }
+    lines.join("\n") + "\n"
+}
