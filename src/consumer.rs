@@ -26,6 +26,7 @@ use crate::consumer::mutant::Mutant;
 use crate::consumer::options::RunOptions;
 use crate::consumer::report::{RunCause, RunError, RunReport};
 use crate::handlers::Handlers;
+use crate::threads;
 
 /// What both loops work with.
 struct Context {
@@ -100,7 +101,7 @@ impl Patience {
 
     async fn wait(&self) {
         let doubled = Self::FIRST_MS << self.0.min(10);
-        tokio::time::sleep(Duration::from_millis(doubled.min(Self::LONGEST_MS))).await;
+        threads::sleep(Duration::from_millis(doubled.min(Self::LONGEST_MS))).await;
     }
 }
 
@@ -160,7 +161,7 @@ async fn run_into(
     let grace = async {
         cx.stop.cancelled().await;
         if !cx.mutates(Mutant::NoGrace) {
-            tokio::time::sleep(options.grace).await;
+            threads::sleep(options.grace).await;
         }
         cut.cancel();
         std::future::pending::<()>().await;

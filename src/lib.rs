@@ -44,6 +44,7 @@ pub mod error;
 mod handlers;
 pub mod sqlite;
 pub mod telemetry;
+mod threads;
 #[cfg(feature = "verify")]
 pub mod verify;
 

@@ -17,4 +17,5 @@ pub mod schedule;
 pub mod sequence;
 pub mod sql_mutant;
 pub mod subject;
+pub mod threads;
 pub mod trace;

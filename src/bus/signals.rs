@@ -11,6 +11,9 @@ use fencepost_model::op::{Lease, Op, Reply, Settlement, Target};
 use fencepost_model::vocabulary::{Group, Name, Names};
 use tokio::sync::Notify;
 
+use crate::threads::mutant::Mutant;
+use crate::threads::{mutates, point};
+
 /// What a consumer waits for.
 #[derive(Clone, Debug)]
 pub enum Interest {
@@ -122,6 +125,7 @@ impl Signals {
     pub fn register(self: &Arc<Self>, interest: Interest) -> Waiter {
         let notify = Arc::new(Notify::new());
         let id = self.ids.fetch_add(1, Ordering::Relaxed);
+        point("begins to notice");
         self.list().push(Registered { id, interest, notify: Arc::clone(&notify) });
         Waiter { id, notify, signals: Arc::clone(self) }
     }
@@ -131,8 +135,14 @@ impl Signals {
         if changes.is_empty() {
             return;
         }
+        point("wakes those who wait");
         for registered in self.list().iter() {
-            if changes.iter().any(|change| registered.interest.meets(change)) {
+            if !changes.iter().any(|change| registered.interest.meets(change)) {
+                continue;
+            }
+            if mutates(Mutant::SignalsAreNotKept) {
+                registered.notify.notify_waiters();
+            } else {
                 registered.notify.notify_one();
             }
         }
@@ -154,16 +164,27 @@ pub struct Waiter {
 impl Waiter {
     /// Completes at the next change of interest, or at once if there was one since the last time.
     pub async fn wait(&self) {
-        let _asleep = Asleep::new(&self.signals.asleep);
-        if let Some(watch) = self.signals.watch.get() {
-            watch();
+        let poke = || {
+            point("tells the watcher");
+            if let Some(watch) = self.signals.watch.get() {
+                watch();
+            }
+        };
+        if mutates(Mutant::PokesBeforeItSleeps) {
+            poke();
         }
+        let _asleep = Asleep::new(&self.signals.asleep);
+        if !mutates(Mutant::PokesBeforeItSleeps) {
+            poke();
+        }
+        point("sleeps until a change");
         self.notify.notified().await;
     }
 }
 
 impl Drop for Waiter {
     fn drop(&mut self) {
+        point("notices no more");
         self.signals.list().retain(|registered| registered.id != self.id);
     }
 }
@@ -172,6 +193,7 @@ struct Asleep<'a>(&'a AtomicUsize);
 
 impl<'a> Asleep<'a> {
     fn new(count: &'a AtomicUsize) -> Self {
+        point("counts as asleep");
         count.fetch_add(1, Ordering::SeqCst);
         Self(count)
     }
@@ -179,6 +201,7 @@ impl<'a> Asleep<'a> {
 
 impl Drop for Asleep<'_> {
     fn drop(&mut self) {
+        point("counts as awake");
         self.0.fetch_sub(1, Ordering::SeqCst);
     }
 }

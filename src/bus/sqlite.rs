@@ -8,7 +8,6 @@ mod writer;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::mpsc::RecvTimeoutError;
 use std::time::Duration;
 
 use fencepost_model::op::{Op, Reply};
@@ -28,7 +27,12 @@ use crate::sqlite::{
     next_due_group, overview,
 };
 
+use crate::threads::mutant::Mutant;
+use crate::threads::{self, mutates, point};
+
 use readers::Readers;
+#[cfg(feature = "verify")]
+pub(crate) use writer::BATCH_OPS_MAX;
 use writer::{Request, Writer, closed, unanswered};
 
 /// A durable bus in one SQLite file. Clones are the same bus; the file is closed with the last of them.
@@ -129,7 +133,7 @@ impl SqliteBusBuilder {
     /// # Errors
     /// A typed [`Error`] that says what to do. A file that is refused is left as it was.
     pub async fn open(self) -> Result<SqliteBus> {
-        tokio::task::spawn_blocking(move || self.open_blocking()).await.map_err(closed)?
+        threads::beside(move || self.open_blocking()).await.map_err(closed)?
     }
 
     /// Opens the file, for code without an async runtime.
@@ -149,10 +153,7 @@ impl SqliteBusBuilder {
             id_retention_ms: self.id_retention_ms,
             forgot_at: self.clock.now(),
         };
-        std::thread::Builder::new()
-            .name("fencepost-writer".to_owned())
-            .spawn(move || writer.run(line))
-            .map_err(Error::from)?;
+        threads::spawn("writer", move |_| writer.run(line))?;
         let watcher = watch(&self.path, &signals, requests.downgrade())?;
         let readers = Arc::new(Readers::new(self.path, self.options.clone()));
         let file = Arc::new(File {
@@ -173,19 +174,28 @@ const LOOK_AT_MOST: Duration = Duration::from_secs(1);
 
 /// Looks for changes by other processes while somebody sleeps.
 fn watch(path: &Path, signals: &Arc<Signals>, requests: mpsc::WeakSender<Request>) -> Result<Arc<Watcher>> {
+    let held = mutates(Mutant::TheWatcherHoldsTheLastSender).then(|| requests.upgrade());
     let look = move || {
-        let (reply, answer) = std::sync::mpsc::sync_channel(1);
+        let _held = &held;
+        point("asks for a look");
         let Some(requests) = requests.upgrade() else { return Look::Gone };
-        if requests.blocking_send(Request::Look { reply }).is_err() {
-            return Look::Gone;
+        if mutates(Mutant::WaitsForRoomWithoutEnd) {
+            let _room = threads::at_most(Duration::MAX, requests.reserve());
         }
-        drop(requests);
-        // Bounded, since the writing thread itself may be what waits for this one to end: with the last clone of the
-        // bus in the hands of work that it runs.
-        match answer.recv_timeout(LOOK_AT_MOST) {
-            Ok(true) => Look::Changed,
-            Ok(false) | Err(RecvTimeoutError::Timeout) => Look::Unchanged,
-            Err(RecvTimeoutError::Disconnected) => Look::Gone,
+        let looks = async {
+            let (reply, answer) = oneshot::channel();
+            requests.send(Request::Look { reply }).await.map_err(unanswered)?;
+            drop(requests);
+            point("waits for the look");
+            answer.await.map_err(unanswered)
+        };
+        let longest = if mutates(Mutant::LooksWithoutEnd) { Duration::MAX } else { LOOK_AT_MOST };
+        // Bounded, the way into the line as well, since the writing thread itself may be what waits for this one to
+        // end: with the last clone of the bus in the hands of work that it runs.
+        match threads::at_most(longest, looks) {
+            Some(Ok(true)) => Look::Changed,
+            Some(Ok(false)) | None => Look::Unchanged,
+            Some(Err(_)) => Look::Gone,
         }
     };
     let watcher = Arc::new(Watcher::start(path, signals.asleep(), look)?);
@@ -256,6 +266,7 @@ impl SqliteBus {
     /// Whatever SQLite reports; the file is closed all the same.
     pub async fn close(self) -> Result<()> {
         let (reply, answer) = oneshot::channel();
+        point("asks for the end");
         self.file.requests.send(Request::Close { reply }).await.map_err(closed)?;
         answer.await.map_err(closed)?
     }
@@ -293,6 +304,7 @@ impl Backend for Shared {
         let requests = self.0.requests.clone();
         Box::pin(async move {
             let (count, (reply, answer)) = (ops.len(), oneshot::channel());
+            point("asks for operations");
             if let Err(error) = requests.send(Request::Apply { ops, reply }).await.map_err(closed) {
                 return failed(count, &error);
             }
@@ -303,16 +315,17 @@ impl Backend for Shared {
 
     fn apply_all_blocking(&self, ops: Vec<Op>) -> Vec<Result<Reply>> {
         let (count, (reply, answer)) = (ops.len(), oneshot::channel());
-        if let Err(error) = self.0.requests.blocking_send(Request::Apply { ops, reply }).map_err(closed) {
+        if let Err(error) = threads::send(&self.0.requests, Request::Apply { ops, reply }).map_err(closed) {
             return failed(count, &error);
         }
-        answer.blocking_recv().map_err(unanswered).unwrap_or_else(|error| failed(count, &error))
+        threads::wait(answer).map_err(unanswered).unwrap_or_else(|error| failed(count, &error))
     }
 
     fn transact(&self, op: Option<Op>, work: Work) -> BoxFuture<'static, Transacted> {
         let requests = self.0.requests.clone();
         Box::pin(async move {
             let (reply, answer) = oneshot::channel();
+            point("asks for a transaction");
             requests.send(Request::Transact { op, work, reply }).await.map_err(closed)?;
             drop(requests);
             answer.await.map_err(unanswered)?
@@ -321,8 +334,8 @@ impl Backend for Shared {
 
     fn transact_blocking(&self, op: Option<Op>, work: Work) -> Transacted {
         let (reply, answer) = oneshot::channel();
-        self.0.requests.blocking_send(Request::Transact { op, work, reply }).map_err(closed)?;
-        answer.blocking_recv().map_err(unanswered)?
+        threads::send(&self.0.requests, Request::Transact { op, work, reply }).map_err(closed)?;
+        threads::wait(answer).map_err(unanswered)?
     }
 
     fn overview(&self) -> BoxFuture<'static, Result<Overview>> {

@@ -10,7 +10,7 @@ use crate::cli::{Ended, Failed, read};
 use crate::sqlite::Statements;
 use crate::verify::crash::replay::replay;
 use crate::verify::trace::Trace;
-use crate::verify::{schedule, sequence, sql_mutant};
+use crate::verify::{schedule, sequence, sql_mutant, threads};
 
 /// Run a trace file again. Exit status: 0 all held this time, 1 it is broken, 2 it could not run.
 #[derive(Debug, Args)]
@@ -33,6 +33,20 @@ pub(super) fn run(arguments: &Arguments) -> Result<Ended, Failed> {
             schedule::replay::replay(&scheduled.case, &scheduled.choices).map_err(Failed::Replay)?;
         print!("{}", replayed.story);
         return Ok(if replayed.wrong.is_some() { Ended::Broken } else { Ended::Held });
+    }
+    if let Some(choices) = &trace.head.threads {
+        let searched = threads::replay(&trace.head.scope, None, choices)?;
+        return Ok(match searched.broken {
+            Some(broken) => {
+                let (why, promise) = (&broken.wrong.why, broken.wrong.promise);
+                println!("{}\nfound: {why}\nbroken: {promise}", broken.story);
+                Ended::Broken
+            }
+            None => {
+                println!("held: {}", trace.head.scope);
+                Ended::Held
+            }
+        });
     }
     let name = &trace.head.scope;
     let scope = scope::by_name(name).ok_or_else(|| Failed::UnknownScope(name.clone()))?;

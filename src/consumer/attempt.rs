@@ -18,6 +18,8 @@ use crate::consumer::mutant::{Mutant, Strain};
 use crate::delivery::{Delivery, Held};
 use crate::handlers::Handlers;
 use crate::telemetry;
+use crate::threads::mutant::Mutant as Slip;
+use crate::threads::{self, mutates};
 
 /// What to do with a delivery.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -88,7 +90,8 @@ impl Attempts {
         let clock = Arc::clone(held.backend.clock());
         loop {
             let left = held.until().get().saturating_sub(clock.now().get());
-            tokio::time::sleep(Duration::from_millis((left.min(self.lease_ms) / 3).max(1))).await;
+            let parts = if mutates(Slip::LeasesAreExtendedTooLate) { 1 } else { 3 };
+            threads::sleep(Duration::from_millis((left.min(self.lease_ms) / parts).max(1))).await;
             // Never for less than the handler has asked for itself: this may be answered after the handler's end.
             let left = held.until().get().saturating_sub(clock.now().get());
             match held.extend(self.lease_ms.max(left)).await {

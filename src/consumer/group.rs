@@ -19,6 +19,7 @@ use crate::consumer::{Context, Patience, corrupt_reason};
 use crate::delivery::{ByHand, Handed, Held};
 use crate::error::{Error, Result};
 use crate::telemetry;
+use crate::threads;
 
 /// How long a replica stands by at most before it asks again, whatever it was told.
 const STAND_BY: Duration = Duration::from_secs(1);
@@ -174,7 +175,7 @@ impl Following<'_> {
             biased;
             () = self.waiter.wait() => {}
             () = self.cx.until(due), if due.is_some() => {}
-            () = tokio::time::sleep(STAND_BY) => {}
+            () = threads::sleep(STAND_BY) => {}
             () = self.cx.stop.cancelled() => {}
         }
     }

@@ -10,7 +10,6 @@ use std::sync::Arc;
 use fencepost_model::op::{Op, Refusal, Reply, Settlement};
 use fencepost_model::policy::Outcome;
 use fencepost_model::vocabulary::Names;
-use tokio::task::JoinSet;
 
 use crate::bus::signals::Interest;
 use crate::consumer::attempt::Judged;
@@ -20,6 +19,8 @@ use crate::consumer::{Context, Patience, corrupt_reason};
 use crate::delivery::{Handed, Held};
 use crate::error::{Error, Result};
 use crate::telemetry;
+use crate::threads::mutant::Mutant as Slip;
+use crate::threads::{Lost, Tasks, mutates};
 
 type Ended = (Arc<Held>, Outcome);
 
@@ -32,7 +33,7 @@ struct Owed {
 struct Listening<'a> {
     cx: &'a Context,
     report: &'a mut RunReport,
-    running: JoinSet<Ended>,
+    running: Tasks<Ended>,
     owed: Vec<Owed>,
     /// Why nothing more is claimed.
     ending: Option<RunCause>,
@@ -41,12 +42,12 @@ struct Listening<'a> {
 
 /// Handles commands of these names until there are none, or a shutdown, or an error that time does not cure.
 pub(super) async fn listen(cx: &Context, names: Names, report: &mut RunReport) -> Result<(), RunCause> {
-    let waiter = cx.backend.signals().register(Interest::Commands(names.clone()));
+    let mut waiter = cx.backend.signals().register(Interest::Commands(names.clone()));
     let interest = Interest::Commands(names.clone());
     let patience = Patience::default();
-    let mut it = Listening { cx, report, running: JoinSet::new(), owed: Vec::new(), ending: None, patience };
+    let mut it = Listening { cx, report, running: Tasks::new(), owed: Vec::new(), ending: None, patience };
     loop {
-        while let Some(ended) = it.running.try_join_next() {
+        while let Some(ended) = it.running.try_next() {
             it.ended(ended);
         }
         let closing = it.ending.is_some() || cx.stop.is_cancelled();
@@ -54,7 +55,8 @@ pub(super) async fn listen(cx: &Context, names: Names, report: &mut RunReport) -
         let free = cx.concurrency.saturating_sub(it.running.len());
         let claims = claiming && free > 0;
         let found = it.exchange(claims.then(|| cx.claim(&names, free))).await;
-        if closing && it.running.is_empty() && (it.owed.is_empty() || it.patience.is_over()) {
+        let none_at_work = it.running.is_empty() || mutates(Slip::TheEndDoesNotWait);
+        if closing && none_at_work && (it.owed.is_empty() || it.patience.is_over()) {
             it.report.abandoned.extend(it.owed.drain(..).map(|owed| owed.held.target.clone()));
             return it.ending.map_or(Ok(()), Err);
         }
@@ -67,9 +69,12 @@ pub(super) async fn listen(cx: &Context, names: Names, report: &mut RunReport) -
         }
         let waits = claims && !cx.drain && it.patience.is_fresh();
         let due = if waits { cx.backend.next_due(&interest).await.ok().flatten() } else { None };
+        if mutates(Slip::ListensAfterTheLook) {
+            waiter = cx.backend.signals().register(Interest::Commands(names.clone()));
+        }
         tokio::select! {
             biased;
-            Some(ended) = it.running.join_next(), if !it.running.is_empty() => it.ended(ended),
+            Some(ended) = it.running.next(), if !it.running.is_empty() => it.ended(ended),
             () = it.patience.wait(), if !it.patience.is_fresh() => {}
             () = waiter.wait(), if waits => {}
             () = cx.until(due), if waits && due.is_some() => {}
@@ -80,7 +85,7 @@ pub(super) async fn listen(cx: &Context, names: Names, report: &mut RunReport) -
 
 impl Listening<'_> {
     /// Takes note of a handler that ended.
-    fn ended(&mut self, ended: Result<Ended, tokio::task::JoinError>) {
+    fn ended(&mut self, ended: Result<Ended, Lost>) {
         // Panics of handlers are caught in the attempt; what is left is a runtime that shuts down.
         let Ok((held, outcome)) = ended else { return };
         self.judge(held, &outcome);

@@ -14,10 +14,11 @@ use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use crate::error::Result;
+use crate::threads::mutant::Mutant;
+use crate::threads::{self, Rest, Thread};
 use files::{Bell, Files};
 
 /// What a look has found.
@@ -81,13 +82,14 @@ const DRAIN_GAP: Duration = Duration::from_millis(20);
 pub struct Watcher {
     stop: Arc<AtomicBool>,
     bell: Option<Bell>,
-    thread: Option<JoinHandle<()>>,
+    thread: Option<Thread>,
 }
 
 /// What the thread hears with, and what it remembers.
 struct Listener<L> {
     way: Way,
     files: Option<Files>,
+    rest: Rest,
     waiting: Arc<AtomicUsize>,
     look: L,
     /// When the newest event was heard. It may be younger than the event itself, never older.
@@ -124,15 +126,17 @@ impl Watcher {
         waiting: Arc<AtomicUsize>,
         look: impl FnMut() -> Look + Send + 'static,
     ) -> Result<Self> {
-        let files = if way.listen { Files::new(path) } else { None };
+        // On a stage nobody tells of changes.
+        let files = if way.listen && !threads::is_staged() { Files::new(path) } else { None };
         let way = if way.listen && files.is_none() { Way::DEAF } else { way };
         let bell = files.as_ref().map(Files::bell);
         let stop = Arc::new(AtomicBool::new(false));
         let stopped = Arc::clone(&stop);
-        let now = Instant::now();
-        let listener = Listener { way, files, waiting, look, heard_at: now, looked_at: now, deaf_until: now };
-        let thread =
-            thread::Builder::new().name("fencepost-wake".to_owned()).spawn(move || listener.run(&stopped))?;
+        let now = threads::now();
+        let thread = threads::spawn("wake", move |rest| {
+            let (heard_at, looked_at, deaf_until) = (now, now, now);
+            Listener { way, files, rest, waiting, look, heard_at, looked_at, deaf_until }.run(&stopped);
+        })?;
         Ok(Self { stop, bell, thread: Some(thread) })
     }
 
@@ -143,27 +147,32 @@ impl Watcher {
         }
         // Also when there is a bell: the thread parks where listening has failed.
         if let Some(thread) = &self.thread {
-            thread.thread().unpark();
+            thread.unpark();
         }
     }
 }
 
 impl Drop for Watcher {
     fn drop(&mut self) {
+        if threads::mutates(Mutant::TheWatcherIsNotStopped)
+            || threads::mutates(Mutant::TheWatcherHoldsTheLastSender)
+        {
+            return;
+        }
+        threads::point("stops the watcher");
         self.stop.store(true, Ordering::SeqCst);
         self.poke();
         // A look may hold the last handle to whatever holds this; then the thread ends by itself.
-        if let Some(thread) = self.thread.take().filter(|own| own.thread().id() != thread::current().id()) {
-            // A look that panicked has said so already.
-            let _ = thread.join();
+        if let Some(thread) = self.thread.take().filter(|own| !own.is_current()) {
+            thread.join();
         }
     }
 }
 
 impl<L: FnMut() -> Look> Listener<L> {
     fn run(mut self, stop: &AtomicBool) {
-        while !stop.load(Ordering::SeqCst) {
-            let now = Instant::now();
+        while !is_set(stop) {
+            let now = threads::now();
             let due = self.somebody_waits().then(|| self.way.due(self.heard_at, self.looked_at));
             if due.is_some_and(|due| due <= now) {
                 if self.look().is_break() {
@@ -178,19 +187,20 @@ impl<L: FnMut() -> Look> Listener<L> {
             self.drain();
             if heard {
                 let gap = if self.somebody_waits() { self.way.gap_min } else { DRAIN_GAP };
-                self.deaf_until = Instant::now() + gap;
+                self.deaf_until = threads::now() + gap;
             }
         }
     }
 
     fn somebody_waits(&self) -> bool {
+        threads::point("asks whether somebody waits");
         self.waiting.load(Ordering::SeqCst) > 0
     }
 
     fn look(&mut self) -> ControlFlow<()> {
         // Whether it found a change does not matter: what was heard may belong to another commit, still unseen.
         let found = (self.look)();
-        self.looked_at = Instant::now();
+        self.looked_at = threads::now();
         // Events that call for a look which may not be yet need not be heard yet.
         self.deaf_until = self.looked_at + self.way.gap_min;
         match found {
@@ -205,10 +215,7 @@ impl<L: FnMut() -> Look> Listener<L> {
         let heard = match &self.files {
             Some(files) => files.wait(timeout, listen),
             None => {
-                match timeout {
-                    Some(timeout) => thread::park_timeout(timeout),
-                    None => thread::park(),
-                }
+                self.rest.park(timeout);
                 return false;
             }
         };
@@ -221,7 +228,7 @@ impl<L: FnMut() -> Look> Listener<L> {
     /// Takes what the file system has said.
     fn drain(&mut self) {
         match self.files.as_mut().map(Files::drain) {
-            Some(Ok(true)) => self.heard_at = Instant::now(),
+            Some(Ok(true)) => self.heard_at = threads::now(),
             Some(Ok(false)) | None => {}
             Some(Err(_)) => self.stop_listening(),
         }
@@ -231,6 +238,11 @@ impl<L: FnMut() -> Look> Listener<L> {
         self.files = None;
         self.way = Way::DEAF;
     }
+}
+
+fn is_set(stop: &AtomicBool) -> bool {
+    threads::point("asks whether to stop");
+    stop.load(Ordering::SeqCst)
 }
 
 #[cfg(test)]

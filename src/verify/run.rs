@@ -369,6 +369,11 @@ impl Run<'_> {
             };
             let trace = Trace::of_schedule(&property, broken.case, broken.choices);
             self.failure = Some(Failure { property, story, trace: Some(trace) });
+        } else if let Some(broken) = found.broken_by_threads {
+            let property = broken.wrong.promise.to_owned();
+            let story = format!("{}\nfound: {}\nbroken: {property}\n", broken.story, broken.wrong.why);
+            let trace = Trace::of_threads(&property, broken.scenario, broken.choices);
+            self.failure = Some(Failure { property, story, trace: Some(trace) });
         }
         Ok(())
     }

@@ -46,6 +46,9 @@ pub struct Head {
     /// The schedule of several connections, if this is the trace of one: then there are no moves.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub schedule: Option<Box<Scheduled>>,
+    /// Who of the threads of a bus went on when, if this is the trace of that: then its scope is their scenario.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub threads: Option<Vec<u8>>,
 }
 
 /// What several connections did, and who went on when.
@@ -135,6 +138,7 @@ impl Trace {
             broken,
             cut: None,
             schedule: None,
+            threads: None,
         };
         Self { head, moves }
     }
@@ -151,6 +155,13 @@ impl Trace {
     pub fn of_schedule(broken: &str, case: schedule::case::Case, choices: Vec<u8>) -> Self {
         let mut trace = Self::new(&case.start, None, broken, Vec::new());
         trace.head.schedule = Some(Box::new(Scheduled { case, choices }));
+        trace
+    }
+
+    /// A trace of the threads of a bus in a scenario.
+    pub fn of_threads(broken: &str, scenario: &str, choices: Vec<u8>) -> Self {
+        let mut trace = Self::new(scenario, None, broken, Vec::new());
+        trace.head.threads = Some(choices);
         trace
     }
 

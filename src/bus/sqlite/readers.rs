@@ -11,6 +11,7 @@ use rusqlite::Connection;
 
 use crate::error::{Error, Result};
 use crate::sqlite::{OpenOptions, open_reader};
+use crate::threads;
 
 /// No more idle connections than this are kept.
 const IDLE_MAX: usize = 4;
@@ -30,12 +31,14 @@ impl Readers {
 
     /// Reads in this thread.
     pub(super) fn read<T>(&self, read: impl FnOnce(&Connection) -> Result<T>) -> Result<T> {
+        threads::point("takes a connection");
         let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
         let conn = match idle {
             Some(conn) => conn,
             None => open_reader(&self.path, &self.options)?,
         };
         let found = read(&conn);
+        threads::point("gives a connection back");
         let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
         if idle.len() < IDLE_MAX {
             idle.push(conn);
@@ -49,8 +52,6 @@ impl Readers {
         read: impl FnOnce(&Connection) -> Result<T> + Send + 'static,
     ) -> BoxFuture<'static, Result<T>> {
         let readers = Arc::clone(self);
-        Box::pin(async move {
-            tokio::task::spawn_blocking(move || readers.read(read)).await.map_err(|_| Error::Closed)?
-        })
+        Box::pin(async move { threads::beside(move || readers.read(read)).await.map_err(|_| Error::Closed)? })
     }
 }

@@ -4,6 +4,8 @@
 //! applied in the order in which they arrived; whoever is to be woken is woken after the answer can be seen. This
 //! module must not know what operations do, nor who asks.
 
+mod wrong;
+
 use std::sync::Arc;
 
 use fencepost_model::op::{Op, Reply};
@@ -17,6 +19,8 @@ use crate::clock::Clock;
 use crate::error::{Error, Result};
 use crate::sqlite::{Store, execute};
 use crate::telemetry;
+use crate::threads::mutant::Mutant;
+use crate::threads::{self, mutates, point};
 
 /// What the thread is asked to do.
 pub(super) enum Request {
@@ -25,16 +29,28 @@ pub(super) enum Request {
     /// Apply an operation together with the caller's own work.
     Transact { op: Option<Op>, work: Work, reply: oneshot::Sender<Transacted> },
     /// Look whether another connection has committed something, and wake everybody if so.
-    Look { reply: std::sync::mpsc::SyncSender<bool> },
+    Look { reply: oneshot::Sender<bool> },
     /// Commit what came before, and close the file.
     Close { reply: oneshot::Sender<Result<()>> },
+}
+
+impl Request {
+    /// How many operations it adds to a transaction.
+    fn ops(&self) -> usize {
+        match self {
+            _ if mutates(Mutant::BatchesWithoutEnd) => 0,
+            Self::Apply { ops, .. } => ops.len(),
+            Self::Transact { .. } | Self::Look { .. } | Self::Close { .. } => 0,
+        }
+    }
 }
 
 /// Operations that wait for their answers.
 type Waiting = (Vec<Op>, oneshot::Sender<Vec<Result<Reply>>>);
 
-/// No transaction takes more operations than this, so that no answer waits too long for its commit.
-const BATCH_OPS_MAX: usize = 1_024;
+/// No transaction takes more operations than this, unless they were asked for together, so that no answer waits too long
+/// for its commit.
+pub(crate) const BATCH_OPS_MAX: usize = 1_024;
 
 /// How often ids are forgotten whose time is over, in milliseconds.
 const FORGET_EVERY_MS: u64 = 60_000;
@@ -54,46 +70,70 @@ impl Writer {
     /// Works until it is told to close, or nobody is left who could ask.
     pub(super) fn run(mut self, mut requests: mpsc::Receiver<Request>) {
         let mut batch = Vec::new();
-        while let Some(mut request) = requests.blocking_recv() {
+        while let Some(mut request) = threads::receive(&mut requests) {
             loop {
                 match request {
                     Request::Apply { ops, reply } => batch.push((ops, reply)),
                     other => {
+                        if mutates(Mutant::ClosedAlthoughDone) && matches!(other, Request::Close { .. }) {
+                            self.commit_and_deny(&mut batch);
+                        }
                         self.commit(&mut batch);
                         if let Some(reply) = self.single(other) {
-                            requests.close();
-                            while let Ok(late) = requests.try_recv() {
-                                refuse(late);
-                            }
-                            let _ = reply.send(self.store.close());
-                            return;
+                            return self.end(requests, reply);
                         }
                     }
                 }
-                let waiting = batch.iter().map(|(ops, _)| ops.len()).sum::<usize>();
-                match requests.try_recv() {
-                    Ok(next) if waiting < BATCH_OPS_MAX => request = next,
-                    Ok(next) => {
-                        self.commit(&mut batch);
-                        request = next;
-                    }
-                    Err(_) => break,
+                point("takes what waits");
+                let Ok(next) = requests.try_recv() else { break };
+                let waiting: usize = batch.iter().map(|(ops, _)| ops.len()).sum();
+                if waiting + next.ops() > BATCH_OPS_MAX {
+                    self.commit(&mut batch);
                 }
+                request = next;
             }
             self.commit(&mut batch);
         }
+        point("closes the file");
         // The file is closed with the last clone of the bus; nobody is left to tell how that went.
         let _ = self.store.close();
+    }
+
+    /// Closes the file, and tells so: whoever asked for it, whoever asks for something else, and whoever sleeps.
+    fn end(self, mut requests: mpsc::Receiver<Request>, reply: oneshot::Sender<Result<()>>) {
+        point("closes the line");
+        requests.close();
+        if mutates(Mutant::LateOnesAreKept) {
+            std::mem::forget(requests);
+        } else {
+            point("refuses what is left");
+            while let Ok(late) = requests.try_recv() {
+                refuse(late);
+            }
+        }
+        let closed = self.store.close();
+        point("answers");
+        let _ = reply.send(closed);
+        // Nothing else would tell a consumer that sleeps.
+        if !mutates(Mutant::TheCloseIsNotTold) {
+            self.signals.announce(&[Change::Everything]);
+        }
     }
 
     /// Does what is not a plain operation; gives back who waits for the end, if this is it.
     fn single(&mut self, request: Request) -> Option<oneshot::Sender<Result<()>>> {
         match request {
             Request::Transact { op, work, reply } => {
-                let _ = reply.send(self.transact(op.as_ref(), work));
+                point("begins a transaction");
+                let done = self.transact(op.as_ref(), work);
+                point("answers");
+                let _ = reply.send(done);
             }
             Request::Look { reply } => {
-                let _ = reply.send(self.look());
+                point("looks");
+                let changed = self.look();
+                point("answers");
+                let _ = reply.send(changed);
             }
             Request::Close { reply } => return Some(reply),
             Request::Apply { .. } => unreachable!("operations are gathered into batches"),
@@ -105,6 +145,10 @@ impl Writer {
         if batch.is_empty() {
             return;
         }
+        if mutates(Mutant::AnswersBeforeTheCommit) {
+            return self.answer_and_commit(batch);
+        }
+        point("commits");
         let ops: Vec<&Op> = batch.iter().flat_map(|(ops, _)| ops).collect();
         let began = telemetry::start();
         let replies = self.store.apply_all(|| self.clock.now(), &ops);
@@ -115,8 +159,18 @@ impl Writer {
         }
         let mut replies = replies.into_iter();
         for (ops, reply) in batch.drain(..) {
+            point("answers");
+            if mutates(Mutant::AnswersSlip) && reply.is_closed() {
+                continue;
+            }
             // Who has gone away does not need the answer; the effect is there all the same.
-            let _ = reply.send(replies.by_ref().take(ops.len()).collect());
+            let told = reply.send(replies.by_ref().take(ops.len()).collect());
+            if told.is_err() && mutates(Mutant::AnswersEndWithAGoneCaller) {
+                break;
+            }
+        }
+        if mutates(Mutant::OwnCommitsHideOthers) {
+            self.seen = self.store.data_version().unwrap_or(self.seen);
         }
         self.signals.announce(&changes);
         self.forget();
@@ -144,7 +198,7 @@ impl Writer {
         let Ok(found) = self.store.data_version() else { return false };
         let changed = found != self.seen;
         self.seen = found;
-        if changed {
+        if changed && !mutates(Mutant::ALookTellsNobody) {
             self.signals.announce(&[Change::Everything]);
         }
         changed

@@ -31,6 +31,14 @@ pub enum Search {
         /// After how many schedules to give up; then the search is not exhausted.
         schedules_max: u64,
     },
+    /// All that depart so often at most from the order in which each goes on until it waits, and then the one of the
+    /// lowest number: fewer than with as many preemptions, since it counts as well who goes on where somebody waits.
+    Departing {
+        /// How often, at most.
+        departures: u32,
+        /// After how many schedules to give up; then the search is not exhausted.
+        schedules_max: u64,
+    },
     /// So many by probabilistic concurrency testing: random priorities that change at a few random points.
     Pct {
         /// The seed.
@@ -81,6 +89,8 @@ struct Inner {
     /// How often all clients slept, so that time had to pass.
     waits: u64,
     stop: bool,
+    /// Whether this run is left as it is.
+    abandoned: bool,
     misfit: bool,
     schedules: u64,
     steps_total: u64,
@@ -158,6 +168,13 @@ impl Board {
         self.inner().stop = true;
     }
 
+    /// Ends the search at once: this run is left as it is, with whoever waits in it, and what they hold is lost. For
+    /// a run that cannot end, of clients that are not inside of C.
+    pub fn abandon(&self) {
+        let mut inner = self.inner();
+        (inner.stop, inner.abandoned) = (true, true);
+    }
+
     /// Whoever runs touched this.
     pub fn touch(&self, touch: Touch) {
         self.inner().touch(touch);
@@ -216,8 +233,35 @@ struct Fork {
     chosen: usize,
 }
 
+/// What an exhaustive search leaves out.
+#[derive(Clone, Copy, Debug)]
+enum Bound {
+    Nothing,
+    Preemptions(u32),
+    Departures(u32),
+}
+
+impl Bound {
+    /// Whether a choice other than the first counts, where the first is the one that would go on by itself, if
+    /// `goes_on`.
+    const fn counts(self, goes_on: bool) -> bool {
+        match self {
+            Self::Nothing => false,
+            Self::Preemptions(_) => goes_on,
+            Self::Departures(_) => true,
+        }
+    }
+
+    const fn is_used_up(self, used: u32) -> bool {
+        match self {
+            Self::Nothing => false,
+            Self::Preemptions(most) | Self::Departures(most) => used >= most,
+        }
+    }
+}
+
 enum How {
-    Exhaustive { preemptions: Option<u32>, schedules_max: u64, forks: Vec<Fork>, at: usize, used: u32 },
+    Exhaustive { bound: Bound, schedules_max: u64, forks: Vec<Fork>, at: usize, used: u32 },
     Reduced { schedules_max: u64, reduction: Reduction },
     Pct(Box<PctScheduler>),
     Replay { choices: Vec<u8>, at: usize, done: bool },
@@ -232,15 +276,14 @@ struct Chooser {
 impl Chooser {
     fn new(search: &Search, board: Arc<Board>) -> Self {
         let how = match search {
-            Search::Exhaustive { preemptions, schedules_max } => How::Exhaustive {
-                preemptions: *preemptions,
-                schedules_max: *schedules_max,
-                forks: Vec::new(),
-                at: 0,
-                used: 0,
-            },
             Search::Reduced { schedules_max } => {
                 How::Reduced { schedules_max: *schedules_max, reduction: Reduction::default() }
+            }
+            Search::Exhaustive { preemptions, schedules_max } => {
+                How::all(preemptions.map_or(Bound::Nothing, Bound::Preemptions), *schedules_max)
+            }
+            Search::Departing { departures, schedules_max } => {
+                How::all(Bound::Departures(*departures), *schedules_max)
             }
             Search::Pct { seed, depth, schedules } => {
                 let schedules = usize::try_from(*schedules).unwrap_or(usize::MAX);
@@ -253,6 +296,10 @@ impl Chooser {
 }
 
 impl How {
+    const fn all(bound: Bound, schedules_max: u64) -> Self {
+        Self::Exhaustive { bound, schedules_max, forks: Vec::new(), at: 0, used: 0 }
+    }
+
     /// Whether there is another schedule; the search is exhausted if it ran out of them by itself.
     fn begin(&mut self, schedules: u64) -> (bool, bool) {
         match self {
@@ -286,8 +333,8 @@ impl How {
     /// Chooses among several, of which the first is the one that would go on by itself, if `goes_on`.
     fn choose(&mut self, options: &[u8], goes_on: bool, misfit: &mut bool) -> u8 {
         match self {
-            Self::Exhaustive { preemptions, forks, at, used, .. } => {
-                let bounded = goes_on && preemptions.is_some_and(|most| *used >= most);
+            Self::Exhaustive { bound, forks, at, used, .. } => {
+                let bounded = bound.counts(goes_on) && bound.is_used_up(*used);
                 let options = if bounded { &options[..1] } else { options };
                 if forks.len() == *at {
                     forks.push(Fork { options: options.to_vec(), chosen: 0 });
@@ -296,7 +343,7 @@ impl How {
                 // The same choices before make the same options now, or else the run depends on something else.
                 *misfit |= fork.options != options;
                 let chosen = fork.options[fork.chosen];
-                *used += u32::from(goes_on && fork.chosen > 0);
+                *used += u32::from(bound.counts(goes_on) && fork.chosen > 0);
                 *at += 1;
                 if options.contains(&chosen) { chosen } else { options[0] }
             }
@@ -345,6 +392,9 @@ impl Scheduler for Chooser {
     fn next_task(&mut self, runnable: &[&Task], _: Option<TaskId>, _: bool) -> Option<TaskId> {
         let mut guard = self.board.inner();
         let inner = &mut *guard;
+        if inner.abandoned {
+            return None;
+        }
         inner.steps += 1;
         inner.steps_total += 1;
         // Who starts the others and waits for them takes no part.
@@ -487,6 +537,19 @@ mod tests {
         let (one, wrong) = bounded(1);
         assert!(one > 2 && one < 6 && wrong > 0, "{one} {wrong}");
         assert_eq!(bounded(2), (6, 4));
+    }
+
+    #[test]
+    fn a_bound_of_departures_counts_every_choice() {
+        let departing = |departures| {
+            let (explored, found) = counting(&Search::Departing { departures, schedules_max: u64::MAX });
+            assert!(explored.exhausted);
+            (explored.schedules, found.iter().filter(|(number, _)| *number == 1).count())
+        };
+        assert_eq!(departing(0), (1, 0));
+        let (one, wrong) = departing(1);
+        assert!(one > 1 && one < 6 && wrong > 0, "{one} {wrong}");
+        assert_eq!(departing(4), (6, 4));
     }
 
     #[test]

@@ -25,6 +25,7 @@ use crate::verify::schedule::explore::Search;
 use crate::verify::schedule::judge::Judge;
 use crate::verify::schedule::replay::{Broken, look_for, shrink, start_of};
 use crate::verify::schedule::stage::Stage;
+use crate::verify::threads;
 
 /// Figures of the phase `schedule`.
 #[derive(Debug, Default, PartialEq, Serialize)]
@@ -45,6 +46,8 @@ pub struct SchedulePhase {
     pub cuts: CutsLine,
     /// The positive controls.
     pub controls: Controls,
+    /// The threads of a bus.
+    pub threads: threads::Figures,
     /// How long it took.
     pub seconds: f64,
 }
@@ -69,6 +72,8 @@ pub struct Found {
     pub figures: SchedulePhase,
     /// Something that is broken, made small.
     pub broken: Option<Broken>,
+    /// A promise that the threads of a bus broke.
+    pub broken_by_threads: Option<threads::Broken>,
     /// What is wrong with the search itself.
     pub complaints: Vec<String>,
 }
@@ -245,7 +250,7 @@ fn plan(starts: &[Start], reach: Reach, seed: u64) -> (Vec<Work>, Vec<String>) {
 ///
 /// # Errors
 /// If it could not be run at all.
-pub fn run(reach: Reach, seed: u64, threads: usize, at: impl FnMut(&str, usize) + Send) -> Result<Found> {
+pub fn run(reach: Reach, seed: u64, workers: usize, at: impl FnMut(&str, usize) + Send) -> Result<Found> {
     let began = Instant::now();
     let mut found = Found::default();
     let names: BTreeSet<&str> = CROWDS.iter().map(|(start, _)| *start).chain(["cuts-empty"]).collect();
@@ -258,10 +263,10 @@ pub fn run(reach: Reach, seed: u64, threads: usize, at: impl FnMut(&str, usize) 
     }
     let (work, complaints) = plan(&starts, reach, seed);
     found.complaints.extend(complaints);
-    let total = work.len();
     let at = Mutex::new(at);
-    let begin = |work: &Work| (at.lock().unwrap_or_else(PoisonError::into_inner))(&work.name(), total);
-    for part in pool::map(threads, &work, begin, |work| do_work(work, &starts, seed)) {
+    let tell = |part: &str, total: usize| (at.lock().unwrap_or_else(PoisonError::into_inner))(part, total);
+    let begin = |part: &Work| tell(&part.name(), work.len());
+    for part in pool::map(workers, &work, begin, |work| do_work(work, &starts, seed)) {
         found.add(part?);
     }
     for (code, name) in EXPECTED_CODES {
@@ -269,6 +274,10 @@ pub fn run(reach: Reach, seed: u64, threads: usize, at: impl FnMut(&str, usize) 
             found.complaints.push(format!("no schedule met {name}: nobody was in the way"));
         }
     }
+    let of_threads = threads::run(reach, seed, workers, tell)?;
+    found.figures.threads = of_threads.figures;
+    found.complaints.extend(of_threads.complaints);
+    found.broken_by_threads = of_threads.broken;
     if let Some(broken) = &found.broken {
         found.broken = Some(shrink(broken)?);
     }
@@ -447,6 +456,15 @@ impl SchedulePhase {
             self.controls.caught,
             self.controls.total,
             self.seconds
+        );
+        let threads = &self.threads;
+        let _ = writeln!(
+            text,
+            "          threads of a bus: {} scenarios, {} schedules, {} of {} controls caught",
+            threads.scenarios,
+            grouped(threads.schedules),
+            threads.controls.caught,
+            threads.controls.total
         );
     }
 }

@@ -1,0 +1,335 @@
+//! Threads, tasks, and waiting: the one place where they begin, and where a thread of ours stands still.
+//!
+//! What always holds: each function here is the plain call that its first line names, and [`point`] is nothing, but
+//! on a [`stage`], which `verify` alone puts up, on one thread of the operating system. There everyone is a coroutine,
+//! who goes on is decided at each point and each wait, and time passes when the stage says so. No lock is held at a
+//! point. This module must not know what the threads do.
+
+pub(crate) mod mutant;
+#[cfg_attr(not(feature = "verify"), path = "threads/no_stage.rs")]
+pub(crate) mod stage;
+
+use std::collections::BTreeMap;
+use std::io;
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, Wake, Waker};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use futures_util::FutureExt as _;
+use futures_util::future::{AbortHandle, Abortable};
+use tokio::sync::{Notify, mpsc, oneshot};
+use tokio::task::JoinSet;
+
+use mutant::Mutant;
+use stage::{Player, here};
+
+/// Where another thread may go on: before each lock, each shared number, and each message to another thread.
+#[inline]
+pub(crate) fn point(what: &'static str) {
+    if let Some(here) = here() {
+        here.point(what);
+    }
+}
+
+/// Whether this mistake is to be made: never, but on a stage.
+#[inline]
+pub(crate) fn mutates(mutant: Mutant) -> bool {
+    here().is_some_and(|here| here.mutates(mutant))
+}
+
+/// Whether what the operating system tells of can be heard.
+pub(crate) fn is_staged() -> bool {
+    here().is_some()
+}
+
+/// `Instant::now`.
+pub(crate) fn now() -> Instant {
+    here().map_or_else(Instant::now, |here| here.now())
+}
+
+/// `tokio::time::sleep`.
+pub(crate) async fn sleep(duration: Duration) {
+    let staged = here().map(|here| here.sleep(duration));
+    match staged {
+        Some(sleep) => sleep.await,
+        None => tokio::time::sleep(duration).await,
+    }
+}
+
+/// A thread that was begun here.
+#[derive(Debug)]
+pub(crate) struct Thread(Kind);
+
+#[derive(Debug)]
+enum Kind {
+    Plain(JoinHandle<()>),
+    Staged(Player, Arc<Notify>),
+}
+
+/// How a thread that was begun here rests: it is given this.
+#[derive(Debug)]
+pub(crate) struct Rest(Option<Arc<Notify>>);
+
+/// `std::thread::Builder::spawn`.
+///
+/// # Errors
+/// The operating system has no thread to spare.
+pub(crate) fn spawn(name: &'static str, work: impl FnOnce(Rest) + Send + 'static) -> io::Result<Thread> {
+    if let Some(here) = here() {
+        let bell = Arc::new(Notify::new());
+        let rest = Rest(Some(Arc::clone(&bell)));
+        let player = here.spawn(name, Box::new(move || work(rest)));
+        return Ok(Thread(Kind::Staged(player, bell)));
+    }
+    let thread = thread::Builder::new().name(format!("fencepost-{name}"));
+    thread.spawn(move || work(Rest(None))).map(|thread| Thread(Kind::Plain(thread)))
+}
+
+impl Thread {
+    /// `Thread::unpark`.
+    pub(crate) fn unpark(&self) {
+        match &self.0 {
+            Kind::Plain(thread) => thread.thread().unpark(),
+            Kind::Staged(_, bell) => {
+                point("wakes a thread");
+                bell.notify_one();
+            }
+        }
+    }
+
+    /// Whether this is the thread that asks.
+    pub(crate) fn is_current(&self) -> bool {
+        match &self.0 {
+            Kind::Plain(thread) => thread.thread().id() == thread::current().id(),
+            Kind::Staged(player, _) => player.is_current(),
+        }
+    }
+
+    /// `JoinHandle::join`. A panic in the thread has said so already.
+    pub(crate) fn join(self) {
+        match self.0 {
+            Kind::Plain(thread) => drop(thread.join()),
+            Kind::Staged(player, _) => player.join(),
+        }
+    }
+}
+
+impl Rest {
+    /// `thread::park`, or `thread::park_timeout`.
+    pub(crate) fn park(&self, timeout: Option<Duration>) {
+        match (here(), &self.0, timeout) {
+            (Some(here), Some(bell), timeout) => {
+                here.point("rests");
+                let over = timeout.map(|timeout| here.sleep(timeout));
+                here.block_on(async {
+                    match over {
+                        Some(over) => tokio::select! {
+                            biased;
+                            () = bell.notified() => {}
+                            () = over => {}
+                        },
+                        None => bell.notified().await,
+                    }
+                });
+            }
+            (_, _, Some(timeout)) => thread::park_timeout(timeout),
+            (_, _, None) => thread::park(),
+        }
+    }
+}
+
+/// `Receiver::blocking_recv`.
+pub(crate) fn receive<T>(line: &mut mpsc::Receiver<T>) -> Option<T> {
+    match here() {
+        Some(here) => {
+            here.point("waits for a request");
+            here.block_on(line.recv())
+        }
+        None => line.blocking_recv(),
+    }
+}
+
+/// `Sender::blocking_send`. What could not be sent is gone.
+///
+/// # Errors
+/// Nobody receives any more.
+pub(crate) fn send<T>(line: &mpsc::Sender<T>, value: T) -> Result<(), Lost> {
+    match here() {
+        Some(here) => {
+            here.point("sends a request");
+            here.block_on(line.send(value)).map_err(|_| Lost)
+        }
+        None => line.blocking_send(value).map_err(|_| Lost),
+    }
+}
+
+/// `oneshot::Receiver::blocking_recv`.
+///
+/// # Errors
+/// Nobody is left who could answer.
+pub(crate) fn wait<T>(answer: oneshot::Receiver<T>) -> Result<T, Lost> {
+    let answered = match here() {
+        Some(here) => {
+            here.point("waits for an answer");
+            here.block_on(answer)
+        }
+        None => answer.blocking_recv(),
+    };
+    answered.map_err(|_| Lost)
+}
+
+/// Ends a wait.
+struct Unpark(thread::Thread);
+
+impl Wake for Unpark {
+    fn wake(self: Arc<Self>) {
+        self.0.unpark();
+    }
+}
+
+/// Waits for a future for no longer than this, without a runtime. It may eat a token of `thread::unpark`.
+pub(crate) fn at_most<T>(longest: Duration, future: impl Future<Output = T>) -> Option<T> {
+    let mut future = pin!(future);
+    if let Some(here) = here() {
+        let over = here.sleep(longest);
+        return here.block_on(async {
+            tokio::select! {
+                biased;
+                done = future => Some(done),
+                () = over => None,
+            }
+        });
+    }
+    let waker = Waker::from(Arc::new(Unpark(thread::current())));
+    let mut context = Context::from_waker(&waker);
+    let until = Instant::now() + longest;
+    loop {
+        if let Poll::Ready(done) = future.as_mut().poll(&mut context) {
+            return Some(done);
+        }
+        let left = until.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return None;
+        }
+        thread::park_timeout(left);
+    }
+}
+
+/// What was begun will not end in its own way: its runtime shut down, or it panicked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Lost;
+
+/// `tokio::task::spawn_blocking`.
+///
+/// # Errors
+/// As there.
+pub(crate) async fn beside<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Lost> {
+    let (done, result) = oneshot::channel();
+    let staged = here().is_some();
+    if staged {
+        let work = move |_: Rest| drop(done.send(work()));
+        spawn("beside", work).map_err(|_| Lost)?;
+        return result.await.map_err(|_| Lost);
+    }
+    tokio::task::spawn_blocking(work).await.map_err(|_| Lost)
+}
+
+/// `JoinSet`: tasks that end at the latest when this is dropped.
+#[derive(Debug)]
+pub(crate) struct Tasks<T>(Set<T>);
+
+/// The number of a task that has ended, and what came of it.
+type End<T> = (u64, Option<T>);
+
+#[derive(Debug)]
+enum Set<T> {
+    Plain(JoinSet<T>),
+    Staged {
+        running: BTreeMap<u64, AbortHandle>,
+        begun: u64,
+        ends: (mpsc::UnboundedSender<End<T>>, mpsc::UnboundedReceiver<End<T>>),
+    },
+}
+
+impl<T: Send + 'static> Tasks<T> {
+    pub(crate) fn new() -> Self {
+        Self(match here() {
+            Some(_) => Set::Staged { running: BTreeMap::new(), begun: 0, ends: mpsc::unbounded_channel() },
+            None => Set::Plain(JoinSet::new()),
+        })
+    }
+
+    /// `JoinSet::spawn`.
+    pub(crate) fn spawn(&mut self, task: impl Future<Output = T> + Send + 'static) {
+        match &mut self.0 {
+            Set::Plain(set) => drop(set.spawn(task)),
+            Set::Staged { running, begun, ends } => {
+                let Some(here) = here() else { return };
+                *begun += 1;
+                let (number, ends) = (*begun, ends.0.clone());
+                let (abort, registration) = AbortHandle::new_pair();
+                running.insert(number, abort);
+                let task = Abortable::new(std::panic::AssertUnwindSafe(task).catch_unwind(), registration);
+                let work = move || {
+                    let Some(here) = stage::here() else { return };
+                    let ended = here.block_on(task).ok().and_then(Result::ok);
+                    here.point("ends a task");
+                    // Who waited for it may have gone.
+                    let _ = ends.send((number, ended));
+                };
+                let _ = here.spawn("task", Box::new(work));
+            }
+        }
+    }
+
+    /// `JoinSet::join_next`: nothing, if there is none.
+    pub(crate) async fn next(&mut self) -> Option<Result<T, Lost>> {
+        match &mut self.0 {
+            Set::Plain(set) => Some(set.join_next().await?.map_err(|_| Lost)),
+            Set::Staged { running, .. } if running.is_empty() => None,
+            Set::Staged { running, ends, .. } => {
+                let (number, ended) = ends.1.recv().await?;
+                running.remove(&number);
+                Some(ended.ok_or(Lost))
+            }
+        }
+    }
+
+    /// `JoinSet::try_join_next`: nothing, if none has ended.
+    pub(crate) fn try_next(&mut self) -> Option<Result<T, Lost>> {
+        match &mut self.0 {
+            Set::Plain(set) => Some(set.try_join_next()?.map_err(|_| Lost)),
+            Set::Staged { running, ends, .. } => {
+                let (number, ended) = ends.1.try_recv().ok()?;
+                running.remove(&number);
+                Some(ended.ok_or(Lost))
+            }
+        }
+    }
+
+    /// `JoinSet::len`.
+    pub(crate) fn len(&self) -> usize {
+        match &self.0 {
+            Set::Plain(set) => set.len(),
+            Set::Staged { running, .. } => running.len(),
+        }
+    }
+
+    /// `JoinSet::is_empty`.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+impl<T> Drop for Tasks<T> {
+    fn drop(&mut self) {
+        match &mut self.0 {
+            Set::Staged { running, .. } if !mutates(Mutant::TasksAreLeftBehind) => {
+                running.values().for_each(AbortHandle::abort);
+            }
+            Set::Plain(_) | Set::Staged { .. } => {}
+        }
+    }
+}
