@@ -10,7 +10,7 @@ use crate::cli::{Ended, Failed, read};
 use crate::sqlite::Statements;
 use crate::verify::crash::replay::replay;
 use crate::verify::trace::Trace;
-use crate::verify::{sequence, sql_mutant};
+use crate::verify::{history, sequence, sql_mutant};
 
 /// Run a trace file again. Exit status: 0 all held this time, 1 it is broken, 2 it could not run.
 #[derive(Debug, Args)]
@@ -27,6 +27,11 @@ pub(super) fn run(arguments: &Arguments) -> Result<Ended, Failed> {
         let replayed = replay(&power.case, &power.cut).map_err(Failed::Replay)?;
         print!("{}", replayed.story);
         return Ok(if replayed.wrong.is_some() { Ended::Broken } else { Ended::Held });
+    }
+    if let Some(history) = &trace.head.history {
+        let replayed = history::replay::replay(history);
+        print!("{}", replayed.story);
+        return Ok(if replayed.opinion.refused().is_empty() { Ended::Held } else { Ended::Broken });
     }
     let name = &trace.head.scope;
     let scope = scope::by_name(name).ok_or_else(|| Failed::UnknownScope(name.clone()))?;

@@ -11,6 +11,7 @@ use serde::Serialize;
 
 use crate::verify::crash::phase::CrashPhase;
 use crate::verify::faults::FaultsPhase;
+use crate::verify::history::phase::HistoryPhase;
 use crate::verify::mutants::Killed;
 
 /// Whether everything that was checked held.
@@ -62,6 +63,9 @@ pub struct Phases {
     /// Faults besides crashes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub faults: Option<FaultsPhase>,
+    /// Real clients on a real file.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub history: Option<HistoryPhase>,
 }
 
 /// Figures of the phase `model`.
@@ -272,6 +276,9 @@ impl Report {
             phase.figures(text);
         }
         if let Some(phase) = &self.phases.faults {
+            phase.figures(text);
+        }
+        if let Some(phase) = &self.phases.history {
             phase.figures(text);
         }
         for complaint in &self.complaints {

@@ -12,6 +12,7 @@ use sha2::{Digest, Sha256};
 
 use crate::verify::crash::case::Case;
 use crate::verify::crash::search::Cut;
+use crate::verify::history::record::History;
 
 /// The version of the format that this program reads and writes.
 pub const VERSION: u32 = 2;
@@ -42,6 +43,9 @@ pub struct Head {
     /// The cut of the power, if this is the trace of one: then there are no moves.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cut: Option<Box<PowerCut>>,
+    /// The recorded history, if this is the trace of one: then there are no moves.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub history: Option<Box<History>>,
 }
 
 /// What was done before a cut of the power, and what was left by it.
@@ -113,7 +117,15 @@ impl Trace {
     /// A trace of moves in a scope.
     pub fn new(scope: &str, mutant: Option<String>, broken: &str, moves: Vec<Move>) -> Self {
         let (scope, broken) = (scope.to_owned(), broken.to_owned());
-        let head = Head { format: FORMAT.to_owned(), version: VERSION, scope, mutant, broken, cut: None };
+        let head = Head {
+            format: FORMAT.to_owned(),
+            version: VERSION,
+            scope,
+            mutant,
+            broken,
+            cut: None,
+            history: None,
+        };
         Self { head, moves }
     }
 
@@ -122,6 +134,13 @@ impl Trace {
         let scope = case.start.clone().unwrap_or_default();
         let mut trace = Self::new(&scope, None, broken, Vec::new());
         trace.head.cut = Some(Box::new(PowerCut { case, cut }));
+        trace
+    }
+
+    /// A trace of a recorded history.
+    pub fn of_history(broken: &str, history: History) -> Self {
+        let mut trace = Self::new("", None, broken, Vec::new());
+        trace.head.history = Some(Box::new(history));
         trace
     }
 
