@@ -79,6 +79,9 @@ enum Command {
     Replay(replay::Arguments),
     /// Serve a scope of the model for walking through it in a browser, on loopback.
     Explore(explore::Arguments),
+    /// Play a client of a recorded history: for `verify`, which tells it what to do on its standard input.
+    #[command(hide = true)]
+    HistoryClient,
     /// Print what a shell needs to complete commands and options.
     Completions(completions::Completions),
     /// Print the manual page, of the program or of one command.
@@ -107,6 +110,7 @@ pub fn main() -> ExitCode {
         Command::Verify(arguments) => verify::run(arguments),
         Command::Replay(arguments) => replay::run(arguments),
         Command::Explore(arguments) => explore::run(arguments),
+        Command::HistoryClient => verify::play_client(),
         Command::Completions(arguments) => completions::completions(arguments),
         Command::Man(arguments) => completions::man(arguments),
     };

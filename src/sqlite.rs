@@ -54,6 +54,6 @@ pub(crate) use records::cause_word;
 pub use rows::{BODY_COLUMNS, BOOKKEEPING_COLUMNS};
 pub use snapshot::{DamagedRow, RowKey, Survey, snapshot, survey};
 pub use statements::{Path, StatementId, Statements};
-pub use store::Store;
+pub use store::{Numbered, Store};
 #[doc(hidden)]
 pub use wake::{Look, Watcher, Way};

@@ -14,7 +14,7 @@ use fencepost::clock::{Clock, ManualClock};
 use fencepost::sqlite::{OpenOptions, Store, snapshot};
 use fencepost::{Message, SqliteBus};
 use fencepost_model::op::{Op, Reply};
-use fencepost_model::vocabulary::{Kind, Message as Stored, MessageId, Name, Names, Timestamp};
+use fencepost_model::vocabulary::{Kind, Message as Stored, MessageId, Name, Names, Seq, Timestamp};
 use rusqlite::{Connection, TransactionBehavior};
 
 fn name() -> Name {
@@ -95,6 +95,21 @@ fn connections_and_boots_share_one_line_of_numbers() {
     drop((one, two));
     assert_eq!(open(&path, "second").commit_seq().unwrap(), 5, "the boot moved the tokens on");
     assert_eq!(open(&path, "second").commit_seq().unwrap(), 5);
+}
+
+#[test]
+fn an_operation_is_told_its_number_or_the_last_one_before_it() {
+    let mut store = Store::in_memory().unwrap();
+    let mut numbered = |op: &Op| {
+        let numbered = store.apply_numbered(Timestamp::ZERO, op).unwrap();
+        assert_eq!(numbered.commit_seq, store.commit_seq().unwrap());
+        (numbered.commit_seq, numbered.changed)
+    };
+    assert_eq!(numbered(&claim()), (0, false), "nothing was due");
+    assert_eq!(numbered(&send(Some("x"))), (1, true));
+    assert_eq!(numbered(&send(Some("x"))), (1, false), "its id was known");
+    assert_eq!(numbered(&claim()), (2, true));
+    assert_eq!(numbered(&Op::Cancel { seq: Seq::MAX }), (2, false), "it was refused");
 }
 
 #[tokio::test]

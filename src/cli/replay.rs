@@ -10,7 +10,7 @@ use crate::cli::{Ended, Failed, read};
 use crate::sqlite::Statements;
 use crate::verify::crash::replay::replay;
 use crate::verify::trace::Trace;
-use crate::verify::{schedule, sequence, sql_mutant, threads};
+use crate::verify::{history, schedule, sequence, sql_mutant, threads};
 
 /// Run a trace file again. Exit status: 0 all held this time, 1 it is broken, 2 it could not run.
 #[derive(Debug, Args)]
@@ -47,6 +47,11 @@ pub(super) fn run(arguments: &Arguments) -> Result<Ended, Failed> {
                 Ended::Held
             }
         });
+    }
+    if let Some(history) = &trace.head.history {
+        let replayed = history::replay::replay(history);
+        print!("{}", replayed.story);
+        return Ok(if replayed.opinion.refused().is_empty() { Ended::Held } else { Ended::Broken });
     }
     let name = &trace.head.scope;
     let scope = scope::by_name(name).ok_or_else(|| Failed::UnknownScope(name.clone()))?;

@@ -8,6 +8,7 @@ use clap::{Args, ValueEnum};
 use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::cli::{Ended, Failed, write};
+use crate::verify::history::player::play;
 use crate::verify::run::{Failure, Phase, Plan, Progress, Reach, run as verify};
 
 /// Check the whole contract. Exit status: 0 all held, 1 a guarantee is broken, 2 it could not run.
@@ -57,15 +58,18 @@ enum PhaseName {
     Faults,
     /// A few connections in every order, and the power cut in some of them.
     Schedule,
+    /// Processes and threads on one real file, killed and stalled; what they were answered is judged.
+    History,
 }
 
-const PHASES: [(PhaseName, Phase); 6] = [
+const PHASES: [(PhaseName, Phase); 7] = [
     (PhaseName::Model, Phase::Model),
     (PhaseName::Lockstep, Phase::Lockstep),
     (PhaseName::Mutants, Phase::Mutants),
     (PhaseName::Crash, Phase::Crash),
     (PhaseName::Faults, Phase::Faults),
     (PhaseName::Schedule, Phase::Schedule),
+    (PhaseName::History, Phase::History),
 ];
 
 pub(super) fn run(arguments: &Arguments) -> Result<Ended, Failed> {
@@ -80,6 +84,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<Ended, Failed> {
         phases: PHASES.iter().filter(|(name, _)| wanted(name)).map(|(_, phase)| *phase).collect(),
         seed: arguments.seed,
         threads: arguments.threads.map_or(processors, std::num::NonZero::get),
+        program: std::env::current_exe().map_err(Failed::System)?,
     };
     let mut shown = Shown::new();
     let (report, failure) = verify(&plan, &mut shown)?;
@@ -95,9 +100,19 @@ pub(super) fn run(arguments: &Arguments) -> Result<Ended, Failed> {
     Ok(if held { Ended::Held } else { Ended::Broken })
 }
 
+/// Plays the part of a client that is told on standard input.
+pub(super) fn play_client() -> Result<Ended, Failed> {
+    let told = std::io::read_to_string(std::io::stdin()).map_err(Failed::System)?;
+    play(&serde_json::from_str(&told).map_err(Failed::Json)?)?;
+    Ok(Ended::Held)
+}
+
 /// Prints a counterexample, and writes the trace that replays it.
 fn tell(failure: &Failure, seed: u64, directory: &std::path::Path) -> Result<(), Failed> {
     match &failure.trace {
+        Some(trace) if trace.head.history.is_some() => println!("\na history:\n"),
+        Some(trace) if trace.head.schedule.is_some() => println!("\na schedule of several connections:\n"),
+        Some(trace) if trace.head.threads.is_some() => println!("\na schedule of the threads of a bus:\n"),
         Some(trace) if trace.head.cut.is_some() => println!("\na cut of the power:\n"),
         Some(trace) => println!("\nin scope {}:\n", trace.head.scope),
         None => println!("\na fault:\n"),
@@ -151,7 +166,9 @@ impl Progress for Shown {
                 bar.set_prefix(phase.to_owned());
                 bar.set_message(part.to_owned());
             }
-            None if !matches!(phase, "mutants" | "crash" | "faults") || done.is_multiple_of(10) => {
+            None if !matches!(phase, "mutants" | "crash" | "faults" | "history")
+                || done.is_multiple_of(10) =>
+            {
                 let seconds = self.began.elapsed().as_secs_f64();
                 println!("{seconds:6.1} s  {phase}  {:3} of {total}  {part}", done + 1);
             }

@@ -30,6 +30,18 @@ pub struct Store {
     failed: bool,
 }
 
+/// An answer, and where its transaction stands in the order of all that changed something.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Numbered {
+    /// The answer.
+    pub reply: Reply,
+    /// The number that the transaction took, or, if it changed nothing, that of the last one before it: read inside the
+    /// transaction itself (see [`Store::commit_seq`]).
+    pub commit_seq: u64,
+    /// Whether it changed something.
+    pub changed: bool,
+}
+
 /// How a transaction is to end.
 pub(super) enum End<T> {
     /// With a commit.
@@ -91,6 +103,20 @@ impl Store {
         })
     }
 
+    /// Applies one operation as [`Store::apply`] does, and says where its transaction stands in the order of all.
+    ///
+    /// # Errors
+    /// As [`Store::apply`].
+    pub fn apply_numbered(&mut self, now: Timestamp, op: &Op) -> Result<Numbered> {
+        let work = |conn: &Connection, sql: &Statements| {
+            let reply = execute(conn, sql, now, op)?;
+            Ok(if matches!(reply, Reply::Refused(_)) { End::Undo(reply) } else { End::Commit(reply) })
+        };
+        let (reply, (commit_seq, changed)) =
+            self.transaction_seen(work, |s, changed| Ok((last_commit(s)?, changed)))?;
+        Ok(Numbered { reply, commit_seq, changed })
+    }
+
     /// Says what an operation would answer at the time `now`, and changes nothing.
     ///
     /// # Errors
@@ -104,6 +130,15 @@ impl Store {
         &mut self,
         work: impl FnOnce(&Connection, &Statements) -> Result<End<T>>,
     ) -> Result<T> {
+        Ok(self.transaction_seen(work, |_, _| Ok(()))?.0)
+    }
+
+    /// The same, with a last look from within the transaction, just before it ends; it is told whether anything changed.
+    fn transaction_seen<T, N>(
+        &mut self,
+        work: impl FnOnce(&Connection, &Statements) -> Result<End<T>>,
+        look: impl FnOnce(&Session<'_>, bool) -> Result<N>,
+    ) -> Result<(T, N)> {
         if self.failed {
             return Err(Error::Closed);
         }
@@ -122,17 +157,20 @@ impl Store {
         let done = match ended {
             End::Commit(done) => done,
             End::Undo(done) => {
+                let seen = look(&s, false)?;
                 s.run(Sql::Rollback, &[])?;
-                return Ok(done);
+                return Ok((done, seen));
             }
         };
-        if self.conn.total_changes() != before {
+        let changed = self.conn.total_changes() != before;
+        if changed {
             next_commit(&s)?;
         }
+        let seen = look(&s, changed)?;
         let committed = s.run(Sql::Commit, &[]);
         drop(guard);
         match committed {
-            Ok(_) => Ok(done),
+            Ok(_) => Ok((done, seen)),
             Err(error) if is_certain(&error) => Err(error),
             Err(error) => {
                 self.failed = true;

@@ -11,6 +11,7 @@ use serde::Serialize;
 
 use crate::verify::crash::phase::CrashPhase;
 use crate::verify::faults::FaultsPhase;
+use crate::verify::history::phase::HistoryPhase;
 use crate::verify::mutants::Killed;
 use crate::verify::schedule::phase::SchedulePhase;
 
@@ -66,6 +67,9 @@ pub struct Phases {
     /// Several connections, in every order.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub schedule: Option<SchedulePhase>,
+    /// Real clients on a real file.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub history: Option<HistoryPhase>,
 }
 
 /// Figures of the phase `model`.
@@ -279,6 +283,9 @@ impl Report {
             phase.figures(text);
         }
         if let Some(phase) = &self.phases.schedule {
+            phase.figures(text);
+        }
+        if let Some(phase) = &self.phases.history {
             phase.figures(text);
         }
         for complaint in &self.complaints {

@@ -3,6 +3,7 @@
 //! Further phases join here: a phase is a function that adds its figures to the report, and a counterexample if it
 //! finds one. What is printed on the way is the caller's business.
 
+use std::path::PathBuf;
 use std::time::Instant;
 
 use fencepost_model::coverage::Tally;
@@ -19,7 +20,7 @@ use crate::verify::report::{
     Coverage, LockstepPhase, ModelPhase, MutantsPhase, Outcome, Phases, Report, lines,
 };
 use crate::verify::trace::Trace;
-use crate::verify::{crash, faults, model, mutants, pool, schedule, sequence};
+use crate::verify::{crash, faults, history, model, mutants, pool, schedule, sequence};
 
 /// How far to go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,6 +48,8 @@ pub enum Phase {
     Faults,
     /// Several connections, in every order.
     Schedule,
+    /// Real clients on a real file.
+    History,
 }
 
 /// What to verify.
@@ -60,6 +63,8 @@ pub struct Plan {
     pub seed: u64,
     /// How many threads.
     pub threads: usize,
+    /// This program, which plays the clients of the phase `history`.
+    pub program: PathBuf,
 }
 
 /// A counterexample, ready to be told and replayed.
@@ -169,6 +174,7 @@ pub fn run(plan: &Plan, progress: &mut (dyn Progress + Send)) -> Result<(Report,
             Phase::Crash => run.crash(progress)?,
             Phase::Faults => run.faults(progress)?,
             Phase::Schedule => run.schedule(progress)?,
+            Phase::History => run.history(progress)?,
         }
     }
     let broken: Vec<&str> = run.failure.iter().map(|failure| failure.property.as_str()).collect();
@@ -373,6 +379,24 @@ impl Run<'_> {
             let property = broken.wrong.promise.to_owned();
             let story = format!("{}\nfound: {}\nbroken: {property}\n", broken.story, broken.wrong.why);
             let trace = Trace::of_threads(&property, broken.scenario, broken.choices);
+            self.failure = Some(Failure { property, story, trace: Some(trace) });
+        }
+        Ok(())
+    }
+
+    fn history(&mut self, progress: &mut (dyn Progress + Send)) -> Result<()> {
+        let Plan { reach, seed, threads, program, .. } = self.plan;
+        let mut done = 0;
+        let found = history::phase::run(*reach, *seed, *threads, program, |part, total| {
+            progress.at("history", part, done, total);
+            done += 1;
+        })?;
+        self.phases.history = Some(found.figures);
+        self.complaints.extend(found.complaints);
+        if let Some(broken) = found.broken {
+            let property = broken.refused.judge.to_owned();
+            let story = history::replay::replay(&broken.history).story;
+            let trace = Trace::of_history(&property, broken.history);
             self.failure = Some(Failure { property, story, trace: Some(trace) });
         }
         Ok(())

@@ -12,6 +12,7 @@ use sha2::{Digest, Sha256};
 
 use crate::verify::crash::case::Case;
 use crate::verify::crash::search::Cut;
+use crate::verify::history::record::History;
 use crate::verify::schedule;
 
 /// The version of the format that this program reads and writes.
@@ -49,6 +50,9 @@ pub struct Head {
     /// Who of the threads of a bus went on when, if this is the trace of that: then its scope is their scenario.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub threads: Option<Vec<u8>>,
+    /// The recorded history, if this is the trace of one: then there are no moves.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub history: Option<Box<History>>,
 }
 
 /// What several connections did, and who went on when.
@@ -139,6 +143,7 @@ impl Trace {
             cut: None,
             schedule: None,
             threads: None,
+            history: None,
         };
         Self { head, moves }
     }
@@ -162,6 +167,13 @@ impl Trace {
     pub fn of_threads(broken: &str, scenario: &str, choices: Vec<u8>) -> Self {
         let mut trace = Self::new(scenario, None, broken, Vec::new());
         trace.head.threads = Some(choices);
+        trace
+    }
+
+    /// A trace of a recorded history.
+    pub fn of_history(broken: &str, history: History) -> Self {
+        let mut trace = Self::new("", None, broken, Vec::new());
+        trace.head.history = Some(Box::new(history));
         trace
     }
 

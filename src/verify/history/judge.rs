@@ -1,0 +1,102 @@
+//! The judges together, and what they say of a history.
+//!
+//! What always holds: a history is allowed if no judge refuses it and at least the search found an order. This module
+//! must not know how any of them judges, but for the shortest: who waits for a lock is not turned away before the time.
+
+use crate::verify::history::record::{Answer, Entry, History};
+use crate::verify::history::{log, numbers, search};
+
+/// What a judge says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// It may have happened so.
+    Allowed,
+    /// It may not.
+    Refused(Refused),
+    /// The judge gave up, or has nothing to judge by.
+    Inconclusive,
+}
+
+/// What is wrong with a history.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refused {
+    /// Who says so.
+    pub judge: &'static str,
+    /// Why.
+    pub why: String,
+    /// The operation at which it shows, if it is one.
+    pub entry: Option<usize>,
+}
+
+/// Who waits for a lock is told that it is busy when the wait is over, and not before.
+pub const PATIENCE: &str = "who_waits_gets_the_lock";
+/// An operation is answered by the contract, or not at all.
+pub const ANSWERS: &str = "no_operation_fails";
+
+/// What all judges say.
+#[derive(Clone, Debug)]
+pub struct Opinion {
+    /// By the numbers of the transactions.
+    pub numbers: Verdict,
+    /// By any order.
+    pub order: Verdict,
+    /// How many pairs of operations and state were looked at for that.
+    pub pairs: usize,
+    /// What can be seen without a model.
+    pub seen: Vec<Refused>,
+}
+
+/// Asks all judges.
+pub fn judge(history: &History) -> Opinion {
+    let mut seen = log::judge(history);
+    seen.extend(answers(history));
+    let searched = search::search(history, search::PAIRS_MAX);
+    let (order, pairs) = (searched.verdict, searched.pairs);
+    Opinion { numbers: numbers::judge(history), order, pairs, seen }
+}
+
+impl Opinion {
+    /// All that is refused, what is easiest to understand first.
+    pub fn refused(&self) -> Vec<&Refused> {
+        let both = [&self.numbers, &self.order].into_iter().filter_map(|verdict| match verdict {
+            Verdict::Refused(refused) => Some(refused),
+            Verdict::Allowed | Verdict::Inconclusive => None,
+        });
+        self.seen.iter().chain(both).collect()
+    }
+
+    /// Whether nobody refuses it, and an order was not found either.
+    pub fn is_inconclusive(&self) -> bool {
+        self.refused().is_empty() && self.order == Verdict::Inconclusive
+    }
+}
+
+/// Errors that should not be.
+pub(super) fn answers(history: &History) -> Vec<Refused> {
+    let mut told: Vec<&str> = Vec::new();
+    let wrong = |(index, entry): (usize, &Entry)| match &entry.answer {
+        Answer::Failed(why) => {
+            Some(Refused { judge: ANSWERS, why: format!("it failed: {why}"), entry: Some(index) })
+        }
+        Answer::Busy => {
+            let waited_ms = entry.answered_ns?.saturating_sub(entry.called_ns) / 1_000_000;
+            (waited_ms + 1 < u64::from(entry.patience_ms)).then(|| Refused {
+                judge: PATIENCE,
+                why: format!(
+                    "it was told after {waited_ms} ms that the file is locked, and would have waited for {} ms",
+                    entry.patience_ms
+                ),
+                entry: Some(index),
+            })
+        }
+        _ => None,
+    };
+    let mut all: Vec<Refused> = history.entries.iter().enumerate().filter_map(wrong).collect();
+    // The first of each kind is enough.
+    all.retain(|refused| {
+        let first = !told.contains(&refused.judge);
+        told.push(refused.judge);
+        first
+    });
+    all
+}

@@ -1,0 +1,316 @@
+//! The phase `history`: histories are recorded and judged, and so are those of clients with a mistake, and some in which
+//! an answer was changed.
+//!
+//! What always holds: what clients ask for depends on the seed alone; what happens, on the machine too. A run in which
+//! nothing was killed, stalled, turned away or late has shown nothing, and says so. This module must not know how
+//! anything is judged.
+
+use std::fmt::Write as _;
+use std::path::Path;
+use std::time::Instant;
+
+use fencepost_model::op::{Refusal, Reply};
+use serde::Serialize;
+
+use crate::error::Result;
+use crate::verify::crash::recovery::in_words;
+use crate::verify::history::client::Theme;
+use crate::verify::history::control::{self, Control};
+use crate::verify::history::judge::{Opinion, Refused, Verdict, judge};
+use crate::verify::history::record::{Answer, Entry, History};
+use crate::verify::history::shrink::shrink;
+use crate::verify::history::stage::{Kind, Plan, Recorded, record};
+use crate::verify::history::{alter, numbers, search};
+use crate::verify::pool;
+use crate::verify::report::grouped;
+use crate::verify::run::Reach;
+
+/// Figures of the phase `history`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct HistoryPhase {
+    /// How many histories.
+    pub histories: u64,
+    /// How many operations were called.
+    pub operations: u64,
+    /// How many clients were killed.
+    pub kills: u64,
+    /// How many were stopped past their leases, and went on.
+    pub stalls: u64,
+    /// How many operations found the file locked for too long.
+    pub busy: u64,
+    /// How many operations were not answered.
+    pub unanswered: u64,
+    /// How many of those took a number, and so happened.
+    pub unanswered_done: u64,
+    /// How many leases were found lost.
+    pub leases_lost: u64,
+    /// How many histories were judged by the numbers of their transactions too: all but those of buses.
+    pub numbered: u64,
+    /// How many pairs of operations and state the search for an order looked at.
+    pub pairs: u64,
+    /// How many histories no judge refused, and for which the search gave up.
+    pub inconclusive: u64,
+    /// Histories with one answer changed, which both judges must refuse.
+    pub altered: Controls,
+    /// Clients with a mistake, whose histories the judges named for them must refuse.
+    pub controls: Controls,
+    /// How long it took.
+    pub seconds: f64,
+}
+
+/// What must be refused.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Controls {
+    /// How many were refused.
+    pub caught: u64,
+    /// How many there are.
+    pub total: u64,
+}
+
+/// A history that is refused, made small.
+#[derive(Clone, Debug)]
+pub struct Broken {
+    /// By whom, and why.
+    pub refused: Refused,
+    /// What is left of it.
+    pub history: History,
+}
+
+/// What the phase found.
+#[derive(Debug, Default)]
+pub struct Found {
+    /// Its figures.
+    pub figures: HistoryPhase,
+    /// The smallest history that is refused.
+    pub broken: Option<Broken>,
+    /// What is wrong with the search itself.
+    pub complaints: Vec<String>,
+}
+
+/// One piece of work.
+enum Work {
+    Control(&'static Control),
+    Record(Plan),
+}
+
+impl Work {
+    fn name(&self) -> String {
+        match self {
+            Self::Control(control) => format!("control: {}", control.name),
+            Self::Record(plan) => format!("{} seed {}", plan.kind.name(), plan.seed),
+        }
+    }
+}
+
+fn work(reach: Reach, seed: u64) -> Vec<Work> {
+    let histories = match reach {
+        Reach::Quick => 6,
+        Reach::Standard => 40,
+        Reach::Deep => 8_000,
+    };
+    let plan = |index: u64| Plan {
+        kind: match index % 5 {
+            2 => Kind::Threads,
+            4 => Kind::Buses,
+            _ => Kind::Processes,
+        },
+        seed: seed.wrapping_mul(1_000_003).wrapping_add(index),
+        lanes: 8,
+        operations: 110,
+        kills: 8,
+        stalls: 5,
+        theme: match index % 4 {
+            1 => Theme::Queue,
+            3 => Theme::Log,
+            _ => Theme::Everything,
+        },
+        mistake: None,
+    };
+    control::ALL.iter().map(Work::Control).chain((0..histories).map(plan).map(Work::Record)).collect()
+}
+
+/// Runs the phase. `program` is this program, which plays the clients. `at` is told of each part.
+///
+/// # Errors
+/// If it could not be run.
+pub fn run(
+    reach: Reach,
+    seed: u64,
+    threads: usize,
+    program: &Path,
+    mut at: impl FnMut(&str, usize) + Send,
+) -> Result<Found> {
+    let began = Instant::now();
+    let work = work(reach, seed);
+    let total = work.len();
+    let done = pool::map(
+        threads,
+        &work,
+        |work| at(&work.name(), total),
+        |work| match work {
+            Work::Control(control) => of_control(control, seed, program),
+            Work::Record(plan) => of_plan(plan, program),
+        },
+    );
+    let mut found = Found::default();
+    for done in done {
+        add(&mut found, done?);
+    }
+    complain(&mut found);
+    found.figures.seconds = began.elapsed().as_secs_f64();
+    Ok(found)
+}
+
+fn of_control(control: &Control, seed: u64, program: &Path) -> Result<Found> {
+    let mut found = Found::default();
+    found.figures.controls.total = 1;
+    match control.run(seed, program)? {
+        Ok(_) => found.figures.controls.caught = 1,
+        Err(why) => found.complaints.push(format!("a mistake was not noticed ({}): {why}", control.name)),
+    }
+    Ok(found)
+}
+
+fn of_plan(plan: &Plan, program: &Path) -> Result<Found> {
+    let mut found = Found::default();
+    let recorded = match record(plan, program) {
+        Ok(recorded) => recorded,
+        // A client that ended by itself, or a file that is damaged afterwards.
+        Err(error) => {
+            let (kind, seed, why) = (plan.kind.name(), plan.seed, in_words(&error));
+            found.complaints.push(format!("a history of {kind} (seed {seed}) came to nothing: {why}"));
+            return Ok(found);
+        }
+    };
+    let history = &recorded.history;
+    let opinion = judge(history);
+    count(&mut found.figures, &recorded, &opinion);
+    if let Some(refused) = opinion.refused().into_iter().next() {
+        let small = shrink(history, refused);
+        found.broken = Some(Broken { refused: refused.clone(), history: small });
+    } else if plan.kind != Kind::Buses {
+        change(&mut found, history, plan.seed);
+    }
+    Ok(found)
+}
+
+/// How many answers are changed in each history.
+const CHANGED: usize = 4;
+
+/// Changes a few answers, and asks both judges.
+fn change(found: &mut Found, history: &History, seed: u64) {
+    let all = alter::all(history);
+    let every = (all.len() / CHANGED).max(1);
+    let from = usize::try_from(seed).unwrap_or_default() % every;
+    for alteration in all.iter().skip(from).step_by(every) {
+        let altered = alteration.of(history);
+        found.figures.altered.total += 1;
+        let refused = |verdict: &Verdict| matches!(verdict, Verdict::Refused(_));
+        let (by_number, by_order) = (numbers::judge(&altered), search::judge(&altered));
+        if refused(&by_number) && refused(&by_order) {
+            found.figures.altered.caught += 1;
+        } else if by_number == Verdict::Allowed || by_order == Verdict::Allowed {
+            let entry = &history.entries[alteration.entry];
+            let (what, was, is) = (alteration.what, &entry.answer, &alteration.answer);
+            found.complaints.push(format!(
+                "a changed answer was allowed ({what}; seed {seed}): {:?} was answered {was:?}, and {is:?} instead",
+                entry.op
+            ));
+        }
+    }
+}
+
+fn count(figures: &mut HistoryPhase, recorded: &Recorded, opinion: &Opinion) {
+    let entries = &recorded.history.entries;
+    let of = |which: &dyn Fn(&Entry) -> bool| entries.iter().filter(|entry| which(entry)).count() as u64;
+    figures.histories = 1;
+    figures.operations = entries.len() as u64;
+    figures.kills = u64::from(recorded.kills);
+    figures.stalls = u64::from(recorded.stalls);
+    figures.busy = of(&|entry| entry.answer == Answer::Busy);
+    figures.unanswered = of(&|entry| entry.is_open());
+    figures.leases_lost = of(&|entry| entry.reply() == Some(&Reply::Refused(Refusal::LeaseLost)));
+    figures.pairs = opinion.pairs as u64;
+    figures.inconclusive = u64::from(opinion.is_inconclusive());
+    if opinion.numbers != Verdict::Inconclusive {
+        figures.numbered = 1;
+        let told = of(&|entry| entry.place().is_some_and(|place| place.changed));
+        let taken = recorded.history.end.as_ref().map_or(0, |end| end.commit_seq);
+        figures.unanswered_done = taken.saturating_sub(told);
+    }
+}
+
+fn add(found: &mut Found, other: Found) {
+    let (to, from) = (&mut found.figures, other.figures);
+    to.histories += from.histories;
+    to.operations += from.operations;
+    to.kills += from.kills;
+    to.stalls += from.stalls;
+    to.busy += from.busy;
+    to.unanswered += from.unanswered;
+    to.unanswered_done += from.unanswered_done;
+    to.leases_lost += from.leases_lost;
+    to.numbered += from.numbered;
+    to.pairs += from.pairs;
+    to.inconclusive += from.inconclusive;
+    to.altered.caught += from.altered.caught;
+    to.altered.total += from.altered.total;
+    to.controls.caught += from.controls.caught;
+    to.controls.total += from.controls.total;
+    found.complaints.extend(other.complaints);
+    let size = |broken: &Option<Broken>| broken.as_ref().map_or(usize::MAX, |it| it.history.entries.len());
+    if size(&other.broken) < size(&found.broken) {
+        found.broken = other.broken;
+    }
+}
+
+/// A search that never saw what it is for has shown nothing.
+fn complain(found: &mut Found) {
+    let figures = &found.figures;
+    if found.broken.is_some() {
+        return;
+    }
+    let mut need = |seen: u64, what: &str| {
+        if seen == 0 {
+            found.complaints.push(format!("no history had {what}, so the search shows nothing"));
+        }
+    };
+    if cfg!(unix) {
+        need(figures.kills, "a kill");
+        need(figures.stalls, "a stall");
+        need(figures.unanswered, "an operation without an answer");
+    }
+    need(figures.busy, "a busy answer");
+    need(figures.leases_lost, "a lost lease");
+    need(figures.altered.caught, "a changed answer");
+}
+
+impl HistoryPhase {
+    /// The figures for people.
+    pub fn figures(&self, text: &mut String) {
+        let _ = writeln!(
+            text,
+            "history   {} histories, {} operations: {} kills, {} stalls, {} busy, {} unanswered ({} of them done), {} leases lost",
+            grouped(self.histories),
+            grouped(self.operations),
+            grouped(self.kills),
+            grouped(self.stalls),
+            grouped(self.busy),
+            grouped(self.unanswered),
+            grouped(self.unanswered_done),
+            grouped(self.leases_lost)
+        );
+        let _ = writeln!(
+            text,
+            "            {} judged by number, all by any order ({} pairs), {} inconclusive; changed answers refused: {} of {}; controls caught: {} of {}; {:.1} s",
+            grouped(self.numbered),
+            grouped(self.pairs),
+            self.inconclusive,
+            self.altered.caught,
+            self.altered.total,
+            self.controls.caught,
+            self.controls.total,
+            self.seconds
+        );
+    }
+}

@@ -1,0 +1,144 @@
+//! From a history that is refused to the few answers of it that contradict each other.
+//!
+//! What always holds: what is left is refused by the same judge. It is made smaller in three ways, none of which can make
+//! a history wrong that was right. A beginning for which there is an order is replaced by the state that it leads to.
+//! What was called after the contradiction is left out, and what was not answered by then has no answer. And answers are
+//! forgotten: an operation without an answer may or may not have happened, so if what is left is still refused, it is
+//! refused whatever became of them. This module must not know how judges judge.
+
+use fencepost_model::state::State;
+use fencepost_model::step::apply;
+
+use crate::verify::history::judge::{Refused, Verdict};
+use crate::verify::history::numbers::{self, NUMBERS};
+use crate::verify::history::record::{Answer, Entry, History};
+use crate::verify::history::search::{self, SEARCH};
+use crate::verify::history::{judge, log};
+
+/// How many pairs of operations and state are looked at for each question.
+const PAIRS_MAX: usize = 2_000;
+
+/// How many operations before the contradiction are tried to be told as well.
+const BEFORE: usize = 6;
+
+/// Asks one judge.
+pub fn asks(judge: &str, history: &History) -> Option<Refused> {
+    let verdict = match judge {
+        NUMBERS => numbers::judge(history),
+        SEARCH => search::search(history, PAIRS_MAX).verdict,
+        _ => {
+            let seen = log::judge(history).into_iter().chain(judge::answers(history));
+            return seen.into_iter().find(|refused| refused.judge == judge);
+        }
+    };
+    match verdict {
+        Verdict::Refused(refused) => Some(refused),
+        Verdict::Allowed | Verdict::Inconclusive => None,
+    }
+}
+
+/// Makes a history that a judge refuses as small as it gets.
+pub fn shrink(history: &History, refused: &Refused) -> History {
+    let judge = refused.judge;
+    let cut = cut_after(history, refused);
+    let mut small = if asks(judge, &cut).is_some() { cut } else { history.clone() };
+    if judge == NUMBERS || judge == SEARCH {
+        let order = match judge {
+            NUMBERS => numbers::replay(&small).1,
+            _ => search::search(&small, search::PAIRS_MAX).order,
+        };
+        let shorter = [BEFORE, 1, 0].into_iter().find_map(|before| {
+            let window = begun_later(&small, &order[..order.len().saturating_sub(before)])?;
+            asks(judge, &window).map(|_| window)
+        });
+        small = shorter.unwrap_or(small);
+    }
+    if judge == SEARCH {
+        // It trusts no number, and where answers are forgotten, numbers are missing.
+        small.entries.iter_mut().for_each(without_number);
+    }
+    forget(small, judge)
+}
+
+fn without_number(entry: &mut Entry) {
+    if let Answer::Replied { place, .. } = &mut entry.answer {
+        *place = None;
+    }
+}
+
+/// The history up to the answer at which it was refused, or, where numbers count, up to its number.
+fn cut_after(history: &History, refused: &Refused) -> History {
+    let Some(last) = refused.entry.map(|index| &history.entries[index]) else { return history.clone() };
+    let Some(until) = last.answered_ns else { return history.clone() };
+    let mut cut = History { end: None, ..history.clone() };
+    // What took an earlier number was called before this was answered.
+    cut.entries.retain(|entry| entry.called_ns <= until);
+    match (refused.judge, last.place()) {
+        (NUMBERS, Some(last)) => {
+            cut.entries.retain(|entry| entry.place().is_none_or(|place| place.commit_seq <= last.commit_seq));
+        }
+        _ => {
+            for entry in cut.entries.iter_mut().filter(|entry| entry.answered_ns.is_some_and(|at| at > until))
+            {
+                without_answer(entry);
+            }
+        }
+    }
+    cut
+}
+
+fn without_answer(entry: &mut Entry) {
+    (entry.answer, entry.answered_ns) = (Answer::Missing, None);
+}
+
+/// The history without a beginning, from the state that it leads to; none if it is not answered so.
+fn begun_later(history: &History, beginning: &[usize]) -> Option<History> {
+    let mut state: State = history.start.clone();
+    let mut start_seq = history.start_seq;
+    for index in beginning {
+        let entry = &history.entries[*index];
+        let reply = apply(&mut state, entry.now, &entry.op);
+        if entry.reply().is_some_and(|answered| *answered != reply) {
+            return None;
+        }
+        // What has no answer and happened took a number all the same.
+        start_seq = match entry.place() {
+            Some(place) => place.commit_seq,
+            None => start_seq + u64::from(entry.is_open()),
+        };
+    }
+    let mut later = History { start: state, start_seq, ..history.clone() };
+    let mut index = 0;
+    later.entries.retain(|entry| {
+        let kept = !beginning.contains(&index) && !matches!(entry.answer, Answer::Busy | Answer::Failed(_));
+        index += 1;
+        kept
+    });
+    Some(later)
+}
+
+/// Forgets as many answers as can be forgotten: half of them at once, then smaller parts. What has no answer then is left
+/// out, where the judge does not need it to fill a number.
+fn forget(history: History, judge: &str) -> History {
+    let mut small = history;
+    let mut size = small.entries.len().div_ceil(2);
+    while size > 0 {
+        let mut from = 0;
+        while from < small.entries.len() {
+            let mut other = small.clone();
+            let to = (from + size).min(other.entries.len());
+            other.entries[from..to].iter_mut().for_each(without_answer);
+            if other != small && asks(judge, &other).is_some() {
+                small = other;
+            }
+            from = to;
+        }
+        size = if size == 1 { 0 } else { size.div_ceil(2) };
+    }
+    let mut alone = small.clone();
+    alone.entries.retain(|entry| !entry.is_open());
+    // Without them numbers are missing, which would be another contradiction.
+    let same =
+        |refused: Refused| judge != NUMBERS || asks(judge, &small).is_some_and(|it| it.why == refused.why);
+    if asks(judge, &alone).is_some_and(same) { alone } else { small }
+}
