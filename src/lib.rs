@@ -42,6 +42,8 @@ mod consumer;
 mod delivery;
 pub mod error;
 mod handlers;
+#[cfg(feature = "record")]
+pub mod record;
 pub mod sqlite;
 pub mod telemetry;
 #[cfg(feature = "verify")]
@@ -60,6 +62,8 @@ pub use fencepost_model::op::{Settled, Settlement, Start, Target};
 pub use fencepost_model::policy::{FailurePolicy, RetryPolicy};
 pub use fencepost_model::vocabulary::{Draft, Message, Name, RecordId, Seq, Timestamp, Token};
 pub use handlers::{HandlerError, HandlerResult, Handlers, Json, Payload};
+#[cfg(feature = "record")]
+pub use record::Recording;
 pub use sqlite::Durability;
 pub use tokio_util::sync::CancellationToken;
 

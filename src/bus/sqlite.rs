@@ -4,6 +4,7 @@
 //! clones share both. This module must not know what operations do.
 
 mod readers;
+pub(crate) mod witness;
 mod writer;
 
 use std::path::{Path, PathBuf};
@@ -28,7 +29,10 @@ use crate::sqlite::{
     next_due_group, overview,
 };
 
+#[cfg(feature = "record")]
+use crate::record::{Recording, recorder::Recorder};
 use readers::Readers;
+use witness::Witness;
 use writer::{Request, Writer, closed, unanswered};
 
 /// A durable bus in one SQLite file. Clones are the same bus; the file is closed with the last of them.
@@ -64,6 +68,8 @@ pub struct SqliteBusBuilder {
     id_retention_ms: u64,
     clock: Arc<dyn Clock>,
     waiting_max: usize,
+    #[cfg(feature = "record")]
+    recording: Option<Recording>,
 }
 
 impl SqliteBusBuilder {
@@ -117,6 +123,14 @@ impl SqliteBusBuilder {
         self
     }
 
+    /// Records what the bus does to a file, for `fencepost audit` to judge: nothing, unless this says otherwise. What it
+    /// costs stands in `docs/operations.md`. A recording that cannot go on ends with a warning, and the bus goes on.
+    #[cfg(feature = "record")]
+    pub fn record(mut self, recording: Recording) -> Self {
+        self.recording = Some(recording);
+        self
+    }
+
     /// Options of the store underneath: for tests.
     #[doc(hidden)]
     pub fn store_options(mut self, with: impl FnOnce(&mut OpenOptions)) -> Self {
@@ -137,7 +151,9 @@ impl SqliteBusBuilder {
     /// # Errors
     /// As [`SqliteBusBuilder::open`].
     pub fn open_blocking(self) -> Result<SqliteBus> {
-        let store = Store::open(&self.path, &self.options)?;
+        let mut store = Store::open(&self.path, &self.options)?;
+        let witness = self.witness(&store)?;
+        store.number_all(witness.is_some());
         let signals = Arc::<Signals>::default();
         let (requests, line) = mpsc::channel(self.waiting_max);
         let writer = Writer {
@@ -148,6 +164,7 @@ impl SqliteBusBuilder {
             limits: self.limits,
             id_retention_ms: self.id_retention_ms,
             forgot_at: self.clock.now(),
+            witness,
         };
         std::thread::Builder::new()
             .name("fencepost-writer".to_owned())
@@ -165,6 +182,19 @@ impl SqliteBusBuilder {
             durability: self.options.durability,
         });
         Ok(SqliteBus { backend: Arc::new(Shared(Arc::clone(&file))), file })
+    }
+
+    /// Who is told of what is committed, if anybody is.
+    #[cfg(feature = "record")]
+    fn witness(&self, store: &Store) -> Result<Option<Box<dyn Witness>>> {
+        let Some(recording) = &self.recording else { return Ok(None) };
+        Ok(Some(Box::new(Recorder::begin(recording, &self.path, &self.options, store)?)))
+    }
+
+    #[cfg(not(feature = "record"))]
+    #[expect(clippy::unused_self, clippy::unnecessary_wraps, reason = "the same as with the feature")]
+    fn witness(&self, _: &Store) -> Result<Option<Box<dyn Witness>>> {
+        Ok(None)
     }
 }
 
@@ -216,6 +246,8 @@ impl SqliteBus {
             id_retention_ms: 24 * 60 * 60 * 1_000,
             clock: Arc::new(SystemClock),
             waiting_max: 1_024,
+            #[cfg(feature = "record")]
+            recording: None,
         }
     }
 

@@ -132,7 +132,7 @@ impl fmt::Display for Whole<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)?;
         match self.0 {
-            crate::Error::Indeterminate { source } => write!(f, " ({})", Whole(source)),
+            crate::Error::Indeterminate { source } | crate::Error::NotRecorded { source } => write!(f, " ({})", Whole(source)),
             crate::Error::CannotOpen { .. } | crate::Error::Sqlite { .. } | crate::Error::Io { .. } => {
                 self.0.source().map_or(Ok(()), |source| write!(f, " ({source})"))
             }
