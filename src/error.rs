@@ -262,9 +262,9 @@ impl fmt::Display for Error {
                 f.write_str("the transaction was ended from within; leave that to who began it")
             }
             Self::NotInTransaction => f.write_str("the connection has no transaction open; begin one"),
-            Self::NotRecorded { .. } => {
-                f.write_str("what the bus does cannot be recorded; look at the path and the limit of the recording")
-            }
+            Self::NotRecorded { .. } => f.write_str(
+                "what the bus does cannot be recorded; look at the path and the limit of the recording",
+            ),
             Self::Io { .. } => f.write_str("the operating system refused; look at disk and permissions"),
             Self::Sqlite { .. } => f.write_str("the database reported an error"),
         }

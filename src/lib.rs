@@ -31,8 +31,11 @@
 //!
 //! The specification is the crate [`fencepost_model`]; start there to learn what the bus promises. [`sqlite`] keeps
 //! the promises in SQL, [`verify`] holds the two together, [`check`] looks whether a file keeps them.
+//! With the feature `record`, a bus records what it does ([`SqliteBusBuilder::record`]), and [`mod@audit`] judges it.
 #![deny(unsafe_code)]
 
+#[cfg(feature = "record")]
+pub mod audit;
 pub mod bus;
 pub mod check;
 #[cfg(feature = "cli")]

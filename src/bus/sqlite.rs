@@ -68,6 +68,7 @@ pub struct SqliteBusBuilder {
     id_retention_ms: u64,
     clock: Arc<dyn Clock>,
     waiting_max: usize,
+    sql: Option<Statements>,
     #[cfg(feature = "record")]
     recording: Option<Recording>,
 }
@@ -131,6 +132,13 @@ impl SqliteBusBuilder {
         self
     }
 
+    /// Other statements than the store's own: for tests that show that a wrong one is noticed.
+    #[doc(hidden)]
+    pub fn statements(mut self, sql: Statements) -> Self {
+        self.sql = Some(sql);
+        self
+    }
+
     /// Options of the store underneath: for tests.
     #[doc(hidden)]
     pub fn store_options(mut self, with: impl FnOnce(&mut OpenOptions)) -> Self {
@@ -152,6 +160,9 @@ impl SqliteBusBuilder {
     /// As [`SqliteBusBuilder::open`].
     pub fn open_blocking(self) -> Result<SqliteBus> {
         let mut store = Store::open(&self.path, &self.options)?;
+        if let Some(sql) = &self.sql {
+            store = store.with_statements(sql.clone());
+        }
         let witness = self.witness(&store)?;
         store.number_all(witness.is_some());
         let signals = Arc::<Signals>::default();
@@ -246,6 +257,7 @@ impl SqliteBus {
             id_retention_ms: 24 * 60 * 60 * 1_000,
             clock: Arc::new(SystemClock),
             waiting_max: 1_024,
+            sql: None,
             #[cfg(feature = "record")]
             recording: None,
         }

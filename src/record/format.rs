@@ -10,6 +10,7 @@ use std::io::{self, BufReader, Read, Seek as _, SeekFrom};
 use std::path::Path;
 
 use fencepost_model::state::State;
+use fencepost_model::vocabulary::NUMBER_MAX;
 use serde::{Deserialize, Serialize};
 
 use crate::bus::sqlite::witness::Done;
@@ -21,10 +22,10 @@ pub const VERSION: u32 = 1;
 pub(crate) const MAGIC: [u8; 16] = *b"fencepost-record";
 
 /// How many bytes the head has: the magic and the version.
-pub(crate) const HEAD_BYTES: usize = MAGIC.len() + 4;
+const HEAD_BYTES: usize = MAGIC.len() + 4;
 
 /// How many bytes stand before each frame: its length and its checksum.
-pub(crate) const PREFIX_BYTES: usize = 8;
+const PREFIX_BYTES: usize = 8;
 
 /// How many bytes of a digest are kept.
 pub(crate) const DIGEST_BYTES: usize = 16;
@@ -153,7 +154,9 @@ impl fmt::Display for Unreadable {
             Self::OtherVersion { found } => {
                 write!(f, "has version {found} of the format, and this program reads version {VERSION}")
             }
-            Self::Cut => f.write_str("ends without an end: it was cut, or its bus is still at work or was killed"),
+            Self::Cut => {
+                f.write_str("ends without an end: it was cut, or its bus is still at work or was killed")
+            }
             Self::Damaged { at_bytes } => {
                 write!(f, "was damaged or altered in or before the frame at byte {at_bytes}")
             }
@@ -210,7 +213,8 @@ impl FrameReader {
         if is_cut_head || (start.len() < HEAD_BYTES && start.starts_with(&MAGIC)) {
             return Err(Unreadable::Cut);
         }
-        let Some((magic, version)) = start.split_first_chunk::<16>().filter(|_| start.len() == HEAD_BYTES) else {
+        let Some((magic, version)) = start.split_first_chunk::<16>().filter(|_| start.len() == HEAD_BYTES)
+        else {
             return Err(Unreadable::NotARecording);
         };
         if *magic != MAGIC {
@@ -225,11 +229,18 @@ impl FrameReader {
         let (checksum, body) = (first_checksum(), Vec::new());
         let mut reader = Self { file, bytes, at_bytes, checksum, transactions: 0, body, beginning };
         reader.read_frame()?;
-        let damaged = Unreadable::Damaged { at_bytes: HEAD_BYTES as u64 };
-        let (beginning, _) = postcard::take_from_bytes(&reader.body).map_err(|_| damaged)?;
+        let (beginning, _) = postcard::take_from_bytes::<Beginning>(&reader.body)
+            .ok()
+            .filter(|(beginning, _)| beginning.commit_seq <= NUMBER_MAX)
+            .ok_or(Unreadable::Damaged { at_bytes })?;
         reader.beginning = beginning;
         reader.body = Vec::new();
         Ok(reader)
+    }
+
+    /// How far it was read.
+    pub(crate) fn at_bytes(&self) -> u64 {
+        self.at_bytes
     }
 
     /// How it begins.
@@ -264,9 +275,9 @@ impl FrameReader {
         let damaged = || Unreadable::Damaged { at_bytes };
         let (frame, rest) = postcard::take_from_bytes::<Frame>(&self.body).map_err(|_| damaged())?;
         let in_order = match &frame {
-            Frame::Transaction { place, .. } => {
+            Frame::Transaction { place, commit_seq, .. } => {
                 self.transactions += 1;
-                *place == self.transactions
+                *place == self.transactions && *commit_seq <= NUMBER_MAX
             }
             Frame::End { transactions, .. } => {
                 *transactions == self.transactions && self.at_bytes == self.bytes

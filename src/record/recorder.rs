@@ -51,7 +51,12 @@ impl Recorder {
     ///
     /// # Errors
     /// [`Error::NotRecorded`] if its file cannot be made or the state cannot be read, or takes too much of the limit.
-    pub(crate) fn begin(recording: &Recording, path: &Path, options: &OpenOptions, store: &Store) -> Result<Self> {
+    pub(crate) fn begin(
+        recording: &Recording,
+        path: &Path,
+        options: &OpenOptions,
+        store: &Store,
+    ) -> Result<Self> {
         let not_recorded = |source: Error| Error::NotRecorded { source: Box::new(source) };
         let mut writer = RecordWriter {
             recording: recording.clone(),
@@ -167,7 +172,8 @@ impl RecordWriter {
         }
     }
 
-    /// Makes the file, in place of the one before, and begins it with a state.
+    /// Ends the file, if there is one, makes another in place of it, and begins that with a state. If the state is too large,
+    /// the file is not ended.
     fn begin(&mut self, mut state: State, commit_seq: u64) -> Result<()> {
         let whole_contents = self.recording.whole_contents;
         contents::shorten_ids(&mut state);
@@ -176,12 +182,18 @@ impl RecordWriter {
         }
         self.body.clear();
         let body = std::mem::take(&mut self.body);
-        let body = postcard::to_extend(&Beginning { commit_seq, whole_contents }, body).map_err(unwritable)?;
+        let body =
+            postcard::to_extend(&Beginning { commit_seq, whole_contents }, body).map_err(unwritable)?;
         self.body = postcard::to_extend(&state, body).map_err(unwritable)?;
         drop(state);
         // A beginning that leaves little room would be written again and again.
         if self.body.len() as u64 > self.recording.file_bytes_max() / 2 {
             return Err(io::Error::new(io::ErrorKind::FileTooLarge, TOO_LARGE).into());
+        }
+        if self.file.is_some() {
+            let beginning = std::mem::take(&mut self.body);
+            self.end(true)?;
+            self.body = beginning;
         }
         let path = &self.recording.path;
         make_way(path)?;
@@ -203,7 +215,6 @@ impl RecordWriter {
         let frame = frame(self.transactions + 1);
         self.encode(&frame)?;
         if self.bytes + self.body.len() as u64 + ROOM_AT_END_BYTES > self.recording.file_bytes_max() {
-            self.end(true)?;
             let reader = open_reader(&self.store.0, &self.store.1)?;
             let (state, commit_seq) = numbered_snapshot(&reader)?;
             drop(reader);

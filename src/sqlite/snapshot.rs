@@ -35,9 +35,7 @@ pub fn snapshot(conn: &Connection) -> Result<State> {
 /// As [`snapshot`].
 pub fn numbered_snapshot(conn: &Connection) -> Result<(State, u64)> {
     let sql = Statements::standard();
-    reading(conn, &sql, || {
-        Ok((snapshot(conn)?, last_commit(&Session::new(conn, &sql, Timestamp::ZERO))?))
-    })
+    reading(conn, &sql, || Ok((snapshot(conn)?, last_commit(&Session::new(conn, &sql, Timestamp::ZERO))?)))
 }
 
 /// What can be read of a store, and what cannot.

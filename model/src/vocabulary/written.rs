@@ -140,7 +140,8 @@ mod tests {
 
     #[test]
     fn what_nests_too_deeply_is_refused_and_not_read() {
-        let nested = |depth: usize| format!("{}\"reboot\"{}", "{\"atomic\":[".repeat(depth), "]}".repeat(depth));
+        let nested =
+            |depth: usize| format!("{}\"reboot\"{}", "{\"atomic\":[".repeat(depth), "]}".repeat(depth));
         assert!(serde_json::from_str::<Op>(&nested(super::NESTING_MAX as usize)).is_ok());
         let error = serde_json::from_str::<Op>(&nested(super::NESTING_MAX as usize + 1)).unwrap_err();
         assert!(error.to_string().contains("nested too deeply"), "{error}");
