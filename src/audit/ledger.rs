@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use fencepost_model::apply;
-use fencepost_model::op::{Lease, Op, Reply, Start, Target};
+use fencepost_model::op::{Lease, Op, Reply, Settlement, Start, Target};
 use fencepost_model::state::{Command, LogRow, Origin, Remembered, State};
 use fencepost_model::vocabulary::{Content, Group, Kind, Message, MessageId, Name, Names, Seq, Timestamp};
 
@@ -173,7 +173,11 @@ impl Ledger {
             Op::Publish { message } => self.take_id(Kind::Event, message.id.as_ref()),
             Op::Claim { names, max, .. } => self.take_due(now, names, max.get()),
             Op::Cancel { seq }
-            | Op::Settle { target: Target::Command(seq), .. }
+            | Op::Settle { target: Target::Command(seq), how: Settlement::Ack | Settlement::Drop, .. } => {
+                self.take_command(*seq);
+                self.take_id_of(*seq);
+            }
+            Op::Settle { target: Target::Command(seq), .. }
             | Op::Release { lease: Lease::Command(seq), .. }
             | Op::Extend { lease: Lease::Command(seq), .. } => self.take_command(*seq),
             Op::Subscribe { group, name, start } => {
@@ -202,7 +206,7 @@ impl Ledger {
             Op::Redrive { record } | Op::Purge { record } => {
                 let Some(found) = self.state.records.remove(record) else { return Sees::Part };
                 match &found.origin {
-                    Origin::Queue { seq } => self.take_command(*seq),
+                    Origin::Queue { seq } => self.take_id_of(*seq),
                     Origin::Log { group: Some(group), .. } => self.take_group(&group.clone()),
                     Origin::Log { group: None, .. } => {}
                 }
@@ -229,7 +233,7 @@ impl Ledger {
         }
     }
 
-    /// A command, wherever it is, with its id.
+    /// A command that waits in the queue.
     fn take_command(&mut self, seq: Seq) {
         if let Some(command) = self.state.queue.remove(&seq) {
             if let Some(name) = command.body.name() {
@@ -237,6 +241,10 @@ impl Ledger {
             }
             self.part.queue.insert(seq, command);
         }
+    }
+
+    /// The id of a command that may end, wherever it is.
+    fn take_id_of(&mut self, seq: Seq) {
         if let Some(id) = self.ids.get(&seq).cloned() {
             self.take_id(Kind::Command, Some(&id));
         }
@@ -252,12 +260,7 @@ impl Ledger {
         found.sort_unstable();
         found.truncate(max);
         for (_, seq) in found {
-            if let Some(command) = self.state.queue.remove(&seq) {
-                if let Some(name) = command.body.name() {
-                    self.commands.push((seq, name.clone(), command.due_at));
-                }
-                self.part.queue.insert(seq, command);
-            }
+            self.take_command(seq);
         }
     }
 
