@@ -25,6 +25,9 @@ pub(crate) struct Ledger {
     due: HashMap<Name, BTreeSet<(Timestamp, Seq)>>,
     /// The id of a command.
     ids: HashMap<Seq, MessageId>,
+    /// What is remembered under ids, while it is not among the rest of the state: there, each look would compare texts.
+    known_commands: HashMap<MessageId, Remembered>,
+    known_events: HashMap<MessageId, Remembered>,
     /// The events of a name.
     events: HashMap<Name, BTreeSet<Seq>>,
     /// How many events have no name that can be read.
@@ -91,8 +94,21 @@ impl Ledger {
     }
 
     /// The whole state.
-    pub(crate) fn state(&self) -> &State {
+    pub(crate) fn state(&mut self) -> &State {
+        self.gather();
         &self.state
+    }
+
+    /// Puts what is remembered under ids among the rest of the state.
+    fn gather(&mut self) {
+        self.state.command_ids.extend(self.known_commands.drain());
+        self.state.event_ids.extend(self.known_events.drain());
+    }
+
+    /// Takes what is remembered under ids out of it again.
+    fn scatter(&mut self) {
+        self.known_commands.extend(std::mem::take(&mut self.state.command_ids));
+        self.known_events.extend(std::mem::take(&mut self.state.event_ids));
     }
 
     fn index_events(&mut self) {
@@ -125,11 +141,17 @@ impl Ledger {
         asked: bool,
     ) -> Applied {
         self.sent.clear();
-        if matches!(op, Op::Send { .. } | Op::Publish { .. } | Op::Atomic(_)) {
-            let mut messages = Vec::new();
-            contents::with_id(op, &mut messages);
-            let remembered = contents.iter().map(|content| Content(content.as_slice().into()));
-            self.sent.extend(messages.into_iter().zip(remembered));
+        let mut remembered = contents.iter().map(|content| Content(content.as_slice().into()));
+        match op {
+            Op::Send { message, .. } | Op::Publish { message } if message.id.is_some() => {
+                self.sent.extend(remembered.next().map(|content| (Arc::clone(message), content)));
+            }
+            Op::Atomic(_) => {
+                let mut messages = Vec::new();
+                contents::with_id(op, &mut messages);
+                self.sent.extend(messages.into_iter().zip(remembered));
+            }
+            _ => {}
         }
         match self.take(now, op) {
             Sees::Part => {
@@ -144,6 +166,7 @@ impl Ledger {
                 let reply = judged(&mut self.state, &self.sent, now, op);
                 let moved = before.is_some_and(|before| before != self.state);
                 self.index_after(op);
+                self.scatter();
                 Applied { reply, moved }
             }
         }
@@ -163,6 +186,7 @@ impl Ledger {
 
     /// Puts what an operation can see into the part.
     fn take(&mut self, now: Timestamp, op: &Op) -> Sees {
+        self.scatter();
         let state = &self.state;
         (self.part.queue_last, self.part.first, self.part.head) = (state.queue_last, state.first, state.head);
         (self.part.epoch, self.part.record_last) = (state.epoch, state.record_last);
@@ -220,6 +244,7 @@ impl Ledger {
             | Op::Restore { .. }
             | Op::Atomic(_) => {
                 std::mem::swap(&mut self.part.unreadable, &mut self.state.unreadable);
+                self.gather();
                 return Sees::All;
             }
         }
@@ -227,7 +252,10 @@ impl Ledger {
     }
 
     fn take_id(&mut self, kind: Kind, id: Option<&MessageId>) {
-        let (from, to) = ids_of(&mut self.state, &mut self.part, kind);
+        let (from, to) = match kind {
+            Kind::Command => (&mut self.known_commands, &mut self.part.command_ids),
+            Kind::Event => (&mut self.known_events, &mut self.part.event_ids),
+        };
         if let Some((id, known)) = id.and_then(|id| from.remove_entry(id)) {
             to.insert(id, known);
         }
@@ -320,9 +348,11 @@ impl Ledger {
             if let Entry::Vacant(new) = self.ids.entry(known.seq) {
                 new.insert(id.clone());
             }
-            state.command_ids.insert(id, known);
+            self.known_commands.insert(id, known);
         }
-        move_all(&mut part.event_ids, &mut state.event_ids);
+        while let Some((id, known)) = part.event_ids.pop_first() {
+            self.known_events.insert(id, known);
+        }
         move_all(&mut part.groups, &mut state.groups);
         move_all(&mut part.records, &mut state.records);
         if published {
@@ -368,15 +398,6 @@ fn index_command(due: &mut HashMap<Name, BTreeSet<(Timestamp, Seq)>>, seq: Seq, 
     }
 }
 
-type Ids = BTreeMap<MessageId, Remembered>;
-
-fn ids_of<'a>(from: &'a mut State, to: &'a mut State, kind: Kind) -> (&'a mut Ids, &'a mut Ids) {
-    match kind {
-        Kind::Command => (&mut from.command_ids, &mut to.command_ids),
-        Kind::Event => (&mut from.event_ids, &mut to.event_ids),
-    }
-}
-
 /// Applies an operation to a state whose ids come with short digests of contents. Where a digest is that of a message
 /// which is sent again, the message's own content stands in its place meanwhile, so that the model can compare them.
 fn judged(state: &mut State, sent: &[(Arc<Message>, Content)], now: Timestamp, op: &Op) -> Reply {
@@ -388,9 +409,10 @@ fn judged(state: &mut State, sent: &[(Arc<Message>, Content)], now: Timestamp, o
         }
     }
     let reply = apply(state, now, op);
+    let accepted = matches!(reply, Reply::Accepted { .. });
     for (message, digest) in sent {
         if let Some(known) = remembered(state, message)
-            && known.content == Content::of(message)
+            && (accepted || known.content == Content::of(message))
         {
             known.content = digest.clone();
         }
