@@ -27,6 +27,7 @@ fn json(text: &str) -> Value {
 #[test]
 fn what_was_allowed_is_said_with_how_much_was_judged() {
     let program = recorded();
+    assert_eq!(program.stats()["dead"], 1, "one of the two commands failed");
     let told = program.done(&["audit", "b.rec", "--store", "b.db"]);
     assert!(told.starts_with("allowed: "), "{told}");
     assert!(told.contains("operations, from the state at number 2 to number "), "{told}");
