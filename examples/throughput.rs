@@ -1,37 +1,58 @@
 //! How many messages a second this machine sends and handles: `cargo run --release --example throughput`.
 //!
 //! Each figure is the median of some rounds, with the lowest and the highest. Every message is durable before its
-//! sender or handler hears of it: as `PowerLoss` says, or with the argument `process-crash` as that does.
+//! sender or handler hears of it: as `PowerLoss` says, or with the argument `process-crash` as that does. With the argument
+//! `record`, rounds with and without a recording take turns.
 #![expect(clippy::unwrap_used, reason = "an example for people: what fails is printed")]
 
 use std::sync::Arc;
 use std::time::Instant;
 
-use fencepost::{Bus, BusConsumer, Delivery, Durability, Handlers, Message, RunOptions, SqliteBus};
+use fencepost::{
+    Bus, BusConsumer, Delivery, Durability, Handlers, Message, Recording, RunOptions, SqliteBus,
+};
 
 const ROUNDS: usize = 5;
 
 #[tokio::main]
 async fn main() {
-    let durability = match std::env::args().nth(1).as_deref() {
-        None => Durability::PowerLoss,
-        Some("process-crash") => Durability::ProcessCrash,
-        Some(other) => return eprintln!("unknown argument {other}; there is process-crash"),
-    };
+    let (mut durability, mut recorded) = (Durability::PowerLoss, false);
+    for argument in std::env::args().skip(1) {
+        match argument.as_str() {
+            "process-crash" => durability = Durability::ProcessCrash,
+            "record" => recorded = true,
+            other => return eprintln!("unknown argument {other}; there are process-crash and record"),
+        }
+    }
     let directory = tempfile::tempdir().unwrap();
-    let bus =
-        SqliteBus::builder(directory.path().join("bus.db")).durability(durability).open().await.unwrap();
+    let open = async |name: &str, recorded: bool| {
+        let builder = SqliteBus::builder(directory.path().join(name)).durability(durability);
+        let recording = Recording::to(directory.path().join("bus.rec")).bytes_max(2 << 30);
+        let builder = if recorded { builder.record(recording) } else { builder };
+        builder.open().await.unwrap()
+    };
+    let mut buses = vec![("", open("bus.db", false).await)];
+    if recorded {
+        buses.push((", recorded", open("recorded.db", true).await));
+    }
     println!("{durability:?}, messages a second: median of {ROUNDS} rounds (lowest to highest)\n");
     for (callers, count) in [(1, 2_000), (16, 20_000), (256, 60_000)] {
-        let mut sent = Vec::new();
-        let mut handled = Vec::new();
+        let mut figures = vec![(Vec::new(), Vec::new()); buses.len()];
         for _ in 0..ROUNDS {
-            sent.push(send(&bus, callers, count).await);
-            handled.push(listen(&bus, callers, count).await);
+            for ((_, bus), (sent, handled)) in buses.iter().zip(&mut figures) {
+                sent.push(send(bus, callers, count).await);
+                handled.push(listen(bus, callers, count).await);
+            }
         }
-        show(&format!("sent by {callers} at once"), sent);
-        show(&format!("handled by {callers} at once"), handled);
+        for ((how, _), (sent, handled)) in buses.iter().zip(figures) {
+            show(&format!("sent by {callers} at once{how}"), sent);
+            show(&format!("handled by {callers} at once{how}"), handled);
+        }
     }
+    for (_, bus) in buses.drain(1..) {
+        bus.close().await.unwrap();
+    }
+    let (_, bus) = buses.remove(0);
     let mut published = Vec::new();
     let mut read = Vec::new();
     for round in 0..ROUNDS {

@@ -4,6 +4,7 @@
 //! be run. In both cases one sentence on standard error says why. This module must not decide what is right: it asks
 //! the store and prints what it says.
 
+mod audit;
 mod backup;
 mod check;
 mod completions;
@@ -69,6 +70,8 @@ enum Command {
     Prune(prune::Arguments),
     /// Check a file, and move what nobody can read out of the way.
     Check(check::Arguments),
+    /// Say whether what a bus did, as it was recorded, was allowed.
+    Audit(audit::Arguments),
     /// Copy a bus into a new file, while it is at work.
     Backup(backup::Backup),
     /// Begin a new life in a copy, before anybody else opens it.
@@ -105,6 +108,7 @@ pub fn main() -> ExitCode {
         Command::Groups(arguments) => groups::run(arguments),
         Command::Prune(arguments) => prune::run(arguments),
         Command::Check(arguments) => check::run(arguments),
+        Command::Audit(arguments) => audit::run(arguments),
         Command::Backup(arguments) => backup::backup(arguments),
         Command::Restore(arguments) => backup::restore(arguments),
         Command::Verify(arguments) => verify::run(arguments),

@@ -87,6 +87,11 @@ pub enum Error {
     TransactionEnded,
     /// The connection has no transaction open, so that nothing would hold its effects together.
     NotInTransaction,
+    /// What the bus does was to be recorded, and the recording cannot begin.
+    NotRecorded {
+        /// What failed.
+        source: Box<Error>,
+    },
     /// The operating system refuses something beside the database.
     Io {
         /// What it says.
@@ -172,6 +177,7 @@ impl Error {
             }
             Self::TransactionEnded => Self::TransactionEnded,
             Self::NotInTransaction => Self::NotInTransaction,
+            Self::NotRecorded { source } => Self::NotRecorded { source: Box::new(source.again()) },
             Self::Io { source } => Self::Io { source: std::io::Error::from(source.kind()) },
             Self::Sqlite { source } => Self::Sqlite { source: sqlite_again(source) },
         }
@@ -256,6 +262,9 @@ impl fmt::Display for Error {
                 f.write_str("the transaction was ended from within; leave that to who began it")
             }
             Self::NotInTransaction => f.write_str("the connection has no transaction open; begin one"),
+            Self::NotRecorded { .. } => f.write_str(
+                "what the bus does cannot be recorded; look at the path and the limit of the recording",
+            ),
             Self::Io { .. } => f.write_str("the operating system refused; look at disk and permissions"),
             Self::Sqlite { .. } => f.write_str("the database reported an error"),
         }
@@ -266,7 +275,7 @@ impl std::error::Error for Error {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             Self::CannotOpen { source } | Self::Sqlite { source } => Some(source),
-            Self::Indeterminate { source } => Some(source.as_ref()),
+            Self::Indeterminate { source } | Self::NotRecorded { source } => Some(source.as_ref()),
             Self::Refused { refusal } => Some(refusal),
             Self::Draft { source: DraftError::Json { source } } => Some(source),
             Self::Io { source } => Some(source),

@@ -31,8 +31,11 @@
 //!
 //! The specification is the crate [`fencepost_model`]; start there to learn what the bus promises. [`sqlite`] keeps
 //! the promises in SQL, [`verify`] holds the two together, [`check`] looks whether a file keeps them.
+//! With the feature `record`, a bus records what it does ([`SqliteBusBuilder::record`]), and [`mod@audit`] judges it.
 #![deny(unsafe_code)]
 
+#[cfg(feature = "record")]
+pub mod audit;
 pub mod bus;
 pub mod check;
 #[cfg(feature = "cli")]
@@ -42,6 +45,8 @@ mod consumer;
 mod delivery;
 pub mod error;
 mod handlers;
+#[cfg(feature = "record")]
+pub mod record;
 pub mod sqlite;
 pub mod telemetry;
 mod threads;
@@ -61,6 +66,8 @@ pub use fencepost_model::op::{Settled, Settlement, Start, Target};
 pub use fencepost_model::policy::{FailurePolicy, RetryPolicy};
 pub use fencepost_model::vocabulary::{Draft, Message, Name, RecordId, Seq, Timestamp, Token};
 pub use handlers::{HandlerError, HandlerResult, Handlers, Json, Payload};
+#[cfg(feature = "record")]
+pub use record::Recording;
 pub use sqlite::Durability;
 pub use tokio_util::sync::CancellationToken;
 

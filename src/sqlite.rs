@@ -52,8 +52,9 @@ pub use quarantine::quarantine;
 #[cfg(feature = "cli")]
 pub(crate) use records::cause_word;
 pub use rows::{BODY_COLUMNS, BOOKKEEPING_COLUMNS};
-pub use snapshot::{DamagedRow, RowKey, Survey, snapshot, survey};
+pub use snapshot::{DamagedRow, RowKey, Survey, numbered_snapshot, snapshot, survey};
 pub use statements::{Path, StatementId, Statements};
+pub(crate) use store::Ended;
 pub use store::{Numbered, Store};
 #[doc(hidden)]
 pub use wake::{Look, Watcher, Way};

@@ -86,6 +86,13 @@ pub(crate) fn stale() {
     metrics::counter!("fencepost_stale_settlements_total").increment(1);
 }
 
+/// A recording ended before its bus did.
+#[cfg(feature = "record")]
+pub(crate) fn recording_stopped() {
+    #[cfg(feature = "metrics")]
+    metrics::counter!("fencepost_recordings_stopped_total").increment(1);
+}
+
 /// A handler at work; it is not when this is dropped.
 pub(crate) struct InFlight;
 

@@ -145,7 +145,10 @@ pub enum Op {
         next: Epoch,
     },
     /// Several operations, all or none: the first refusal undoes them all (G12).
-    Atomic(Vec<Op>),
+    Atomic(
+        #[cfg_attr(feature = "serde", serde(deserialize_with = "crate::vocabulary::written::nested"))]
+        Vec<Op>,
+    ),
 }
 
 /// Where a group starts to read a name.
@@ -317,7 +320,10 @@ pub enum Reply {
     /// To reboot.
     Rebooted,
     /// To several operations: each one's answer.
-    Done(Vec<Reply>),
+    Done(
+        #[cfg_attr(feature = "serde", serde(deserialize_with = "crate::vocabulary::written::nested"))]
+        Vec<Reply>,
+    ),
     /// The answer is no, and nothing changed.
     Refused(Refusal),
 }
@@ -403,6 +409,7 @@ pub enum Refusal {
         /// Which one, counted from 0.
         index: u32,
         /// Its refusal.
+        #[cfg_attr(feature = "serde", serde(deserialize_with = "crate::vocabulary::written::nested"))]
         refusal: Box<Refusal>,
     },
 }

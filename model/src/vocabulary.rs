@@ -5,6 +5,8 @@
 //! delivery logic at all.
 
 mod draft;
+#[cfg(feature = "serde")]
+pub(crate) mod written;
 
 use std::borrow::Borrow;
 use std::collections::BTreeSet;
@@ -195,9 +197,10 @@ macro_rules! text {
     ($(#[$doc:meta])* $name:ident, $check:path) => {
         $(#[$doc])*
         #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-        #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
-        #[cfg_attr(feature = "serde", serde(into = "String", try_from = "String"))]
         pub struct $name(Arc<str>);
+
+        #[cfg(feature = "serde")]
+        written::text!($name);
 
         impl $name {
             /// The text, if it keeps the rules.
@@ -312,7 +315,7 @@ pub struct Message {
     /// Command or event.
     pub kind: Kind,
     /// The bytes; the bus does not look into them.
-    #[cfg_attr(feature = "serde", serde(with = "payload"))]
+    #[cfg_attr(feature = "serde", serde(with = "written::payload"))]
     pub payload: Arc<[u8]>,
     /// How to read the payload.
     pub content_type: ContentType,
@@ -357,42 +360,13 @@ impl Message {
     }
 }
 
-/// A payload is written as text where it is text, and as bytes where it is not.
-#[cfg(feature = "serde")]
-mod payload {
-    use std::sync::Arc;
-
-    use serde::{Deserialize, Deserializer, Serialize, Serializer};
-
-    #[derive(Serialize, Deserialize)]
-    #[serde(untagged)]
-    enum Payload<'a> {
-        Text(std::borrow::Cow<'a, str>),
-        Bytes(std::borrow::Cow<'a, [u8]>),
-    }
-
-    pub(super) fn serialize<S: Serializer>(payload: &Arc<[u8]>, to: S) -> Result<S::Ok, S::Error> {
-        match std::str::from_utf8(payload) {
-            Ok(text) => Payload::Text(text.into()).serialize(to),
-            Err(_) => Payload::Bytes(payload.as_ref().into()).serialize(to),
-        }
-    }
-
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Arc<[u8]>, D::Error> {
-        Ok(match Payload::deserialize(from)? {
-            Payload::Text(text) => text.as_bytes().into(),
-            Payload::Bytes(bytes) => bytes.into(),
-        })
-    }
-}
-
 /// What two messages under the same id must agree in (name, content type, payload, and the metadata
 /// `causation_id`), as one string of bytes: equal exactly when the contents are equal.
 ///
 /// A store may keep a digest of these bytes instead.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
-pub struct Content(pub Arc<[u8]>);
+pub struct Content(#[cfg_attr(feature = "serde", serde(with = "written::bytes"))] pub Arc<[u8]>);
 
 impl Content {
     /// The compared content of a message: each part with its length before it.

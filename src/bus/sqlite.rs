@@ -4,6 +4,7 @@
 //! clones share both. This module must not know what operations do.
 
 mod readers;
+pub(crate) mod witness;
 mod writer;
 
 use std::path::{Path, PathBuf};
@@ -27,10 +28,13 @@ use crate::sqlite::{
     next_due_group, overview,
 };
 
+#[cfg(feature = "record")]
+use crate::record::{Recording, recorder::Recorder};
 use crate::threads::mutant::Mutant;
 use crate::threads::{self, mutates, point};
 
 use readers::Readers;
+use witness::Witness;
 #[cfg(feature = "verify")]
 pub(crate) use writer::BATCH_OPS_MAX;
 use writer::{Request, Writer, closed, unanswered};
@@ -68,6 +72,9 @@ pub struct SqliteBusBuilder {
     id_retention_ms: u64,
     clock: Arc<dyn Clock>,
     waiting_max: usize,
+    sql: Option<Statements>,
+    #[cfg(feature = "record")]
+    recording: Option<Recording>,
 }
 
 impl SqliteBusBuilder {
@@ -121,6 +128,21 @@ impl SqliteBusBuilder {
         self
     }
 
+    /// Records what the bus does to a file, for `fencepost audit` to judge: nothing, unless this says otherwise. What it
+    /// costs stands in `docs/operations.md`. A recording that cannot go on ends with a warning, and the bus goes on.
+    #[cfg(feature = "record")]
+    pub fn record(mut self, recording: Recording) -> Self {
+        self.recording = Some(recording);
+        self
+    }
+
+    /// Other statements than the store's own: for tests that show that a wrong one is noticed.
+    #[doc(hidden)]
+    pub fn statements(mut self, sql: Statements) -> Self {
+        self.sql = Some(sql);
+        self
+    }
+
     /// Options of the store underneath: for tests.
     #[doc(hidden)]
     pub fn store_options(mut self, with: impl FnOnce(&mut OpenOptions)) -> Self {
@@ -141,7 +163,12 @@ impl SqliteBusBuilder {
     /// # Errors
     /// As [`SqliteBusBuilder::open`].
     pub fn open_blocking(self) -> Result<SqliteBus> {
-        let store = Store::open(&self.path, &self.options)?;
+        let mut store = Store::open(&self.path, &self.options)?;
+        if let Some(sql) = &self.sql {
+            store = store.with_statements(sql.clone());
+        }
+        let witness = self.witness(&store)?;
+        store.number_all(witness.is_some());
         let signals = Arc::<Signals>::default();
         let (requests, line) = mpsc::channel(self.waiting_max);
         let writer = Writer {
@@ -152,6 +179,7 @@ impl SqliteBusBuilder {
             limits: self.limits,
             id_retention_ms: self.id_retention_ms,
             forgot_at: self.clock.now(),
+            witness,
         };
         threads::spawn("writer", move |_| writer.run(line))?;
         let watcher = watch(&self.path, &signals, requests.downgrade())?;
@@ -166,6 +194,19 @@ impl SqliteBusBuilder {
             durability: self.options.durability,
         });
         Ok(SqliteBus { backend: Arc::new(Shared(Arc::clone(&file))), file })
+    }
+
+    /// Who is told of what is committed, if anybody is.
+    #[cfg(feature = "record")]
+    fn witness(&self, store: &Store) -> Result<Option<Box<dyn Witness>>> {
+        let Some(recording) = &self.recording else { return Ok(None) };
+        Ok(Some(Box::new(Recorder::begin(recording, &self.path, &self.options, store)?)))
+    }
+
+    #[cfg(not(feature = "record"))]
+    #[expect(clippy::unused_self, clippy::unnecessary_wraps, reason = "the same as with the feature")]
+    fn witness(&self, _: &Store) -> Result<Option<Box<dyn Witness>>> {
+        Ok(None)
     }
 }
 
@@ -226,6 +267,9 @@ impl SqliteBus {
             id_retention_ms: 24 * 60 * 60 * 1_000,
             clock: Arc::new(SystemClock),
             waiting_max: 1_024,
+            sql: None,
+            #[cfg(feature = "record")]
+            recording: None,
         }
     }
 

@@ -18,6 +18,8 @@ pub(super) enum Ended {
     Done,
     /// The answer is no, and has been said: something was found, or refused.
     No,
+    /// Not everything could be judged, and why not has been said.
+    Open,
     /// All held.
     Held,
     /// A guarantee is broken.
@@ -29,6 +31,7 @@ impl Ended {
         match self {
             Self::Done | Self::Held => ExitCode::SUCCESS,
             Self::No | Self::Broken => ExitCode::from(1),
+            Self::Open => ExitCode::from(2),
         }
     }
 }
@@ -132,7 +135,9 @@ impl fmt::Display for Whole<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)?;
         match self.0 {
-            crate::Error::Indeterminate { source } => write!(f, " ({})", Whole(source)),
+            crate::Error::Indeterminate { source } | crate::Error::NotRecorded { source } => {
+                write!(f, " ({})", Whole(source))
+            }
             crate::Error::CannotOpen { .. } | crate::Error::Sqlite { .. } | crate::Error::Io { .. } => {
                 self.0.source().map_or(Ok(()), |source| write!(f, " ({source})"))
             }

@@ -16,7 +16,7 @@ use fencepost_model::vocabulary::{Group, Name};
 use tokio_util::sync::CancellationToken;
 
 use crate::cli::ended::{Ended, Failed};
-use crate::cli::opening::BusFile;
+use crate::cli::opening::{BusFile, Record};
 use crate::cli::out::say;
 use crate::cli::parse::{Position, duration, handler, position};
 use crate::cli::signals::Signals;
@@ -71,6 +71,8 @@ pub(super) struct Subscribe {
 struct How {
     #[command(flatten)]
     bus: BusFile,
+    #[command(flatten)]
+    record: Record,
     /// Handle messages of this name by this shell command; again for more.
     #[arg(long, required = true, value_name = "NAME=COMMAND", value_parser = handler)]
     on: Vec<(Name, String)>,
@@ -148,7 +150,8 @@ impl How {
         }
         super::block_on(async {
             let mut signals = Signals::new().map_err(Failed::System)?;
-            let bus = self.bus.builder().open().await.map_err(|error| self.bus.failed(error))?;
+            let bus = self.record.with(self.bus.builder()).open().await;
+            let bus = bus.map_err(|error| self.bus.failed(error))?;
             let running = run(bus.clone(), options);
             tokio::pin!(running);
             let ended = loop {

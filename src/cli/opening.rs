@@ -15,7 +15,7 @@ use crate::cli::ended::Failed;
 use crate::cli::parse::duration;
 use crate::clock::{Clock as _, SystemClock};
 use crate::sqlite::{OpenOptions, Overview, Statements, Store, open_reader, overview};
-use crate::{SqliteBus, SqliteBusBuilder};
+use crate::{Recording, SqliteBus, SqliteBusBuilder};
 
 #[derive(Debug, Args)]
 pub(super) struct BusFile {
@@ -25,6 +25,29 @@ pub(super) struct BusFile {
     /// How long to wait for another process that holds the file locked.
     #[arg(long, value_name = "DURATION", default_value = "5s", value_parser = duration, global = true)]
     pub(super) busy_timeout: Duration,
+}
+
+/// A recording of what a command does.
+#[derive(Debug, Args)]
+pub(super) struct Record {
+    /// Record what this does to a file, for `fencepost audit`; what was there goes to the same name with `.1`.
+    #[arg(long, value_name = "RECORDING")]
+    record: Option<PathBuf>,
+    /// How large the recording and its predecessor may become together, in bytes.
+    #[arg(long, value_name = "BYTES", default_value_t = crate::record::BYTES_MAX, requires = "record")]
+    record_bytes_max: u64,
+    /// Record payloads and the values of metadata as they are, and not their digests.
+    #[arg(long, requires = "record")]
+    record_contents: bool,
+}
+
+impl Record {
+    /// The builder of a bus that records, if that was asked for.
+    pub(super) fn with(&self, builder: SqliteBusBuilder) -> SqliteBusBuilder {
+        let Some(path) = &self.record else { return builder };
+        let recording = Recording::to(path).bytes_max(self.record_bytes_max);
+        builder.record(if self.record_contents { recording.whole_contents() } else { recording })
+    }
 }
 
 impl BusFile {

@@ -15,7 +15,7 @@ use serde::Serialize;
 
 use crate::bus::operations::Receipt;
 use crate::cli::ended::{Ended, Failed};
-use crate::cli::opening::BusFile;
+use crate::cli::opening::{BusFile, Record};
 use crate::cli::out::Out;
 use crate::cli::parse::{duration, pair};
 use crate::{Bus as _, SqliteBus};
@@ -60,6 +60,8 @@ pub(super) struct Publish {
 struct What {
     #[command(flatten)]
     bus: BusFile,
+    #[command(flatten)]
+    record: Record,
     /// What the message is about, such as `place.bet`.
     name: Name,
     /// The payload; `-`, or none, for standard input.
@@ -108,7 +110,8 @@ impl What {
     }
 
     async fn open(&self) -> Result<SqliteBus, Failed> {
-        let opened = self.bus.builder().payload_bytes_max(self.payload_bytes_max).open().await;
+        let builder = self.bus.builder().payload_bytes_max(self.payload_bytes_max);
+        let opened = self.record.with(builder).open().await;
         opened.map_err(|error| self.bus.failed(error))
     }
 }

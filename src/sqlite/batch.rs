@@ -46,20 +46,30 @@ impl Store {
         if let [op] = ops {
             return vec![self.apply(clock(), op)];
         }
-        let mut began = false;
+        let (mut began, numbering, mut answered) = (false, self.is_numbering(), Vec::new());
         let together = self.transaction(|conn, sql| {
             began = true;
             let mut replies = Vec::with_capacity(ops.len());
-            for op in ops {
-                replies.push(alone_in_batch(conn, sql, clock(), op)?);
+            for (index, op) in ops.iter().enumerate() {
+                let now = clock();
+                let reply = alone_in_batch(conn, sql, now, op)?;
+                if numbering && reply.is_ok() {
+                    answered.push((index, now));
+                }
+                replies.push(reply);
             }
             Ok(End::Commit(replies))
         });
         match together {
-            Ok(replies) => replies,
+            Ok(replies) => {
+                self.tell(|| answered);
+                replies
+            }
             Err(error @ (Error::Indeterminate { .. } | Error::Closed)) => all(ops, &error),
             // The whole transaction is gone, whoever was at fault: each is tried once more, alone.
-            Err(_) if began => ops.iter().map(|op| self.apply(clock(), op)).collect(),
+            Err(_) if began => {
+                ops.iter().enumerate().map(|(index, op)| self.apply_at(index, clock(), op)).collect()
+            }
             Err(error) => all(ops, &error),
         }
     }
@@ -90,6 +100,10 @@ impl Store {
             // The work may have ended the transaction itself, and then there is nothing to take back.
             if conn.is_autocommit() { Err(Error::TransactionEnded) } else { Ok(End::Undo(None)) }
         });
+        // What the work did before it failed is not there, and nobody is to be told of it. A refusal is an answer.
+        if matches!(undone, None | Some(Undone::Store(_))) && done.is_ok() {
+            self.tell(|| op.map(|_| (0, now)).into_iter().collect());
+        }
         match (undone, done) {
             (Some(Undone::Panicked(panic)), _) => Err(Undone::Panicked(panic)),
             (_, Err(error)) => Err(Undone::Store(error)),

@@ -13,7 +13,7 @@ use rusqlite::{Connection, OpenFlags, named_params};
 use fencepost_model::vocabulary::Timestamp;
 
 use crate::error::{Error, Result};
-use crate::sqlite::cursor::{next_commit, skip_tokens};
+use crate::sqlite::cursor::{last_commit, next_commit, skip_tokens};
 use crate::sqlite::files::{Files as _, OperatingSystem};
 use crate::sqlite::migrate::{APPLICATION_ID, SCHEMA_VERSION, migrate, newest};
 use crate::sqlite::session::Session;
@@ -81,8 +81,13 @@ enum Look {
     Interrupted,
 }
 
-/// Opens a connection that is hardened, migrated and past its boot.
-pub(super) fn open(path: &Path, options: &OpenOptions, sql: &Statements) -> Result<Connection> {
+/// Opens a connection that is hardened, migrated and past its boot; says which number that took, if it was the first
+/// opening after one.
+pub(super) fn open(
+    path: &Path,
+    options: &OpenOptions,
+    sql: &Statements,
+) -> Result<(Connection, Option<u64>)> {
     let look = look(path, options)?;
     if matches!(look, Look::Empty) && !options.create {
         return Err(Error::NotFound);
@@ -109,12 +114,12 @@ pub(super) fn open(path: &Path, options: &OpenOptions, sql: &Statements) -> Resu
     if mode != "wal" {
         return Err(Error::NotWal);
     }
-    begin_boot(&conn, options, sql)?;
+    let booted = begin_boot(&conn, options, sql)?;
     sync_names(&conn, path, options)?;
     settle(&conn)?;
     conn.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, false)?;
     conn.pragma_update(None, "synchronous", options.durability.synchronous())?;
-    Ok(conn)
+    Ok((conn, booted))
 }
 
 /// Opens a connection to a store that is there, only to read it beside whoever else has it open. It keeps to SQLite's
@@ -329,8 +334,8 @@ fn create(conn: &Connection, options: &OpenOptions, sql: &Statements) -> Result<
 }
 
 /// Brings the file to the newest version and, if the machine has booted since it was last open for writing, moves the
-/// token counter on, durably: a power cut may have taken tokens that the outside world has seen (G4).
-fn begin_boot(conn: &Connection, options: &OpenOptions, sql: &Statements) -> Result<()> {
+/// token counter on, durably: a power cut may have taken tokens that the outside world has seen (G4). That takes a number.
+fn begin_boot(conn: &Connection, options: &OpenOptions, sql: &Statements) -> Result<Option<u64>> {
     conn.execute_batch(sql.get(Sql::Begin))?;
     let found: i64 = conn.query_row(sql.get(Sql::SchemaVersion), [], |row| row.get(0))?;
     let supported = newest(options.next_version);
@@ -347,13 +352,15 @@ fn begin_boot(conn: &Connection, options: &OpenOptions, sql: &Statements) -> Res
     let before = before.ok_or(Error::row_missing("store"))?;
     let boot_id = boot_id(options);
     // Where no boot can be told from another, each opening counts as one.
+    let mut booted = None;
     if boot_id.is_none() || boot_id != before {
         skip_tokens(&s, None)?;
         next_commit(&s)?;
+        booted = Some(last_commit(&s)?);
         s.run(Sql::BootWrite, named_params! {":boot_id": boot_id})?;
     }
     conn.execute_batch(sql.get(Sql::Commit))?;
-    Ok(())
+    Ok(booted)
 }
 
 /// Makes the name of the WAL outlast a power cut. SQLite syncs the directory with the first commit of the connection that

@@ -15,10 +15,10 @@ use rusqlite::{Connection, Row};
 use serde::Serialize;
 
 use crate::error::{Damage, Error, Result};
-use crate::sqlite::cursor::{cursor_row, store};
+use crate::sqlite::cursor::{cursor_row, last_commit, store};
 use crate::sqlite::records::stored;
 use crate::sqlite::rows::{BODY_COLUMNS, body, count, maybe_number, number, reason, text, unreadable};
-use crate::sqlite::session::Session;
+use crate::sqlite::session::{Session, reading};
 use crate::sqlite::statements::{StatementId as Sql, Statements};
 
 /// Reads all tables. Equal to the model's state, but for [`Remembered::content`], which holds the digest alone.
@@ -27,6 +27,15 @@ use crate::sqlite::statements::{StatementId as Sql, Statements};
 /// [`Error::Corrupt`] if a row outside of what a delivery carries is damaged, and whatever SQLite reports.
 pub fn snapshot(conn: &Connection) -> Result<State> {
     Ok(read(conn, true)?.state)
+}
+
+/// Reads all tables as [`snapshot`] does, and the number of the last transaction that is in them.
+///
+/// # Errors
+/// As [`snapshot`].
+pub fn numbered_snapshot(conn: &Connection) -> Result<(State, u64)> {
+    let sql = Statements::standard();
+    reading(conn, &sql, || Ok((snapshot(conn)?, last_commit(&Session::new(conn, &sql, Timestamp::ZERO))?)))
 }
 
 /// What can be read of a store, and what cannot.

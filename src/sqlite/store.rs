@@ -28,18 +28,35 @@ pub struct Store {
     version: i64,
     /// Whether a commit failed in a way that leaves its effect unknown.
     failed: bool,
+    /// The number that the boot took which this opening was the first of, if it was.
+    booted: Option<u64>,
+    /// Whether each transaction reads its number, and tells of its end.
+    numbering: bool,
+    /// The number of the last transaction that ended as it was meant to, and whether it changed something.
+    last: Option<(u64, bool)>,
+    ended: Vec<Ended>,
 }
 
-/// An answer, and where its transaction stands in the order of all that changed something.
+/// A reply, and where its transaction stands among all that changed something.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Numbered {
-    /// The answer.
+    /// The reply.
     pub reply: Reply,
-    /// The number that the transaction took, or, if it changed nothing, that of the last one before it: read inside the
-    /// transaction itself (see [`Store::commit_seq`]).
+    /// The number that the transaction took if it changed something, or else that of the last one before it that did.
     pub commit_seq: u64,
     /// Whether it changed something.
     pub changed: bool,
+}
+
+/// A transaction that ended as it was meant to, for whoever records what was done.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Ended {
+    /// As [`Numbered::commit_seq`].
+    pub(crate) commit_seq: u64,
+    /// As [`Numbered::changed`].
+    pub(crate) changed: bool,
+    /// Which operations were answered in it, by their place among those that were applied together, and when.
+    pub(crate) ops: Vec<(usize, Timestamp)>,
 }
 
 /// How a transaction is to end.
@@ -57,8 +74,13 @@ impl Store {
     /// A typed [`Error`] that says what to do. A file that is refused is left as it was.
     pub fn open(path: impl AsRef<Path>, options: &OpenOptions) -> Result<Self> {
         let sql = Statements::standard();
-        let conn = open::open(path.as_ref(), options, &sql)?;
-        Ok(Self { conn, sql, version: newest(options.next_version), failed: false })
+        let (conn, booted) = open::open(path.as_ref(), options, &sql)?;
+        Ok(Self { booted, ..Self::new(conn, sql, newest(options.next_version)) })
+    }
+
+    fn new(conn: Connection, sql: Statements, version: i64) -> Self {
+        let (booted, last, ended) = (None, None, Vec::new());
+        Self { conn, sql, version, failed: false, booted, numbering: false, last, ended }
     }
 
     /// A store in memory, in rollback mode, so that its image can be copied.
@@ -77,7 +99,7 @@ impl Store {
     #[doc(hidden)]
     pub fn over(conn: Connection) -> Result<Self> {
         let conn = open::over(conn)?;
-        Ok(Self { conn, sql: Statements::standard(), version: newest(None), failed: false })
+        Ok(Self::new(conn, Statements::standard(), newest(None)))
     }
 
     /// The same store, running other statements: for tests that show that a wrong one is noticed.
@@ -97,24 +119,59 @@ impl Store {
     /// # Errors
     /// Nothing changed, unless it is [`Error::Indeterminate`]: then the store is closed.
     pub fn apply(&mut self, now: Timestamp, op: &Op) -> Result<Reply> {
-        self.transaction(|conn, sql| {
-            let reply = execute(conn, sql, now, op)?;
-            Ok(if matches!(reply, Reply::Refused(_)) { End::Undo(reply) } else { End::Commit(reply) })
-        })
+        self.apply_at(0, now, op)
     }
 
-    /// Applies one operation as [`Store::apply`] does, and says where its transaction stands in the order of all.
+    /// Applies an operation that has this place among others.
+    pub(super) fn apply_at(&mut self, index: usize, now: Timestamp, op: &Op) -> Result<Reply> {
+        let reply = self.transaction(|conn, sql| {
+            let reply = execute(conn, sql, now, op)?;
+            Ok(if matches!(reply, Reply::Refused(_)) { End::Undo(reply) } else { End::Commit(reply) })
+        })?;
+        self.tell(|| vec![(index, now)]);
+        Ok(reply)
+    }
+
+    /// Applies one operation as [`Store::apply`] does, and says which number it took or found, read inside its
+    /// transaction.
     ///
     /// # Errors
     /// As [`Store::apply`].
     pub fn apply_numbered(&mut self, now: Timestamp, op: &Op) -> Result<Numbered> {
-        let work = |conn: &Connection, sql: &Statements| {
-            let reply = execute(conn, sql, now, op)?;
-            Ok(if matches!(reply, Reply::Refused(_)) { End::Undo(reply) } else { End::Commit(reply) })
-        };
-        let (reply, (commit_seq, changed)) =
-            self.transaction_seen(work, |s, changed| Ok((last_commit(s)?, changed)))?;
+        let numbering = std::mem::replace(&mut self.numbering, true);
+        let reply = self.apply(now, op);
+        self.numbering = numbering;
+        let reply = reply?;
+        let ended = if numbering { self.ended.last().cloned() } else { self.ended.pop() };
+        let (commit_seq, changed) = ended.map(|ended| (ended.commit_seq, ended.changed)).unwrap_or_default();
         Ok(Numbered { reply, commit_seq, changed })
+    }
+
+    /// Whether to remember from now on how each transaction ended, until that is asked for.
+    pub(crate) fn number_all(&mut self, numbering: bool) {
+        self.numbering = numbering;
+    }
+
+    /// How the transactions ended since this was asked the last time.
+    pub(crate) fn take_ended(&mut self) -> Vec<Ended> {
+        std::mem::take(&mut self.ended)
+    }
+
+    /// Whether it is to be told how transactions end.
+    pub(super) fn is_numbering(&self) -> bool {
+        self.numbering
+    }
+
+    /// Tells which operations were answered in the transaction that ended last.
+    pub(super) fn tell(&mut self, ops: impl FnOnce() -> Vec<(usize, Timestamp)>) {
+        if let Some((commit_seq, changed)) = self.last.take() {
+            self.ended.push(Ended { commit_seq, changed, ops: ops() });
+        }
+    }
+
+    /// The number that a boot took at this opening, if this was the first one after it.
+    pub fn booted(&self) -> Option<u64> {
+        self.booted
     }
 
     /// Says what an operation would answer at the time `now`, and changes nothing.
@@ -130,15 +187,6 @@ impl Store {
         &mut self,
         work: impl FnOnce(&Connection, &Statements) -> Result<End<T>>,
     ) -> Result<T> {
-        Ok(self.transaction_seen(work, |_, _| Ok(()))?.0)
-    }
-
-    /// The same, with a last look from within the transaction, just before it ends; it is told whether anything changed.
-    fn transaction_seen<T, N>(
-        &mut self,
-        work: impl FnOnce(&Connection, &Statements) -> Result<End<T>>,
-        look: impl FnOnce(&Session<'_>, bool) -> Result<N>,
-    ) -> Result<(T, N)> {
         if self.failed {
             return Err(Error::Closed);
         }
@@ -154,23 +202,28 @@ impl Store {
         if self.conn.is_autocommit() {
             return Err(Error::TransactionEnded);
         }
+        let number = || if self.numbering { Ok::<_, Error>(Some(last_commit(&s)?)) } else { Ok(None) };
         let done = match ended {
             End::Commit(done) => done,
             End::Undo(done) => {
-                let seen = look(&s, false)?;
+                let found = number()?;
                 s.run(Sql::Rollback, &[])?;
-                return Ok((done, seen));
+                self.last = found.map(|found| (found, false));
+                return Ok(done);
             }
         };
         let changed = self.conn.total_changes() != before;
         if changed {
             next_commit(&s)?;
         }
-        let seen = look(&s, changed)?;
+        let number = number()?;
         let committed = s.run(Sql::Commit, &[]);
         drop(guard);
         match committed {
-            Ok(_) => Ok((done, seen)),
+            Ok(_) => {
+                self.last = number.map(|number| (number, changed));
+                Ok(done)
+            }
             Err(error) if is_certain(&error) => Err(error),
             Err(error) => {
                 self.failed = true;

@@ -6,6 +6,7 @@
 
 mod wrong;
 
+use std::cell::RefCell;
 use std::sync::Arc;
 
 use fencepost_model::op::{Op, Reply};
@@ -14,10 +15,11 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::bus::backend::{Limits, Transacted, Work};
 use crate::bus::signals::{Change, Signals};
+use crate::bus::sqlite::witness::{Done, Transaction, Witness};
 use crate::bus::transaction::{Followup, Tx};
 use crate::clock::Clock;
 use crate::error::{Error, Result};
-use crate::sqlite::{Store, execute};
+use crate::sqlite::{Store, Undone, execute};
 use crate::telemetry;
 use crate::threads::mutant::Mutant;
 use crate::threads::{self, mutates, point};
@@ -64,6 +66,8 @@ pub(super) struct Writer {
     pub(super) id_retention_ms: u64,
     pub(super) seen: i64,
     pub(super) forgot_at: Timestamp,
+    /// Who is told of what is committed, if anybody is.
+    pub(super) witness: Option<Box<dyn Witness>>,
 }
 
 impl Writer {
@@ -95,12 +99,13 @@ impl Writer {
             self.commit(&mut batch);
         }
         point("closes the file");
+        self.end_witness();
         // The file is closed with the last clone of the bus; nobody is left to tell how that went.
         let _ = self.store.close();
     }
 
     /// Closes the file, and tells so: whoever asked for it, whoever asks for something else, and whoever sleeps.
-    fn end(self, mut requests: mpsc::Receiver<Request>, reply: oneshot::Sender<Result<()>>) {
+    fn end(mut self, mut requests: mpsc::Receiver<Request>, reply: oneshot::Sender<Result<()>>) {
         point("closes the line");
         requests.close();
         if mutates(Mutant::LateOnesAreKept) {
@@ -111,6 +116,7 @@ impl Writer {
                 refuse(late);
             }
         }
+        self.end_witness();
         let closed = self.store.close();
         point("answers");
         let _ = reply.send(closed);
@@ -153,6 +159,10 @@ impl Writer {
         let began = telemetry::start();
         let replies = self.store.apply_all(|| self.clock.now(), &ops);
         telemetry::committed(began, ops.len());
+        self.bear_witness(|index| Some((ops[index].clone(), replies[index].as_ref().ok()?.clone())));
+        replies.iter().filter_map(|reply| reply.as_ref().err()).for_each(|error| {
+            self.lose_witness_if_unknown(error);
+        });
         let mut changes: Vec<Change> = Vec::new();
         for (op, reply) in ops.iter().zip(&replies) {
             changes.extend(reply.as_ref().ok().and_then(|reply| Change::of(op, reply)));
@@ -180,18 +190,80 @@ impl Writer {
         let now = self.clock.now();
         let (clock, limits) = (Arc::clone(&self.clock), self.limits);
         let mut followup = Followup::default();
+        let (witnessed, within) = (self.witness.is_some(), RefCell::new(Vec::new()));
         let done = self.store.transact(now, op, |conn, sql| {
-            let tx = Tx::new(conn, limits, |op| execute(conn, sql, clock.now(), op));
+            let tx = Tx::new(conn, limits, |op| {
+                let now = clock.now();
+                let reply = execute(conn, sql, now, op)?;
+                if witnessed {
+                    within.borrow_mut().push(Done { now, op: op.clone(), reply: reply.clone() });
+                }
+                Ok(reply)
+            });
             let done = work(&tx)?;
             followup = tx.into_followup();
             Ok(done)
         });
+        self.bear_witness_of(op, &done, within.into_inner());
         if let Ok((reply, _)) = &done {
             let mut changes = followup.committed();
             changes.extend(op.zip(reply.as_ref()).and_then(|(op, reply)| Change::of(op, reply)));
             self.signals.announce(&changes);
         }
         done
+    }
+
+    /// Tells of the transactions that ended since the last time.
+    fn bear_witness(&mut self, done: impl Fn(usize) -> Option<(Op, Reply)>) {
+        if self.witness.is_none() {
+            return;
+        }
+        for ended in self.store.take_ended() {
+            self.tell_witness(Transaction::of(&ended, &done));
+        }
+    }
+
+    /// Tells of one transaction. A witness that wants no more costs nothing more.
+    fn tell_witness(&mut self, transaction: Transaction) {
+        if let Some(witness) = &mut self.witness
+            && !witness.committed(transaction)
+        {
+            self.witness = None;
+            self.store.number_all(false);
+        }
+    }
+
+    /// Of what nobody knows whether it was committed, nobody can be told; and there will be nothing after it.
+    fn lose_witness_if_unknown(&mut self, error: &Error) {
+        if matches!(error, Error::Indeterminate { .. }) {
+            self.witness = None;
+        }
+    }
+
+    /// Tells of a transaction with the caller's own work in it, and the operations of that.
+    fn bear_witness_of(&mut self, op: Option<&Op>, done: &Transacted, within: Vec<Done>) {
+        if let Err(Undone::Store(error)) = done {
+            self.lose_witness_if_unknown(error);
+        }
+        if self.witness.is_none() {
+            return;
+        }
+        let reply = match done {
+            Ok((reply, _)) => reply.clone(),
+            Err(Undone::Store(Error::Refused { refusal })) => Some(Reply::Refused(refusal.clone())),
+            Err(_) => None,
+        };
+        for ended in self.store.take_ended() {
+            let mut transaction = Transaction::of(&ended, |_| Some((op?.clone(), reply.clone()?)));
+            transaction.done.extend(done.is_ok().then_some(&within).into_iter().flatten().cloned());
+            self.tell_witness(transaction);
+        }
+    }
+
+    fn end_witness(&mut self) {
+        if let Some(witness) = self.witness.take() {
+            witness.ended();
+        }
     }
 
     fn look(&mut self) -> bool {
@@ -210,7 +282,10 @@ impl Writer {
         if now.get().abs_diff(self.forgot_at.get()) >= FORGET_EVERY_MS {
             self.forgot_at = now;
             let op = Op::ForgetIds { retention_ms: self.id_retention_ms };
-            if let Err(error) = self.store.apply(now, &op) {
+            let reply = self.store.apply(now, &op);
+            self.bear_witness(|_| Some((op.clone(), reply.as_ref().ok()?.clone())));
+            if let Err(error) = reply {
+                self.lose_witness_if_unknown(&error);
                 tracing::warn!(%error, "ids could not be forgotten; trying again later");
             }
         }

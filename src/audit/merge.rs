@@ -1,0 +1,221 @@
+//! Several recordings of one store as one line of transactions, in the order of their numbers.
+//!
+//! What always holds: a transaction that changed something comes right after the one with the number before its own, and
+//! one that changed nothing between the two changes where it was; a number that nobody recorded is told and never passed
+//! over. This module must not know what operations do.
+
+use std::path::{Path, PathBuf};
+
+use fencepost_model::state::State;
+
+use crate::audit::Doubt;
+use crate::record::contents;
+use crate::record::format::{Frame, FrameReader, Recorded, Unreadable};
+
+/// What comes next.
+#[derive(Debug)]
+pub(super) enum Next {
+    /// The line begins, or begins anew, with the state that a recording began with.
+    Begin { state: Box<State>, number: u64 },
+    /// The state has reached the number at which a recording began, and must be the one that this found.
+    Check { state: Box<State>, file: usize },
+    /// A transaction.
+    Transaction { file: usize, commit_seq: u64, changed: bool, done: Vec<Recorded> },
+}
+
+/// One recording.
+#[derive(Debug)]
+struct Source {
+    path: PathBuf,
+    reader: FrameReader,
+    /// The next transaction in it.
+    next: Option<(u64, bool, Vec<Recorded>)>,
+    /// The number at which it begins.
+    begins: u64,
+    /// Whether the state that it begins with was used.
+    used: bool,
+    whole_contents: bool,
+    done: bool,
+    /// Whether it says at its end that it goes on in another file.
+    continued: bool,
+    last: (u64, bool),
+}
+
+/// The recordings.
+#[derive(Debug)]
+pub(super) struct Merge {
+    sources: Vec<Source>,
+    /// The number of the last change of the line, once it has begun.
+    at: Option<u64>,
+    /// Up to here everything is in a state that the line began with.
+    base: u64,
+    pub(super) whole_contents: bool,
+    pub(super) doubts: Vec<Doubt>,
+    /// How many operations were recorded before the line begins, where their state is not known.
+    pub(super) before: u64,
+}
+
+impl Merge {
+    /// Opens recordings. One that cannot be read is a doubt.
+    pub(super) fn open(paths: &[PathBuf]) -> Self {
+        let (mut sources, mut doubts) = (Vec::new(), Vec::new());
+        for path in paths {
+            match FrameReader::open(path) {
+                Ok(reader) => sources.push(Source::new(path, reader)),
+                Err(why) => doubts.push(Doubt::Unreadable { path: path.clone(), why }),
+            }
+        }
+        let whole_contents = sources.iter().all(|source| source.whole_contents);
+        Self { sources, at: None, base: 0, whole_contents, doubts, before: 0 }
+    }
+
+    pub(super) fn path(&self, file: usize) -> &Path {
+        &self.sources[file].path
+    }
+
+    /// The number of the last change.
+    pub(super) fn at(&self) -> Option<u64> {
+        self.at
+    }
+
+    /// What comes next; none when nothing more can be put in order.
+    pub(super) fn next(&mut self) -> Option<Next> {
+        loop {
+            let Some(at) = self.at else { return self.begin(0) };
+            if let Some(index) = self.sources.iter().position(|source| !source.used && source.begins <= at) {
+                if self.sources[index].begins < at {
+                    // The line began anew past it.
+                    self.sources[index].used = true;
+                } else if let Some(state) = self.state_of(index) {
+                    return Some(Next::Check { state, file: index });
+                }
+                continue;
+            }
+            self.fill();
+            let first = self.sources.iter().enumerate().filter_map(|(index, source)| {
+                let (commit_seq, changed, _) = source.next.as_ref()?;
+                Some((*commit_seq, !*changed, index))
+            });
+            let (commit_seq, is_look, file) = first.min()?;
+            let changed = !is_look;
+            let (_, _, done) = self.sources[file].next.take()?;
+            let is_next = if changed { commit_seq == at + 1 } else { commit_seq == at };
+            if is_next {
+                self.at = Some(commit_seq);
+                return Some(Next::Transaction { file, commit_seq, changed, done });
+            }
+            if commit_seq <= self.base {
+                self.before += done.len() as u64;
+                continue;
+            }
+            if commit_seq <= at {
+                self.doubts.push(Doubt::TakenTwice { number: commit_seq });
+                return None;
+            }
+            self.sources[file].next = Some((commit_seq, changed, done));
+            return self.begin(at + 1);
+        }
+    }
+
+    /// What is left to say at the end: a recording goes on in a file that was not given.
+    pub(super) fn finish(&mut self) {
+        for (index, source) in self.sources.iter().enumerate() {
+            let after = source.last.0;
+            let follows = |(other, next): (usize, &Source)| other != index && next.begins >= after;
+            if source.continued && !self.sources.iter().enumerate().any(follows) {
+                self.doubts.push(Doubt::Continued { path: source.path.clone(), after });
+            }
+        }
+    }
+
+    /// Begins with the earliest state that is at `from` or later.
+    fn begin(&mut self, from: u64) -> Option<Next> {
+        let gap = self.at.map(|at| at + 1);
+        let later = self.sources.iter().enumerate().filter(|(_, s)| !s.used && s.begins >= from);
+        let earliest = later.min_by_key(|(_, source)| source.begins).map(|(index, _)| index);
+        if let Some(number) = gap {
+            let again = earliest.map(|index| (self.sources[index].begins, self.sources[index].path.clone()));
+            self.doubts.push(Doubt::Gap { number, again });
+        }
+        let index = earliest?;
+        let number = self.sources[index].begins;
+        let state = self.state_of(index)?;
+        (self.at, self.base) = (Some(number), number);
+        Some(Next::Begin { state, number })
+    }
+
+    /// Reads the state that a recording begins with.
+    fn state_of(&mut self, index: usize) -> Option<Box<State>> {
+        let source = &mut self.sources[index];
+        source.used = true;
+        match FrameReader::state(&source.path) {
+            Ok(mut state) => {
+                if source.whole_contents && !self.whole_contents {
+                    contents::of_state(&mut state);
+                }
+                Some(Box::new(state))
+            }
+            Err(why) => {
+                self.doubts.push(Doubt::Unreadable { path: source.path.clone(), why });
+                None
+            }
+        }
+    }
+
+    /// Reads on in every recording whose next transaction is not known.
+    fn fill(&mut self) {
+        for source in &mut self.sources {
+            if source.next.is_none() && !source.done {
+                match source.read(self.whole_contents) {
+                    Ok(next) => source.next = next,
+                    Err(why) => {
+                        let after = source.last.0;
+                        self.doubts.push(Doubt::Ends { path: source.path.clone(), after, why });
+                    }
+                }
+                source.done = source.next.is_none();
+            }
+        }
+    }
+}
+
+impl Source {
+    fn new(path: &Path, reader: FrameReader) -> Self {
+        let beginning = reader.beginning();
+        Self {
+            path: path.to_owned(),
+            reader,
+            next: None,
+            begins: beginning.commit_seq,
+            used: false,
+            whole_contents: beginning.whole_contents,
+            done: false,
+            continued: false,
+            last: (0, false),
+        }
+    }
+
+    /// The next transaction; none after the end.
+    fn read(&mut self, whole_contents: bool) -> Result<Option<(u64, bool, Vec<Recorded>)>, Unreadable> {
+        let (commit_seq, changed, mut done) = match self.reader.next()? {
+            Frame::Transaction { commit_seq, changed, done, .. } => (commit_seq, changed, done),
+            Frame::End { continued, .. } => {
+                self.continued = continued;
+                return Ok(None);
+            }
+        };
+        let order = (commit_seq, !changed);
+        let in_order = order > self.last || (order == self.last && !changed) || self.last == (0, false);
+        if !in_order {
+            return Err(Unreadable::Damaged { at_bytes: self.reader.at_bytes() });
+        }
+        self.last = order;
+        if self.whole_contents && !whole_contents {
+            for recorded in &mut done {
+                contents::of_op(&mut recorded.done.op);
+                contents::of_reply(&mut recorded.done.reply);
+            }
+        }
+        Ok(Some((commit_seq, changed, done)))
+    }
+}

@@ -1,0 +1,167 @@
+//! What went wrong as a story: the operations before it that touched the same things, and then the one that was not
+//! allowed, how the bus stood before it, how it was answered, and what the model answers.
+//!
+//! What always holds: the recordings are read a second time for this, so the first reading need not remember anything.
+//! Nothing is decided here.
+
+use std::collections::{BTreeSet, VecDeque};
+use std::path::{Path, PathBuf};
+
+use fencepost_model::op::{Lease, Op, Reply, Settled, Target};
+use fencepost_model::story::{answer, describe, stand};
+use fencepost_model::vocabulary::{Group, Kind, MessageId, RecordId, Seq};
+
+use crate::audit::ledger::Ledger;
+use crate::audit::{Found, Onlooker, Run, What, Wrong};
+use crate::record::format::Recorded;
+
+/// So many operations before the last are told.
+const BEFORE_MAX: usize = 8;
+
+/// What an operation or its reply is about.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Subject {
+    Command(Seq),
+    Event(Seq),
+    Group(Group),
+    Record(RecordId),
+    Id(Kind, MessageId),
+}
+
+/// Tells what was found. It is the last of so many operations.
+pub(super) fn tell(paths: &[PathBuf], found: Found, operations: u64) -> Wrong {
+    let Found { path, number, what } = found;
+    let (op, reply, expected, now) = match &what {
+        What::Reply { now, op, reply, expected } => (op, reply, Some(expected), now),
+        What::Moved { now, op, reply } => (op, reply, None, now),
+        What::State(difference) => {
+            let what = format!(
+                "the state that {} holds at number {number} is not the one that the operations lead to: {difference}",
+                path.display()
+            );
+            return Wrong { path, number, what, story: String::new() };
+        }
+    };
+    let mut subjects = of_op(op);
+    let of_expected = expected.map(|expected| of_reply(op, expected)).unwrap_or_default();
+    // Of what was handed out, that alone which was not to be, or was left out.
+    subjects.extend(of_reply(op, reply).symmetric_difference(&of_expected).cloned());
+    let mut listener =
+        Listener { subjects, left: operations, told: VecDeque::new(), stood: String::new(), earlier: 0 };
+    Run::new(paths).judge(Some(&mut listener));
+    let mut story = String::new();
+    if listener.earlier > 0 {
+        story += &format!("... {} operations before these touched the same\n", listener.earlier);
+    }
+    story.extend(listener.told.iter().map(String::as_str));
+    story += &format!("    [{}]\n", listener.stood);
+    story += &line(&path, number, now.get(), op, reply);
+    let what = match expected {
+        Some(expected) => {
+            story += &format!("    the model answers: {}\n", answer_in_full(expected, reply));
+            "an operation was answered otherwise than the contract says"
+        }
+        None => "an operation was answered as done and is said to have changed nothing",
+    };
+    let what = format!("{what}, at number {number} in {}", path.display());
+    Wrong { path, number, what, story }
+}
+
+fn line(path: &Path, number: u64, now: u64, op: &Op, reply: &Reply) -> String {
+    let file = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    format!("{number}  t={now}  {file}  {}\n    -> {}\n", describe(op), answer(reply))
+}
+
+/// An answer; in full where the short form would look like the one that was given.
+fn answer_in_full(expected: &Reply, reply: &Reply) -> String {
+    let short = answer(expected);
+    if short == answer(reply) { format!("{expected:?}\n    and not:           {reply:?}") } else { short }
+}
+
+/// Remembers the last operations that touched what it listens for.
+struct Listener {
+    subjects: BTreeSet<Subject>,
+    /// How many operations are left, the wrong one included.
+    left: u64,
+    told: VecDeque<String>,
+    earlier: u64,
+    stood: String,
+}
+
+impl Onlooker for Listener {
+    fn before(&mut self, ledger: &mut Ledger, file: &Path, number: u64, recorded: &Recorded) {
+        self.left = self.left.saturating_sub(1);
+        let done = &recorded.done;
+        if self.left == 0 {
+            self.stood = stand(&ledger.look(done.now, &done.op));
+            return;
+        }
+        let touched = of_op(&done.op).into_iter().chain(of_reply(&done.op, &done.reply));
+        if touched.into_iter().any(|subject| self.subjects.contains(&subject)) {
+            self.told.push_back(line(file, number, done.now.get(), &done.op, &done.reply));
+            if self.told.len() > BEFORE_MAX {
+                self.told.pop_front();
+                self.earlier += 1;
+            }
+        }
+    }
+}
+
+fn of_target(target: &Target) -> Vec<Subject> {
+    match target {
+        Target::Command(seq) => vec![Subject::Command(*seq)],
+        Target::Event { group, seq } => vec![Subject::Group(group.clone()), Subject::Event(*seq)],
+        Target::Entry { group, record } => vec![Subject::Group(group.clone()), Subject::Record(*record)],
+    }
+}
+
+fn of_op(op: &Op) -> BTreeSet<Subject> {
+    let subjects = match op {
+        Op::Send { message, .. } | Op::Publish { message } => {
+            message.id.iter().map(|id| Subject::Id(message.kind, id.clone())).collect()
+        }
+        Op::Subscribe { group, .. }
+        | Op::Unsubscribe { group, .. }
+        | Op::Poll { group, .. }
+        | Op::Seek { group, .. }
+        | Op::Release { lease: Lease::Cursor(group), .. }
+        | Op::Extend { lease: Lease::Cursor(group), .. } => vec![Subject::Group(group.clone())],
+        Op::Settle { target, .. } => of_target(target),
+        Op::Release { lease: Lease::Command(seq), .. }
+        | Op::Extend { lease: Lease::Command(seq), .. }
+        | Op::Cancel { seq } => vec![Subject::Command(*seq)],
+        Op::Redrive { record } | Op::Purge { record } => vec![Subject::Record(*record)],
+        Op::Atomic(ops) => return ops.iter().flat_map(of_op).collect(),
+        Op::Claim { .. }
+        | Op::Prune { .. }
+        | Op::ForgetIds { .. }
+        | Op::Reset { .. }
+        | Op::Reboot
+        | Op::Restore { .. } => Vec::new(),
+    };
+    subjects.into_iter().collect()
+}
+
+fn of_reply(op: &Op, reply: &Reply) -> BTreeSet<Subject> {
+    let of_records = |records: &[RecordId]| records.iter().copied().map(Subject::Record).collect::<Vec<_>>();
+    let subjects = match reply {
+        Reply::Accepted { seq, .. } if matches!(op, Op::Publish { .. }) => vec![Subject::Event(*seq)],
+        Reply::Accepted { seq, .. } => vec![Subject::Command(*seq)],
+        Reply::HandedOut { deliveries, dead_lettered } => {
+            let delivered = deliveries.iter().flat_map(|delivery| of_target(&delivery.target));
+            delivered.chain(of_records(dead_lettered)).collect()
+        }
+        Reply::Settled(Settled::DeadLettered { record } | Settled::Parked { record }) => {
+            vec![Subject::Record(*record)]
+        }
+        Reply::Redriven(target) => of_target(target),
+        Reply::Unsubscribed { returned } | Reply::EpochBegun { returned } => of_records(returned),
+        Reply::Pruned { dead_lettered, .. } => of_records(dead_lettered),
+        Reply::Done(replies) => {
+            let Op::Atomic(ops) = op else { return BTreeSet::new() };
+            return ops.iter().zip(replies).flat_map(|(op, reply)| of_reply(op, reply)).collect();
+        }
+        _ => Vec::new(),
+    };
+    subjects.into_iter().collect()
+}
