@@ -38,7 +38,7 @@ pub(super) struct Arguments {
 enum ScopeName {
     /// A part of the scopes, and single operations cut: less than a minute.
     Quick,
-    /// All scopes, and short sequences cut: four minutes at most.
+    /// All scopes, short sequences cut, pairs of connections in every order: about five minutes on two cores.
     Standard,
     /// All scopes with wider limits: as long as it takes.
     Deep,
