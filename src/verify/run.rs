@@ -359,9 +359,13 @@ impl Run<'_> {
     }
 
     fn schedule(&mut self, progress: &mut (dyn Progress + Send)) -> Result<()> {
-        let mut done = 0;
+        let (mut done, mut of) = (0, 0);
         let found =
             schedule::phase::run(self.plan.reach, self.plan.seed, self.plan.threads, |part, total| {
+                // Connections come first, and then the threads of a bus: each is a list of its own.
+                if total != of {
+                    (done, of) = (0, total);
+                }
                 progress.at("schedule", part, done, total);
                 done += 1;
             })?;
