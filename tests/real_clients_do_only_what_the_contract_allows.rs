@@ -8,13 +8,14 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::process::Command;
 
 use fencepost::verify::history::client::Theme;
 use fencepost::verify::history::control;
-use fencepost::verify::history::judge::{Verdict, judge};
+use fencepost::verify::history::judge::{Verdict, asks, judge};
 use fencepost::verify::history::record::Answer;
 use fencepost::verify::history::replay::replay;
-use fencepost::verify::history::shrink::{asks, shrink};
+use fencepost::verify::history::shrink::shrink;
 use fencepost::verify::history::stage::{Kind, Plan, Recorded, record};
 use fencepost::verify::history::{alter, numbers, search};
 use fencepost::verify::trace::Trace;
@@ -81,6 +82,7 @@ fn a_history_with_one_answer_changed_is_refused_by_both_judges() {
 #[test]
 fn each_mistake_is_refused_by_the_judges_named_for_it_and_told_in_a_few_operations() {
     let program = Path::new(env!("CARGO_BIN_EXE_fencepost"));
+    let directory = tempfile::tempdir().unwrap();
     for control in control::ALL {
         let recorded =
             control.run(5, program).unwrap().unwrap_or_else(|why| panic!("{}: {why}", control.name));
@@ -90,7 +92,7 @@ fn each_mistake_is_refused_by_the_judges_named_for_it_and_told_in_a_few_operatio
             assert!(asks(judge, &small).is_some(), "{judge} allows what is left");
             let told = small.entries.iter().filter(|entry| !entry.is_open()).count();
             println!("{}: {judge}: {told} of {}", control.name, recorded.history.entries.len());
-            assert!(told <= 12, "{told} operations are no short story\n{}", replay(&small).story);
+            assert!(told <= 30, "{told} operations are no short story\n{}", replay(&small).story);
             // As a file it is the same, and judged and told the same each time.
             let written = Trace::of_history(judge, small.clone()).write().unwrap();
             let read = Trace::read(&written).unwrap();
@@ -100,6 +102,11 @@ fn each_mistake_is_refused_by_the_judges_named_for_it_and_told_in_a_few_operatio
             let [one, two] = [replay(&small), replay(&again)];
             assert_eq!(one.story, two.story);
             assert!(one.opinion.refused().iter().any(|refused| refused.judge == *judge));
+            let file = directory.path().join("history.trace");
+            std::fs::write(&file, written).unwrap();
+            let replayed = Command::new(program).arg("replay").arg(&file).output().unwrap();
+            assert_eq!(replayed.status.code(), Some(1), "it is broken");
+            assert_eq!(String::from_utf8(replayed.stdout).unwrap(), one.story);
         }
     }
 }

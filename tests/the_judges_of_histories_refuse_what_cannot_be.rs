@@ -96,7 +96,7 @@ impl Written {
     }
 
     fn history(&self) -> History {
-        History { start: State::new(), start_seq: 0, entries: self.entries.clone(), end: None }
+        History { start: State::new(), start_seq: 0, entries: self.entries.clone(), end: None, judge: None }
     }
 
     /// What the checks of the log say.
@@ -213,7 +213,7 @@ fn sends(entries: Vec<Entry>, commands: u32) -> History {
         apply(&mut state, Timestamp::from(1), &send());
     }
     let end = Some(End { state, commit_seq: u64::from(commands) });
-    History { start: State::new(), start_seq: 0, entries, end }
+    History { start: State::new(), start_seq: 0, entries, end, judge: None }
 }
 
 fn verdicts(history: &History) -> [Verdict; 2] {
@@ -351,7 +351,7 @@ fn tiny(chance: &mut Chance) -> (History, bool) {
         }
     }
     let consistent = tester.is_consistent();
-    (History { start: State::new(), start_seq: 0, entries, end: None }, consistent)
+    (History { start: State::new(), start_seq: 0, entries, end: None, judge: None }, consistent)
 }
 
 #[test]

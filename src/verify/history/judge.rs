@@ -3,7 +3,9 @@
 //! What always holds: a history is allowed if no judge refuses it and at least the search found an order. This module
 //! must not know how any of them judges, but for the shortest: who waits for a lock is not turned away before the time.
 
+use crate::verify::history::numbers::NUMBERS;
 use crate::verify::history::record::{Answer, Entry, History};
+use crate::verify::history::search::SEARCH;
 use crate::verify::history::{log, numbers, search};
 
 /// What a judge says.
@@ -46,13 +48,38 @@ pub struct Opinion {
     pub seen: Vec<Refused>,
 }
 
-/// Asks all judges.
+/// Asks all judges, or the one that the history is for.
 pub fn judge(history: &History) -> Opinion {
+    if let Some(judge) = &history.judge {
+        let seen = asks(judge, history).into_iter().collect();
+        return Opinion { numbers: Verdict::Inconclusive, order: Verdict::Inconclusive, pairs: 0, seen };
+    }
     let mut seen = log::judge(history);
     seen.extend(answers(history));
     let searched = search::search(history, search::PAIRS_MAX);
     let (order, pairs) = (searched.verdict, searched.pairs);
     Opinion { numbers: numbers::judge(history), order, pairs, seen }
+}
+
+/// Asks one judge.
+pub fn asks(judge: &str, history: &History) -> Option<Refused> {
+    asks_within(judge, history, search::PAIRS_MAX)
+}
+
+/// Asks one judge; a search looks at so many pairs at most.
+pub(super) fn asks_within(judge: &str, history: &History, pairs_max: usize) -> Option<Refused> {
+    let verdict = match judge {
+        NUMBERS => numbers::judge(history),
+        SEARCH => search::search(history, pairs_max).verdict,
+        _ => {
+            let seen = log::judge(history).into_iter().chain(answers(history));
+            return seen.into_iter().find(|refused| refused.judge == judge);
+        }
+    };
+    match verdict {
+        Verdict::Refused(refused) => Some(refused),
+        Verdict::Allowed | Verdict::Inconclusive => None,
+    }
 }
 
 impl Opinion {
@@ -72,7 +99,7 @@ impl Opinion {
 }
 
 /// Errors that should not be.
-pub(super) fn answers(history: &History) -> Vec<Refused> {
+fn answers(history: &History) -> Vec<Refused> {
     let mut told: Vec<&str> = Vec::new();
     let wrong = |(index, entry): (usize, &Entry)| match &entry.answer {
         Answer::Failed(why) => {

@@ -105,7 +105,7 @@ impl Work {
 fn work(reach: Reach, seed: u64) -> Vec<Work> {
     let histories = match reach {
         Reach::Quick => 6,
-        Reach::Standard => 40,
+        Reach::Standard => 30,
         Reach::Deep => 8_000,
     };
     let plan = |index: u64| Plan {
@@ -195,7 +195,7 @@ fn of_plan(plan: &Plan, program: &Path) -> Result<Found> {
 }
 
 /// How many answers are changed in each history.
-const CHANGED: usize = 4;
+const CHANGED: usize = 2;
 
 /// Changes a few answers, and asks both judges.
 fn change(found: &mut Found, history: &History, seed: u64) {

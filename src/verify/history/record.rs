@@ -22,6 +22,9 @@ pub struct History {
     pub entries: Vec<Entry>,
     /// What was found when all clients had ended; none of a part of a history.
     pub end: Option<End>,
+    /// Of a part of a history, the one judge that it is for: to the others it may lack what they would need.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub judge: Option<String>,
 }
 
 /// What was found in the end.

@@ -41,7 +41,7 @@ pub fn replay(history: &History) -> Replayed {
     }
     if refused.is_empty() {
         story += match opinion.order {
-            Verdict::Inconclusive => "inconclusive: the search gave up\n",
+            Verdict::Inconclusive if history.judge.is_none() => "inconclusive: the search gave up\n",
             _ => "allowed: it may have happened so\n",
         };
     }

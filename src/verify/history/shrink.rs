@@ -9,55 +9,47 @@
 use fencepost_model::state::State;
 use fencepost_model::step::apply;
 
-use crate::verify::history::judge::{Refused, Verdict};
+use crate::verify::history::judge::{Refused, asks_within};
 use crate::verify::history::numbers::{self, NUMBERS};
 use crate::verify::history::record::{Answer, Entry, History};
 use crate::verify::history::search::{self, SEARCH};
-use crate::verify::history::{judge, log};
 
 /// How many pairs of operations and state are looked at for each question.
 const PAIRS_MAX: usize = 2_000;
 
+fn asks(judge: &str, history: &History) -> Option<Refused> {
+    asks_within(judge, history, PAIRS_MAX)
+}
+
 /// How many operations before the contradiction are tried to be told as well.
 const BEFORE: usize = 6;
-
-/// Asks one judge.
-pub fn asks(judge: &str, history: &History) -> Option<Refused> {
-    let verdict = match judge {
-        NUMBERS => numbers::judge(history),
-        SEARCH => search::search(history, PAIRS_MAX).verdict,
-        _ => {
-            let seen = log::judge(history).into_iter().chain(judge::answers(history));
-            return seen.into_iter().find(|refused| refused.judge == judge);
-        }
-    };
-    match verdict {
-        Verdict::Refused(refused) => Some(refused),
-        Verdict::Allowed | Verdict::Inconclusive => None,
-    }
-}
 
 /// Makes a history that a judge refuses as small as it gets.
 pub fn shrink(history: &History, refused: &Refused) -> History {
     let judge = refused.judge;
     let cut = cut_after(history, refused);
-    let mut small = if asks(judge, &cut).is_some() { cut } else { history.clone() };
-    if judge == NUMBERS || judge == SEARCH {
-        let order = match judge {
-            NUMBERS => numbers::replay(&small).1,
-            _ => search::search(&small, search::PAIRS_MAX).order,
-        };
-        let shorter = [BEFORE, 1, 0].into_iter().find_map(|before| {
-            let window = begun_later(&small, &order[..order.len().saturating_sub(before)])?;
-            asks(judge, &window).map(|_| window)
-        });
-        small = shorter.unwrap_or(small);
+    let mut small = match judge {
+        NUMBERS | SEARCH => [&cut, history].into_iter().find_map(|whole| window(whole, judge)),
+        _ => asks(judge, &cut).map(|_| cut),
     }
+    .unwrap_or_else(|| history.clone());
     if judge == SEARCH {
         // It trusts no number, and where answers are forgotten, numbers are missing.
         small.entries.iter_mut().for_each(without_number);
     }
-    forget(small, judge)
+    History { judge: Some(judge.to_owned()), ..forget(small, judge) }
+}
+
+/// The history without most of the beginning for which there is an order, if it is refused without it.
+fn window(history: &History, judge: &str) -> Option<History> {
+    let order = match judge {
+        NUMBERS => numbers::replay(history).1,
+        _ => search::search(history, search::PAIRS_MAX).order,
+    };
+    [BEFORE, 1, 0].into_iter().find_map(|before| {
+        let window = begun_later(history, &order[..order.len().saturating_sub(before)])?;
+        asks(judge, &window).map(|_| window)
+    })
 }
 
 fn without_number(entry: &mut Entry) {

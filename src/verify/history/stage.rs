@@ -100,7 +100,7 @@ pub fn record(plan: &Plan, program: &Path) -> Result<Recorded> {
     let end = End { state: found.state, commit_seq: store.commit_seq()? };
     let mut entries = stage.entries()?;
     entries.sort_by_key(|entry| (entry.called_ns, entry.lane));
-    let history = History { start: State::new(), start_seq: 0, entries, end: Some(end) };
+    let history = History { start: State::new(), start_seq: 0, entries, end: Some(end), judge: None };
     Ok(Recorded { history, kills, stalls })
 }
 
