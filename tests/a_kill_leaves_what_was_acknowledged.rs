@@ -9,6 +9,7 @@
 
 mod killed;
 
+use fencepost::verify::lockstep::AGREES;
 use killed::rivals::{Rivalry, Seen};
 use killed::trial::{Figures, Trial};
 use killed::{Failure, Fault, G4, G15, HALF, LOST};
@@ -100,11 +101,16 @@ fn competing_processes_that_are_killed_lose_no_send_undo_no_settlement_and_share
     assert!(said.settlements > u64::from(kills), "hardly anything was acknowledged");
 }
 
+/// The file is not looked at after every kill. Then the next process may be the first to meet the loss, in an answer, and
+/// leave a file that shows nothing of it.
+fn told_of_a_loss(failure: &Failure) {
+    assert!([LOST, AGREES].contains(&failure.broken.guarantee));
+}
+
 #[test]
 fn an_acknowledgement_before_the_commit_is_noticed() {
     for synced in [false, true] {
-        let failure = wrong(trial(synced, Some(Fault::SaysDoneTooEarly), (1, 1_000)));
-        assert_eq!(failure.broken.guarantee, LOST);
+        told_of_a_loss(&wrong(trial(synced, Some(Fault::SaysDoneTooEarly), (1, 1_000))));
     }
     let failure = wrong(rivalry(Some(Fault::SaysDoneTooEarly), (1, 1_000)));
     assert_eq!(failure.broken.guarantee, LOST);
@@ -112,8 +118,7 @@ fn an_acknowledgement_before_the_commit_is_noticed() {
 
 #[test]
 fn a_commit_that_was_left_out_is_noticed() {
-    let failure = wrong(trial(false, Some(Fault::ForgetsACommit), (2, 1_000)));
-    assert_eq!(failure.broken.guarantee, LOST);
+    told_of_a_loss(&wrong(trial(false, Some(Fault::ForgetsACommit), (2, 1_000))));
     let failure = wrong(rivalry(Some(Fault::ForgetsACommit), (2, 1_000)));
     assert!([LOST, G15].contains(&failure.broken.guarantee));
 }
