@@ -29,8 +29,11 @@ mod session;
 mod settle;
 mod snapshot;
 pub mod statements;
+mod steps;
 mod store;
+mod trust;
 mod wake;
+mod wal;
 
 pub use backup::{backup, restore};
 pub use batch::Undone;
@@ -51,9 +54,15 @@ pub use plant::{plant, raw_columns};
 pub use quarantine::quarantine;
 #[cfg(feature = "cli")]
 pub(crate) use records::cause_word;
+#[cfg(feature = "verify")]
+#[doc(hidden)]
+pub use rows::columns_of;
 pub use rows::{BODY_COLUMNS, BOOKKEEPING_COLUMNS};
+#[doc(hidden)]
+pub use rows::{metadata_pairs, metadata_text};
 pub use snapshot::{DamagedRow, RowKey, Survey, snapshot, survey};
 pub use statements::{Path, StatementId, Statements};
 pub use store::Store;
 #[doc(hidden)]
 pub use wake::{Look, Watcher, Way};
+pub use wal::DamagedWal;

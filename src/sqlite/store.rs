@@ -18,6 +18,7 @@ use crate::sqlite::open::{self, OpenOptions};
 use crate::sqlite::session::{Guard, Session};
 use crate::sqlite::snapshot::snapshot;
 use crate::sqlite::statements::{StatementId as Sql, Statements};
+use crate::sqlite::steps::Steps;
 
 /// An open store. It knows no clock: every operation is given its time.
 #[derive(Debug)]
@@ -26,6 +27,8 @@ pub struct Store {
     sql: Statements,
     /// The version of the schema that it was opened at.
     version: i64,
+    /// Bounds how long one transaction may take; none for a store in memory.
+    steps: Option<Steps>,
     /// Whether a commit failed in a way that leaves its effect unknown.
     failed: bool,
 }
@@ -45,8 +48,8 @@ impl Store {
     /// A typed [`Error`] that says what to do. A file that is refused is left as it was.
     pub fn open(path: impl AsRef<Path>, options: &OpenOptions) -> Result<Self> {
         let sql = Statements::standard();
-        let conn = open::open(path.as_ref(), options, &sql)?;
-        Ok(Self { conn, sql, version: newest(options.next_version), failed: false })
+        let (conn, steps) = open::open(path.as_ref(), options, &sql)?;
+        Ok(Self { conn, sql, version: newest(options.next_version), steps: Some(steps), failed: false })
     }
 
     /// A store in memory, in rollback mode, so that its image can be copied.
@@ -65,7 +68,7 @@ impl Store {
     #[doc(hidden)]
     pub fn over(conn: Connection) -> Result<Self> {
         let conn = open::over(conn)?;
-        Ok(Self { conn, sql: Statements::standard(), version: newest(None), failed: false })
+        Ok(Self { conn, sql: Statements::standard(), version: newest(None), steps: None, failed: false })
     }
 
     /// The same store, running other statements: for tests that show that a wrong one is noticed.
@@ -107,6 +110,17 @@ impl Store {
         if self.failed {
             return Err(Error::Closed);
         }
+        if let Some(steps) = &self.steps {
+            steps.begin();
+        }
+        let ended = self.within(work);
+        match &self.steps {
+            Some(steps) => ended.map_err(|error| steps.judge(error)),
+            None => ended,
+        }
+    }
+
+    fn within<T>(&mut self, work: impl FnOnce(&Connection, &Statements) -> Result<End<T>>) -> Result<T> {
         let guard = Guard(&self.conn, &self.sql);
         let s = Session::new(&self.conn, &self.sql, Timestamp::ZERO);
         s.run(Sql::Begin, &[])?;
@@ -164,7 +178,14 @@ impl Store {
     /// # Errors
     /// [`Error::Corrupt`] if a row outside of what a delivery carries is damaged, and whatever SQLite reports.
     pub fn snapshot(&self) -> Result<State> {
-        snapshot(&self.conn)
+        let read = || snapshot(&self.conn);
+        match &self.steps {
+            Some(steps) => {
+                steps.begin();
+                read().map_err(|error| steps.judge(error))
+            }
+            None => read(),
+        }
     }
 
     /// The connection.
