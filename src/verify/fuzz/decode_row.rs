@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use fencepost_model::op::{Delivery, Op, Reply, Settlement, Target};
-use fencepost_model::state::Body;
+use fencepost_model::state::{Body, Origin};
 use fencepost_model::vocabulary::{
     Epoch, Kind, Message, MessageId, Names, Raw, RawValue, RecordId, Seq, Timestamp,
 };
@@ -21,8 +21,8 @@ use super::furnished::{LATE, claim, furnish, group, name, names, poll};
 use crate::check::report;
 use crate::error::{Error, Result};
 use crate::sqlite::{
-    BODY_COLUMNS, Inspection, Listed, RecordFilter, Store, columns_of, execute, next_due_commands,
-    next_due_group, overview, raw_columns, records, snapshot, survey,
+    BODY_COLUMNS, BOOKKEEPING_COLUMNS, Inspection, Listed, RecordFilter, Store, columns_of, execute,
+    next_due_commands, next_due_group, overview, raw_columns, record, records, snapshot, survey,
 };
 
 /// A table: what names one of its rows, and its columns.
@@ -372,8 +372,12 @@ fn work(store: &mut Store, which: u8) -> Result<()> {
         let (queue, log) = (carried(store, "queue")?, carried(store, "log")?);
         let entries = carried(store, "entries")?;
         let commands = commands(store)?;
+        let whole = unreadable(store)?;
         let Some(reply) = operate(store, &op)? else { continue };
-        let Reply::HandedOut { deliveries, .. } = reply else { continue };
+        let Reply::HandedOut { deliveries, dead_lettered } = reply else { continue };
+        for id in dead_lettered {
+            kept(store, id, &whole)?;
+        }
         assert_eq!(commands, self::commands(store)?, "{op:?}: a command vanished, or one appeared");
         for delivery in deliveries {
             let rows = match &delivery.target {
@@ -390,6 +394,26 @@ fn work(store: &mut Store, which: u8) -> Result<()> {
             assert!(!acked || delivery.body.is_sound(), "what cannot be decoded was acked: {settle:?}");
         }
     }
+    Ok(())
+}
+
+/// Every command with all of its columns, as a record keeps those of one that cannot be read.
+fn unreadable(store: &Store) -> Result<BTreeMap<u64, Raw>> {
+    let columns: Vec<&str> = BODY_COLUMNS.iter().chain(&BOOKKEEPING_COLUMNS).copied().collect();
+    let keys = carried(store, "queue")?.into_keys();
+    keys.map(|key| Ok((key, raw_columns(store.connection(), "queue", Seq::ZERO.plus(key), &columns)?)))
+        .collect()
+}
+
+/// A command that was moved aside because it cannot be read is kept with every column.
+fn kept(store: &Store, id: RecordId, whole: &BTreeMap<u64, Raw>) -> Result<()> {
+    let Some(Listed::Sound(found)) = record(store.connection(), store.statements(), id)? else {
+        return Ok(());
+    };
+    let (Origin::Queue { seq }, Body::Unreadable { raw }) = (&found.origin, &found.body) else {
+        return Ok(());
+    };
+    assert_eq!(Some(raw), whole.get(&seq.get()), "record {id} does not keep command {seq}");
     Ok(())
 }
 
