@@ -1,7 +1,9 @@
 //! Every seed and every finding of the fuzz targets is played without a fuzzer, and the seeds are those that the targets
 //! name.
 //!
-//! `FENCEPOST_WRITE_SEEDS=1 cargo test --all-features --test what_fuzzing_found_stays_fixed` writes the seeds.
+//! `FENCEPOST_WRITE_SEEDS=1 cargo test --all-features --test what_fuzzing_found_stays_fixed` writes the seeds. With
+//! `FENCEPOST_CORPUS` set to a folder of corpora, such as `fuzz/corpus`, these are played as well: to measure what they
+//! reach.
 
 #![cfg(feature = "cli")]
 #![expect(clippy::unwrap_used, reason = "a failed step of a test is a failed test")]
@@ -47,7 +49,9 @@ fn replay(name: &str) {
         there == seeds,
         "the seeds of {name} are not those that it names: write them anew, and look at them"
     );
-    for (file, bytes) in there.iter().chain(&files(&folder("regressions", name))) {
+    let grown = std::env::var_os("FENCEPOST_CORPUS").map(|corpora| files(&Path::new(&corpora).join(name)));
+    let grown = grown.unwrap_or_default();
+    for (file, bytes) in there.iter().chain(&files(&folder("regressions", name))).chain(&grown) {
         println!("{name}: {file}");
         (target.play)(bytes);
     }

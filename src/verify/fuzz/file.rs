@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use fencepost_model::op::{Delivery, Op, Reply, Settlement};
+use fencepost_model::op::{Delivery, Op, Refusal, Reply, Settlement};
 use fencepost_model::state::Body;
 use fencepost_model::vocabulary::{Epoch, Group, Kind, Names, RecordId, Seq, Timestamp};
 
@@ -204,7 +204,9 @@ impl Taken {
         }
         for record in 1..6_u32 {
             let redrive = Op::Redrive { record: RecordId::from(record) };
-            self.note(store.apply(LATE, &redrive));
+            // A record of which the message cannot be decoded says so here.
+            let refused = self.note(store.apply(LATE, &redrive));
+            self.corrupt += u32::from(refused == Some(Reply::Refused(Refusal::Corrupt)));
         }
         let later = LATE.plus(10_000);
         for op in [claim(names(), 9), poll(group(0), 9), poll(group(1), 9)] {
