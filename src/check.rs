@@ -15,7 +15,7 @@ use fencepost_model::vocabulary::{Group, Name, RecordId, Seq};
 use serde::Serialize;
 
 use crate::error::{Damage, Result};
-use crate::sqlite::{DamagedRow, Inspection, RowKey, SchemaObject, Survey, inspect, plain};
+use crate::sqlite::{DamagedRow, DamagedWal, Inspection, RowKey, SchemaObject, Survey, inspect, plain};
 
 pub use repair::{RepairReport, repair};
 
@@ -63,6 +63,14 @@ pub enum Finding {
     },
     /// A rollback journal of an interrupted transaction lies beside the file, so nothing else was looked at.
     Interrupted,
+    /// A frame of the WAL is damaged, and more commits lie behind it than a power cut can have torn. SQLite reads the
+    /// file as if they had never been.
+    WalDamaged {
+        /// The frame, counted from 1; 0 for the header of the WAL.
+        frame: u64,
+        /// How many commits lie there.
+        commits: u64,
+    },
     /// A part of the schema is missing, or is not as this program makes it.
     SchemaChanged {
         /// `table` or `index`.
@@ -70,9 +78,9 @@ pub enum Finding {
         /// Its name.
         name: String,
     },
-    /// Somebody's trigger or index hangs on one of this program's tables.
+    /// Somebody's trigger or index hangs on one of this program's tables, or a table of theirs refers to it.
     ForeignOnOurs {
-        /// `trigger` or `index`.
+        /// `trigger`, `index` or `table`.
         kind: String,
         /// Its name.
         name: String,
@@ -148,6 +156,11 @@ impl fmt::Display for Finding {
             Self::Interrupted => f.write_str(
                 "An interrupted transaction left a journal beside the file; open the store once, and check again.",
             ),
+            Self::WalDamaged { frame, commits } => write!(
+                f,
+                "Frame {frame} of the WAL is damaged, and {commits} commits behind it are lost; keep both files, and \
+                 restore a copy, or open the store to go on without them."
+            ),
             Self::SchemaChanged { kind, name } => {
                 write!(f, "The {kind} {name} is missing or was changed; restore the file from a copy.")
             }
@@ -203,7 +216,8 @@ impl CheckReport {
         !self.tables.is_empty()
             && !self.findings.iter().any(|finding| {
                 let below = matches!(finding, Finding::Malformed { .. } | Finding::SchemaChanged { .. });
-                below || matches!(finding, Finding::Interrupted | Finding::ForeignOnOurs { .. })
+                let before = matches!(finding, Finding::Interrupted | Finding::WalDamaged { .. });
+                below || before || matches!(finding, Finding::ForeignOnOurs { .. })
             })
     }
 }
@@ -219,10 +233,13 @@ pub fn check(path: impl AsRef<Path>) -> Result<CheckReport> {
     Ok(report(&inspect(path.as_ref())?))
 }
 
-fn report(seen: &Inspection) -> CheckReport {
+pub(crate) fn report(seen: &Inspection) -> CheckReport {
     let mut report = CheckReport::default();
     if seen.interrupted {
         report.find(Finding::Interrupted);
+    }
+    if let Some(DamagedWal { frame, commits }) = seen.wal {
+        report.find(Finding::WalDamaged { frame, commits });
     }
     for line in &seen.malformed {
         report.find(Finding::Malformed { line: line.clone() });
@@ -234,7 +251,9 @@ fn report(seen: &Inspection) -> CheckReport {
         let SchemaObject { kind, name, table, .. } = object.clone();
         let ours = seen.survey.as_ref().is_some_and(|survey| is_ours(survey, &table));
         match kind.as_str() {
-            "index" | "trigger" if ours => report.find(Finding::ForeignOnOurs { kind, name, table }),
+            "index" | "trigger" | "table" if ours => {
+                report.find(Finding::ForeignOnOurs { kind, name, table })
+            }
             _ => report.foreign.push(name),
         }
     }

@@ -10,6 +10,7 @@ mod check;
 mod completions;
 mod ended;
 mod explore;
+pub mod fuzz;
 mod groups;
 mod listen;
 mod opening;
@@ -146,9 +147,14 @@ fn misused(error: &clap::Error) -> ExitCode {
         let _ = error.print();
         return ExitCode::from(if shown { 2 } else { 0 });
     }
+    out::say(&sentence(error));
+    ExitCode::from(2)
+}
+
+/// What is wrong with the arguments, in one sentence.
+fn sentence(error: &clap::Error) -> String {
     let text = error.render().to_string();
     let sentence: Vec<&str> = text.lines().map(str::trim).take_while(|line| !line.is_empty()).collect();
     let sentence = sentence.join(" ");
-    out::say(&format_args!("{}; see --help", sentence.trim_start_matches("error: ")));
-    ExitCode::from(2)
+    format!("{}; see --help", out::Plain(sentence.trim_start_matches("error: ")))
 }

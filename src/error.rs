@@ -131,6 +131,15 @@ pub enum Damage {
     },
     /// Rows contradict each other, or a constraint of their table.
     Contradiction,
+    /// An index leads to another row of this table than it says.
+    Index {
+        /// The table.
+        table: &'static str,
+    },
+    /// A part of the schema is missing or not as this program makes it, or something of others hangs on it.
+    Schema,
+    /// Reading it takes more steps than a file of its size can ask for: its pages lead in a circle.
+    Endless,
 }
 
 /// A result of this crate.
@@ -218,6 +227,16 @@ impl fmt::Display for Damage {
                 write!(f, "a row of table {table} is missing; restore the file from a copy")
             }
             Self::Contradiction => f.write_str("rows contradict each other; restore the file from a copy"),
+            Self::Index { table } => {
+                write!(f, "an index of table {table} leads to another row; restore the file from a copy")
+            }
+            Self::Schema => f.write_str(
+                "the schema was changed, or a trigger, index or reference of others hangs on it; \
+                 check the file to see which, and drop that or restore the file from a copy",
+            ),
+            Self::Endless => {
+                f.write_str("the pages of the file lead in a circle; restore the file from a copy")
+            }
         }
     }
 }

@@ -29,8 +29,11 @@ mod session;
 mod settle;
 mod snapshot;
 pub mod statements;
+mod steps;
 mod store;
+mod trust;
 mod wake;
+mod wal;
 
 pub use backup::{backup, restore};
 pub use batch::Undone;
@@ -51,10 +54,16 @@ pub use plant::{plant, raw_columns};
 pub use quarantine::quarantine;
 #[cfg(feature = "cli")]
 pub(crate) use records::cause_word;
+#[cfg(feature = "verify")]
+#[doc(hidden)]
+pub use rows::columns_of;
 pub use rows::{BODY_COLUMNS, BOOKKEEPING_COLUMNS};
+#[doc(hidden)]
+pub use rows::{metadata_pairs, metadata_text};
 pub use snapshot::{DamagedRow, RowKey, Survey, numbered_snapshot, snapshot, survey};
 pub use statements::{Path, StatementId, Statements};
 pub(crate) use store::Ended;
 pub use store::{Numbered, Store};
 #[doc(hidden)]
 pub use wake::{Look, Watcher, Way};
+pub use wal::DamagedWal;

@@ -7,6 +7,7 @@ pub mod consumer;
 pub mod crash;
 pub mod disk;
 pub mod faults;
+pub mod fuzz;
 pub mod history;
 pub mod lockstep;
 pub mod model;

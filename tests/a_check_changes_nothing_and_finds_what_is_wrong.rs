@@ -169,6 +169,29 @@ fn a_file_is_checked_that_a_process_left_which_was_killed_after_the_header_of_it
 }
 
 #[test]
+fn commits_behind_damage_in_a_wal_are_found_also_where_nothing_of_it_can_be_read() {
+    let directory = tempfile::tempdir().unwrap();
+    let (open, left) = (directory.path().join("open"), directory.path().join("left"));
+    fs::create_dir(&open).unwrap();
+    fs::create_dir(&left).unwrap();
+    let store = furnished(&open.join("bus.db"));
+    for (name, (bytes, _)) in listing(&open) {
+        fs::write(left.join(name), bytes).unwrap();
+    }
+    store.close().unwrap();
+    let wal = fs::read(left.join("bus.db-wal")).unwrap();
+    assert!(checked(&left.join("bus.db")).is_sound());
+    for (byte, expected) in [(8, 0), (17, 0), (32 + 30, 1), (32 + 2 * 4_120 + 99, 3)] {
+        let mut wal = wal.clone();
+        wal[byte] ^= 1;
+        fs::write(left.join("bus.db-wal"), wal).unwrap();
+        let found = checked_but_for(&left.join("bus.db"), "bus.db-shm").findings;
+        let lost = |finding: &Finding| matches!(finding, Finding::WalDamaged { frame, commits } if *frame == expected && *commits > 5);
+        assert!(found.iter().any(lost), "byte {byte}: {found:?}");
+    }
+}
+
+#[test]
 fn what_a_walk_damages_is_found_row_by_row_and_nothing_else() {
     let directory = tempfile::tempdir().unwrap();
     let mut damaged = 0;
@@ -353,6 +376,7 @@ fn every_finding_is_one_sentence_and_the_report_can_be_written_down() {
     let others = [
         Finding::Malformed { line: "page 3 is lost".into() },
         Finding::Interrupted,
+        Finding::WalDamaged { frame: 3, commits: 2 },
         Finding::SchemaChanged { kind: "index".into(), name: "queue_due".into() },
         Finding::ForeignOnOurs { kind: "trigger".into(), name: "greedy".into(), table: "queue".into() },
         Finding::DamagedRow { table: "log", row: None, damage: Damage::LogIncomplete },

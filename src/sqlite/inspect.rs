@@ -15,6 +15,8 @@ use crate::sqlite::open::{beside, still};
 use crate::sqlite::session::{Session, reading};
 use crate::sqlite::snapshot::{Survey, survey};
 use crate::sqlite::statements::{StatementId as Sql, Statements};
+use crate::sqlite::trust::hangs_on;
+use crate::sqlite::wal::{self, DamagedWal, Wal};
 
 /// What a file holds besides rows: a table, an index, a view or a trigger.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -34,6 +36,8 @@ pub struct SchemaObject {
 pub struct Inspection {
     /// An interrupted transaction left a journal that must be played back first. Nothing else was looked at.
     pub interrupted: bool,
+    /// Commits that lie behind damage in the WAL: what is read of the file is as if they had never been.
+    pub wal: Option<DamagedWal>,
     /// What SQLite finds malformed, a line for each, at most a hundred.
     pub malformed: Vec<String>,
     /// What of the schema is missing or is not as this program makes it.
@@ -43,9 +47,6 @@ pub struct Inspection {
     /// All rows; none if the file is too malformed to be read.
     pub survey: Option<Survey>,
 }
-
-/// What a WAL begins with, before its first frame.
-const WAL_HEADER_BYTES: u64 = 32;
 
 /// Looks at a file. If nobody has it open, nothing is put beside it either; if a WAL lies beside it without its index,
 /// as when only these two were copied, SQLite makes an index and leaves it there.
@@ -57,16 +58,23 @@ pub fn inspect(path: &Path) -> Result<Inspection> {
     if beside(path, "-journal").is_some_and(|bytes| bytes > 0) {
         return Ok(Inspection { interrupted: true, ..Inspection::default() });
     }
+    let Wal { damaged, .. } = wal::look(path)?;
+    let seen = look_at(path)?;
+    Ok(Inspection { wal: damaged, ..seen })
+}
+
+fn look_at(path: &Path) -> Result<Inspection> {
     // If no WAL lies beside it, or one that holds nothing, the file is looked at as it lies there. If somebody wrote
-    // meanwhile, what was seen is worth nothing. (SQLite cannot read, without writing an index, a WAL that has a header
-    // and no frame, as a process leaves it that is killed in between: it tries for ten seconds and gives up.)
-    let holds_nothing = || beside(path, "-wal").is_none_or(|bytes| bytes <= WAL_HEADER_BYTES);
-    if holds_nothing() {
+    // meanwhile, what was seen is worth nothing. (SQLite cannot read, without writing an index, a WAL in which it finds no
+    // commit, as a process leaves it that is killed in between, or damage to its header: it tries for ten seconds and
+    // gives up.)
+    let holds_nothing = || Ok::<_, Error>(wal::look(path)?.commits == 0);
+    if holds_nothing()? {
         let stamp =
             || Ok::<_, Error>(std::fs::metadata(path).map(|found| (found.len(), found.modified().ok()))?);
         let before = std::fs::metadata(path).ok().map(|found| (found.len(), found.modified().ok()));
         let seen = look_through(path, true)?;
-        if holds_nothing() && before == Some(stamp()?) {
+        if holds_nothing()? && before == Some(stamp()?) {
             return Ok(seen);
         }
     }
@@ -75,12 +83,15 @@ pub fn inspect(path: &Path) -> Result<Inspection> {
 
 fn look_through(path: &Path, alone: bool) -> Result<Inspection> {
     let mut seen = Inspection::default();
-    match still(path, alone).and_then(|conn| read(&conn, &mut seen)) {
-        Err(Error::Corrupt { what: Damage::File }) if seen.malformed.is_empty() => {
-            seen.malformed.push(Damage::File.to_string());
+    let looked = still(path, alone)
+        .and_then(|(conn, steps)| read(&conn, &mut seen).map_err(|error| steps.judge(error)));
+    match looked {
+        Err(Error::Corrupt { what: what @ (Damage::File | Damage::Endless) }) => {
+            if what == Damage::Endless || seen.malformed.is_empty() {
+                seen.malformed.push(what.to_string());
+            }
         }
-        Err(Error::Corrupt { what: Damage::File }) => {}
-        read => read?,
+        looked => looked?,
     }
     Ok(seen)
 }
@@ -97,6 +108,13 @@ fn read(conn: &Connection, seen: &mut Inspection) -> Result<()> {
         seen.changed = ours.iter().filter(|object| !theirs.contains(object)).cloned().collect();
         let is_ours = |object: &SchemaObject| ours.iter().any(|our| our.name == object.name);
         seen.foreign = theirs.into_iter().filter(|object| !is_ours(object)).collect();
+        for object in &mut seen.foreign {
+            // What a trigger says of its table is not what it hangs on.
+            let tables = ours.iter().filter(|our| our.kind == "table").map(|our| our.name.as_str());
+            if let Some(table) = hangs_on(&object.kind, &object.table, &object.sql, tables) {
+                object.table = table.to_owned();
+            }
+        }
         if seen.changed.is_empty() {
             seen.survey = Some(survey(conn)?);
         }

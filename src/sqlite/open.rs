@@ -18,6 +18,8 @@ use crate::sqlite::files::{Files as _, OperatingSystem};
 use crate::sqlite::migrate::{APPLICATION_ID, SCHEMA_VERSION, migrate, newest};
 use crate::sqlite::session::Session;
 use crate::sqlite::statements::{StatementId as Sql, Statements};
+use crate::sqlite::steps::Steps;
+use crate::sqlite::trust::check_schema;
 
 /// What an acknowledged operation survives.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -81,13 +83,16 @@ enum Look {
     Interrupted,
 }
 
-/// Opens a connection that is hardened, migrated and past its boot; says which number that took, if it was the first
-/// opening after one.
-pub(super) fn open(
-    path: &Path,
-    options: &OpenOptions,
-    sql: &Statements,
-) -> Result<(Connection, Option<u64>)> {
+/// What an opening leaves behind: a connection that is hardened, migrated and past its boot.
+pub(super) struct Opened {
+    pub(super) conn: Connection,
+    pub(super) steps: Steps,
+    /// The number that the boot took, if this was the first opening after one.
+    pub(super) booted: Option<u64>,
+}
+
+/// Opens a connection.
+pub(super) fn open(path: &Path, options: &OpenOptions, sql: &Statements) -> Result<Opened> {
     let look = look(path, options)?;
     if matches!(look, Look::Empty) && !options.create {
         return Err(Error::NotFound);
@@ -96,10 +101,20 @@ pub(super) fn open(
     if options.create {
         flags |= OpenFlags::SQLITE_OPEN_CREATE;
     }
-    let conn = connect(path, flags, options)?;
+    let mut conn = connect(path, flags, options)?;
     // Until it is known that the file is ours in every way, closing it must not checkpoint it.
     conn.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
     harden(&conn)?;
+    let steps = Steps::watch(&mut conn, path)?;
+    match prepare(&conn, path, options, sql) {
+        Ok(booted) => Ok(Opened { conn, steps, booted }),
+        Err(error) => Err(steps.judge(error)),
+    }
+}
+
+/// Makes the file ours if it is nobody's, brings it to the newest version, and past its boot; says which number that
+/// took, if this is the first opening after one.
+fn prepare(conn: &Connection, path: &Path, options: &OpenOptions, sql: &Statements) -> Result<Option<u64>> {
     if conn.is_readonly(rusqlite::MAIN_DB)? {
         return Err(Error::ReadOnly);
     }
@@ -108,18 +123,18 @@ pub(super) fn open(
     conn.pragma_update(None, "synchronous", "EXTRA")?;
     let application_id: i64 = conn.pragma_query_value(None, "application_id", |row| row.get(0))?;
     if application_id != APPLICATION_ID {
-        create(&conn, options, sql)?;
+        create(conn, options, sql)?;
     }
     let mode: String = conn.pragma_update_and_check(None, "journal_mode", "WAL", |row| row.get(0))?;
     if mode != "wal" {
         return Err(Error::NotWal);
     }
-    let booted = begin_boot(&conn, options, sql)?;
-    sync_names(&conn, path, options)?;
-    settle(&conn)?;
+    let booted = begin_boot(conn, options, sql)?;
+    sync_names(conn, path, options)?;
+    settle(conn)?;
     conn.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, false)?;
     conn.pragma_update(None, "synchronous", options.durability.synchronous())?;
-    Ok((conn, booted))
+    Ok(booted)
 }
 
 /// Opens a connection to a store that is there, only to read it beside whoever else has it open. It keeps to SQLite's
@@ -129,9 +144,18 @@ pub(super) fn attach(path: &Path, options: &OpenOptions) -> Result<Connection> {
         return Err(Error::NotFound);
     }
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let conn = connect(path, flags, options)?;
+    let mut conn = connect(path, flags, options)?;
     conn.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
     harden(&conn)?;
+    let steps = Steps::watch(&mut conn, path)?;
+    recognise(&conn, options).map_err(|error| steps.judge(error))?;
+    // How long readers of one connection read together has no bound.
+    Steps::unwatch(&mut conn)?;
+    Ok(conn)
+}
+
+/// Looks whether what is only to be read is ours.
+fn recognise(conn: &Connection, options: &OpenOptions) -> Result<()> {
     conn.pragma_update(None, "query_only", true)?;
     let application_id: i64 = conn.pragma_query_value(None, "application_id", |row| row.get(0))?;
     if application_id != APPLICATION_ID {
@@ -140,11 +164,14 @@ pub(super) fn attach(path: &Path, options: &OpenOptions) -> Result<Connection> {
     // The look at the header has not seen what only the WAL tells.
     let found: i64 = conn.pragma_query_value(None, "user_version", |row| row.get(0))?;
     let supported = newest(options.next_version);
-    if found > supported {
+    if !(1..=supported).contains(&found) {
         return Err(Error::NewerVersion { found, supported });
     }
+    if found == SCHEMA_VERSION {
+        check_schema(conn, &Statements::standard(), None)?;
+    }
     conn.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, false)?;
-    Ok(conn)
+    Ok(())
 }
 
 /// Opens a connection that reads a store beside whoever writes it, and can write nothing.
@@ -175,7 +202,7 @@ pub(crate) fn check_connection(conn: &Connection) -> Result<i64> {
 /// Opens a connection that changes not a byte of the file or of its WAL. If the file lies `alone`, neither locks nor a
 /// WAL are looked at, so nobody else may have it open. Otherwise it keeps to SQLite's locks; a WAL that lies there
 /// without its index gets one.
-pub(super) fn still(path: &Path, alone: bool) -> Result<Connection> {
+pub(super) fn still(path: &Path, alone: bool) -> Result<(Connection, Steps)> {
     let options = OpenOptions { create: false, ..OpenOptions::default() };
     if matches!(look(path, &options)?, Look::Empty) {
         return Err(Error::NotFound);
@@ -187,10 +214,11 @@ pub(super) fn still(path: &Path, alone: bool) -> Result<Connection> {
     };
     let flags =
         OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let conn = connect(&uri(path, how), flags, &options)?;
+    let mut conn = connect(&uri(path, how), flags, &options)?;
     conn.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
     harden(&conn)?;
-    Ok(conn)
+    let steps = Steps::watch(&mut conn, path)?;
+    Ok((conn, steps))
 }
 
 /// How many bytes lie in a file beside the database, if there is such a one.
@@ -270,7 +298,8 @@ fn glance(path: &Path, options: &OpenOptions, may_be_short: bool) -> Result<Look
     // A checkpoint of another process may be under way, so of a file that is ours the header alone is read.
     match pragma("application_id") {
         Ok(APPLICATION_ID) => match pragma("user_version")? {
-            found if found > supported => Err(Error::NewerVersion { found, supported }),
+            // There is no version before the first: what says so was not written by this program.
+            found if !(1..=supported).contains(&found) => Err(Error::NewerVersion { found, supported }),
             _ => Ok(Look::Ours),
         },
         Ok(application_id) => match pragma("page_count")? {
@@ -347,8 +376,13 @@ fn begin_boot(conn: &Connection, options: &OpenOptions, sql: &Statements) -> Res
         conn.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, false)?;
         migrate(conn, found, options.next_version)?;
     }
+    // Before anything is written to its tables: what hangs on them would run.
+    check_schema(conn, sql, options.next_version)?;
     let s = Session::new(conn, sql, Timestamp::ZERO);
-    let before = s.first(Sql::BootRead, &[], |row| Ok(row.get::<_, Option<String>>(0)?))?;
+    // What cannot be read is no identity of a boot, and one more is always safe.
+    let before = s.first(Sql::BootRead, &[], |row| {
+        Ok(row.get_ref(0)?.as_str_or_null().unwrap_or_default().map(str::to_owned))
+    })?;
     let before = before.ok_or(Error::row_missing("store"))?;
     let boot_id = boot_id(options);
     // Where no boot can be told from another, each opening counts as one.

@@ -8,7 +8,7 @@ use fencepost_model::state::{Body, Cause, CursorLease};
 use fencepost_model::vocabulary::{Group, Kind, Names, RecordId, Seq, Timestamp, Token};
 use rusqlite::named_params;
 
-use crate::error::{Error, Result};
+use crate::error::{Damage, Error, Result};
 use crate::sqlite::cursor::{CursorRow, Front, check_log_end, cursor, events_of, fronts, mint, take};
 use crate::sqlite::log::{bury_for_all, move_position, put_aside, return_entry};
 use crate::sqlite::records::Aside;
@@ -255,6 +255,10 @@ impl Batch<'_> {
             let params = named_params! {":seq": int(seq)};
             let body = s.first(Sql::EventRead, params, |row| body(row, 0, Kind::Event, seq.get()))?;
             let body = body.ok_or(Error::row_missing("log"))?;
+            // The index was asked, and the row is another's: nobody gets what they did not ask for.
+            if body.name().is_some_and(|name| *name != front.name) {
+                return Err(Damage::Index { table: "log" }.into());
+            }
             let last = !body.is_sound();
             handed[index] = true;
             let target = Target::Event { group: self.group.clone(), seq };

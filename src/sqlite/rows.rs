@@ -120,6 +120,23 @@ pub(super) fn encode(message: &Message, seq: u64, at: Timestamp) -> Encoded {
     Encoded { metadata, checksum }
 }
 
+/// The [`BODY_COLUMNS`] of a message, as this program writes them.
+#[cfg(feature = "verify")]
+pub fn columns_of(message: &Message, seq: fencepost_model::vocabulary::Seq, at: Timestamp) -> Raw {
+    let encoded = encode(message, seq.get(), at);
+    let text = |text: &str| RawValue::Text(text.as_bytes().to_vec());
+    let values = [
+        message.id.as_ref().map_or(RawValue::Null, |id| text(id.as_str())),
+        text(message.name.as_str()),
+        text(message.content_type.as_str()),
+        RawValue::Blob(message.payload.to_vec()),
+        text(&encoded.metadata),
+        RawValue::Integer(int(at)),
+        RawValue::Integer(encoded.checksum),
+    ];
+    Raw(BODY_COLUMNS.iter().map(|name| Arc::from(*name)).zip(values).collect())
+}
+
 /// Decodes a row whose columns from `first` on are [`BODY_COLUMNS`].
 pub(super) fn body(row: &Row<'_>, first: usize, kind: Kind, seq: u64) -> Result<Body> {
     if let Some((message, at)) = sound(row, first, kind, seq)? {
@@ -193,7 +210,7 @@ fn sound(row: &Row<'_>, first: usize, kind: Kind, seq: u64) -> Result<Option<(Me
 }
 
 /// Metadata as canonical JSON: an array of pairs, without spaces.
-fn metadata_text(pairs: &[(&str, &str)]) -> String {
+pub fn metadata_text(pairs: &[(&str, &str)]) -> String {
     if pairs.is_empty() {
         return "[]".to_owned();
     }
@@ -202,7 +219,7 @@ fn metadata_text(pairs: &[(&str, &str)]) -> String {
 }
 
 /// The pairs of metadata, if the text is what [`metadata_text`] writes.
-fn metadata_pairs(text: &str) -> Option<Vec<(Arc<str>, Arc<str>)>> {
+pub fn metadata_pairs(text: &str) -> Option<Vec<(Arc<str>, Arc<str>)>> {
     if text == "[]" {
         return Some(Vec::new());
     }

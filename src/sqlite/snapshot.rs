@@ -90,7 +90,11 @@ pub fn survey(conn: &Connection) -> Result<Survey> {
 fn read(conn: &Connection, strict: bool) -> Result<Survey> {
     let sql = Statements::standard();
     let s = Session::new(conn, &sql, Timestamp::ZERO);
-    let mut reader = Reader { s, strict, survey: Survey::default() };
+    let mut reader = Reader { s, strict, left: u64::MAX, survey: Survey::default() };
+    if !strict {
+        let bytes = reader.s.first(Sql::FileBytes, &[], |row| Ok(row.get::<_, i64>(0)?))?.unwrap_or_default();
+        reader.left = bytes.unsigned_abs().saturating_mul(READ_FACTOR);
+    }
     let counters = store(&reader.s);
     let known = reader.pass("store", Some(RowKey::Number(1)), counters)?;
     let known_counters = known.is_some();
@@ -124,11 +128,28 @@ fn read(conn: &Connection, strict: bool) -> Result<Survey> {
     Ok(reader.survey)
 }
 
+/// How many times the bytes of its file a survey reads: each is in one row, and short values take fewer than are counted.
+const READ_FACTOR: u64 = 16;
+
+/// How many bytes the values of a row have, at least one for each.
+fn bytes_of(row: &Row<'_>) -> Result<u64> {
+    let mut bytes = 0;
+    for index in 0..row.as_ref().column_count() {
+        bytes += match row.get_ref(index)? {
+            ValueRef::Text(bytes) | ValueRef::Blob(bytes) => bytes.len() as u64,
+            _ => 1,
+        };
+    }
+    Ok(bytes)
+}
+
 /// Reads table after table into a survey.
 struct Reader<'a> {
     s: Session<'a>,
     /// Whether the first damage is the end.
     strict: bool,
+    /// How many bytes may still be read.
+    left: u64,
     survey: Survey,
 }
 
@@ -141,13 +162,18 @@ impl Reader<'_> {
         key: Range<usize>,
         read: fn(&mut State, &Row<'_>) -> Result<()>,
     ) -> Result<()> {
-        let Self { s, strict, survey } = self;
-        let rows = s.all(id, &[], |row| match read(&mut survey.state, row) {
-            Err(Error::Corrupt { what }) if !*strict && what != Damage::File => {
-                survey.damaged.push(DamagedRow { table, row: Some(row_key(row, key.clone())?), what });
-                Ok(())
+        let Self { s, strict, left, survey } = self;
+        let rows = s.all(id, &[], |row| {
+            if !*strict {
+                *left = left.checked_sub(bytes_of(row)?).ok_or(Damage::Endless)?;
             }
-            other => other,
+            match read(&mut survey.state, row) {
+                Err(Error::Corrupt { what }) if !*strict && what != Damage::File => {
+                    survey.damaged.push(DamagedRow { table, row: Some(row_key(row, key.clone())?), what });
+                    Ok(())
+                }
+                other => other,
+            }
         })?;
         survey.rows.insert(table, rows.len() as u64);
         Ok(())

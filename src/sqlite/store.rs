@@ -14,10 +14,11 @@ use crate::error::{Error, Result};
 use crate::sqlite::cursor::{last_commit, next_commit};
 use crate::sqlite::execute::execute;
 use crate::sqlite::migrate::newest;
-use crate::sqlite::open::{self, OpenOptions};
+use crate::sqlite::open::{self, OpenOptions, Opened};
 use crate::sqlite::session::{Guard, Session};
 use crate::sqlite::snapshot::snapshot;
 use crate::sqlite::statements::{StatementId as Sql, Statements};
+use crate::sqlite::steps::Steps;
 
 /// An open store. It knows no clock: every operation is given its time.
 #[derive(Debug)]
@@ -26,6 +27,8 @@ pub struct Store {
     sql: Statements,
     /// The version of the schema that it was opened at.
     version: i64,
+    /// Bounds how long one transaction may take; none for a store in memory.
+    steps: Option<Steps>,
     /// Whether a commit failed in a way that leaves its effect unknown.
     failed: bool,
     /// The number that the boot took which this opening was the first of, if it was.
@@ -74,13 +77,13 @@ impl Store {
     /// A typed [`Error`] that says what to do. A file that is refused is left as it was.
     pub fn open(path: impl AsRef<Path>, options: &OpenOptions) -> Result<Self> {
         let sql = Statements::standard();
-        let (conn, booted) = open::open(path.as_ref(), options, &sql)?;
-        Ok(Self { booted, ..Self::new(conn, sql, newest(options.next_version)) })
+        let Opened { conn, steps, booted } = open::open(path.as_ref(), options, &sql)?;
+        Ok(Self { booted, steps: Some(steps), ..Self::new(conn, sql, newest(options.next_version)) })
     }
 
     fn new(conn: Connection, sql: Statements, version: i64) -> Self {
-        let (booted, last, ended) = (None, None, Vec::new());
-        Self { conn, sql, version, failed: false, booted, numbering: false, last, ended }
+        let (steps, booted, last, ended) = (None, None, None, Vec::new());
+        Self { conn, sql, version, steps, failed: false, booted, numbering: false, last, ended }
     }
 
     /// A store in memory, in rollback mode, so that its image can be copied.
@@ -190,6 +193,17 @@ impl Store {
         if self.failed {
             return Err(Error::Closed);
         }
+        if let Some(steps) = &self.steps {
+            steps.begin();
+        }
+        let ended = self.within(work);
+        match &self.steps {
+            Some(steps) => ended.map_err(|error| steps.judge(error)),
+            None => ended,
+        }
+    }
+
+    fn within<T>(&mut self, work: impl FnOnce(&Connection, &Statements) -> Result<End<T>>) -> Result<T> {
         let guard = Guard(&self.conn, &self.sql);
         let s = Session::new(&self.conn, &self.sql, Timestamp::ZERO);
         s.run(Sql::Begin, &[])?;
@@ -255,7 +269,14 @@ impl Store {
     /// # Errors
     /// [`Error::Corrupt`] if a row outside of what a delivery carries is damaged, and whatever SQLite reports.
     pub fn snapshot(&self) -> Result<State> {
-        snapshot(&self.conn)
+        let read = || snapshot(&self.conn);
+        match &self.steps {
+            Some(steps) => {
+                steps.begin();
+                read().map_err(|error| steps.judge(error))
+            }
+            None => read(),
+        }
     }
 
     /// The connection.

@@ -477,6 +477,11 @@ statements! {
     ListSchema, Listing, []:
         "SELECT type, name, tbl_name, sql FROM sqlite_schema WHERE name NOT LIKE 'sqlite\\_%' ESCAPE '\\' \
          ORDER BY type, name";
+    /// Reads the same as it comes, without sorting, at each opening.
+    SchemaLook, Listing, []: "SELECT type, name, tbl_name, sql FROM sqlite_schema";
+    /// Reads how many bytes the pages of the file have.
+    FileBytes, Listing, []:
+        "SELECT page_count * page_size FROM pragma_page_count, pragma_page_size";
     /// Lets SQLite look through the whole file.
     IntegrityCheck, Listing, []: "PRAGMA integrity_check(100)";
 }

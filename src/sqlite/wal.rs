@@ -1,0 +1,146 @@
+//! A look at a WAL for commits that lie behind damage.
+//!
+//! SQLite reads a WAL up to the first frame whose checksum is wrong, since a power cut may have torn the last commit, and
+//! takes what lies behind it for something that never happened. If more than that one commit lies there, something
+//! was lost that had happened. What always holds: nothing is written, and the database file itself is not touched. This
+//! module must not know what is in the pages.
+
+use std::fs;
+use std::path::Path;
+
+use crate::error::Result;
+
+/// A WAL with commits behind damage.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DamagedWal {
+    /// The first frame that is damaged, counted from 1; 0 for the header.
+    pub frame: u64,
+    /// How many commits lie behind it or begin with it. The first of them may have been torn by a power cut.
+    pub commits: u64,
+}
+
+/// What a WAL holds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Wal {
+    /// How many commits SQLite reads in it.
+    pub(super) commits: u64,
+    /// The commits behind damage, which it does not read.
+    pub(super) damaged: Option<DamagedWal>,
+}
+
+const HEADER_BYTES: usize = 32;
+const FRAME_HEADER_BYTES: usize = 24;
+
+/// The magic number of a WAL whose checksums are over little-endian numbers; one more for big-endian ones.
+const MAGIC: u32 = 0x377f_0682;
+
+/// Looks at the WAL beside a file; none has no commits. Nobody needs to hold still: a WAL that was begun anew meanwhile
+/// says nothing of damage.
+///
+/// # Errors
+/// Whatever the operating system reports.
+pub(super) fn look(path: &Path) -> Result<Wal> {
+    let mut name = path.as_os_str().to_owned();
+    name.push("-wal");
+    let read = || match fs::read(&name) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Vec::new()),
+        read => read,
+    };
+    let bytes = read()?;
+    let mut found = find(&bytes);
+    // Whoever begins it anew writes its header first.
+    if found.damaged.is_some() && read()?.get(..HEADER_BYTES) != bytes.get(..HEADER_BYTES) {
+        found.damaged = None;
+    }
+    Ok(found)
+}
+
+/// What SQLite adds up over a header or a frame, from what it was before.
+fn add_up(mut sum: [u32; 2], bytes: &[u8], big_endian: bool) -> [u32; 2] {
+    let number = |bytes: &[u8]| {
+        let four = [bytes[0], bytes[1], bytes[2], bytes[3]];
+        if big_endian { u32::from_be_bytes(four) } else { u32::from_le_bytes(four) }
+    };
+    for pair in bytes.chunks_exact(8) {
+        sum[0] = sum[0].wrapping_add(number(pair)).wrapping_add(sum[1]);
+        sum[1] = sum[1].wrapping_add(number(&pair[4..])).wrapping_add(sum[0]);
+    }
+    sum
+}
+
+fn number(bytes: &[u8], at: usize) -> u32 {
+    bytes.get(at..at + 4).map_or(0, |four| u32::from_be_bytes([four[0], four[1], four[2], four[3]]))
+}
+
+fn find(bytes: &[u8]) -> Wal {
+    let Some(header) = bytes.get(..HEADER_BYTES) else { return Wal::default() };
+    let written = |at| [number(bytes, at), number(bytes, at + 4)];
+    let big_endian = number(header, 0) == MAGIC + 1;
+    let mut sum = add_up([0, 0], &header[..24], big_endian);
+    let whole = number(header, 0) & !1 == MAGIC && sum == written(24);
+    let page_bytes = match number(header, 8) {
+        bytes @ 512..=65_536 if bytes.is_power_of_two() => bytes as usize,
+        _ => 4_096,
+    };
+    // What is left of a WAL that was begun anew has other salts.
+    let salts = if whole { written(16) } else { written(HEADER_BYTES + 8) };
+    let mut damaged = (!whole).then_some(0);
+    let (mut commits, mut behind) = (0, 0);
+    let frames = (HEADER_BYTES..).step_by(FRAME_HEADER_BYTES + page_bytes);
+    for (frame, at) in (1..).zip(frames) {
+        let Some(page) = bytes.get(at + FRAME_HEADER_BYTES..at + FRAME_HEADER_BYTES + page_bytes) else {
+            break;
+        };
+        let ours = written(at + 8) == salts;
+        if damaged.is_none() {
+            sum = add_up(add_up(sum, &bytes[at..at + 8], big_endian), page, big_endian);
+            if !ours || sum != written(at + 16) {
+                damaged = Some(frame);
+            }
+        }
+        if ours && number(bytes, at + 4) != 0 {
+            *if damaged.is_some() { &mut behind } else { &mut commits } += 1;
+        }
+    }
+    // The last commit of all may be what a power cut tore.
+    let damaged = damaged.filter(|_| behind > 1).map(|frame| DamagedWal { frame, commits: behind });
+    Wal { commits, damaged }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rusqlite::Connection;
+
+    #[test]
+    fn commits_behind_damage_are_found_and_a_torn_last_one_is_not() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("some.db");
+        let conn = Connection::open(&path).unwrap();
+        conn.query_row("PRAGMA journal_mode = WAL", [], |_| Ok(())).unwrap();
+        for n in 0..10 {
+            conn.execute_batch(&format!("CREATE TABLE t{n} (x); INSERT INTO t{n} VALUES (1)")).unwrap();
+        }
+        let wal = fs::read(directory.path().join("some.db-wal")).unwrap();
+        let whole = Wal { commits: 20, damaged: None };
+        assert_eq!((find(&wal), look(&path).unwrap()), (whole, whole));
+        let frame = FRAME_HEADER_BYTES + 4_096;
+        let frames = (wal.len() - HEADER_BYTES) / frame;
+        let changed = |at: usize| {
+            let mut wal = wal.clone();
+            wal[at] ^= 1;
+            let Wal { commits, damaged } = find(&wal);
+            (commits, damaged.map(|damaged| (damaged.frame, damaged.commits)))
+        };
+        assert_eq!(changed(HEADER_BYTES + 30), (0, Some((1, 20))));
+        assert_eq!(changed(17), (0, Some((0, 20))));
+        let (before, behind) = changed(HEADER_BYTES + 6 * frame + 500);
+        assert_eq!(behind, Some((7, 20 - before)));
+        assert_eq!(changed(HEADER_BYTES + (frames - 1) * frame + 500), (19, None));
+        assert_eq!(find(&wal[..wal.len() - 9]), Wal { commits: 19, damaged: None });
+        // Begun anew, with the old frames behind.
+        conn.query_row("PRAGMA wal_checkpoint(RESTART)", [], |_| Ok(())).unwrap();
+        conn.execute_batch("INSERT INTO t1 VALUES (2)").unwrap();
+        assert_eq!(look(&path).unwrap(), Wal { commits: 1, damaged: None });
+    }
+}

@@ -1,0 +1,53 @@
+//! What fuzzing plays: for each target a function of bytes, which panics if a promise is broken.
+//!
+//! What always holds: the same bytes do the same, no target waits for anything or reads a clock, and each works with
+//! any bytes. This module must not know who chooses the bytes: `fuzz/` asks a fuzzer, `cargo test` the seeds and what
+//! was found.
+
+mod bytes;
+mod decode_row;
+pub mod file;
+mod furnished;
+pub mod hostile;
+mod metadata;
+mod open_file;
+mod ops;
+pub mod page_flip;
+mod trace;
+
+use std::fmt;
+
+pub use bytes::{Bytes, Writer};
+pub use furnished::Sent;
+
+/// Something to be fuzzed.
+#[derive(Clone, Copy)]
+pub struct Target {
+    /// Its name, which is also that of its folders.
+    pub name: &'static str,
+    /// Plays bytes.
+    pub play: fn(&[u8]),
+    /// What to begin with: a name and bytes for each.
+    pub seeds: fn() -> Vec<(String, Vec<u8>)>,
+}
+
+impl fmt::Debug for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Target").field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+/// Every target of the library; the program has one more, for its arguments.
+pub const TARGETS: &[Target] = &[
+    Target { name: "decode_row", play: decode_row::play, seeds: decode_row::seeds },
+    Target { name: "ops", play: ops::play, seeds: ops::seeds },
+    Target { name: "open_file", play: open_file::play, seeds: open_file::seeds },
+    Target { name: "page_flip", play: page_flip::play, seeds: page_flip::seeds },
+    Target { name: "metadata", play: metadata::play, seeds: metadata::seeds },
+    Target { name: "trace", play: trace::play, seeds: trace::seeds },
+];
+
+/// The target of this name.
+pub fn by_name(name: &str) -> Option<&'static Target> {
+    TARGETS.iter().find(|target| target.name == name)
+}

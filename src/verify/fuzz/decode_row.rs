@@ -1,0 +1,482 @@
+//! Any values in any columns of every table, through the real statements.
+//!
+//! Nothing panics. What is delivered encodes to the same row again, or it says that it is corrupt and carries the raw
+//! columns unchanged; whatever else happens is a typed error that says what is damaged; and no command vanishes. What
+//! was planted is put back afterwards, and what was done is taken back.
+
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use fencepost_model::op::{Delivery, Op, Reply, Settlement, Target};
+use fencepost_model::state::{Body, Origin};
+use fencepost_model::vocabulary::{
+    Epoch, Kind, Message, MessageId, Names, Raw, RawValue, RecordId, Seq, Timestamp,
+};
+use rusqlite::Connection;
+use rusqlite::types::{Value, ValueRef};
+
+use super::bytes::{Bytes, Writer};
+use super::furnished::{LATE, claim, furnish, group, name, names, poll};
+use crate::check::report;
+use crate::error::{Error, Result};
+use crate::sqlite::{
+    BODY_COLUMNS, BOOKKEEPING_COLUMNS, Inspection, Listed, RecordFilter, Store, columns_of, execute,
+    next_due_commands, next_due_group, overview, raw_columns, record, records, snapshot, survey,
+};
+
+/// A table: what names one of its rows, and its columns.
+struct Table {
+    name: &'static str,
+    key: &'static str,
+    columns: &'static [&'static str],
+}
+
+const fn table(name: &'static str, key: &'static str, columns: &'static [&'static str]) -> Table {
+    Table { name, key, columns }
+}
+
+/// What the rows of queue, log, entries and records carry stands first, and the bookkeeping behind it.
+const TABLES: [Table; 9] = [
+    table(
+        "queue",
+        "rowid",
+        &[
+            "id",
+            "name",
+            "content_type",
+            "payload",
+            "metadata",
+            "at",
+            "checksum",
+            "due_at",
+            "attempts",
+            "token",
+            "attempts_max",
+            "corrupt",
+            "reason",
+            "seq",
+        ],
+    ),
+    table("log", "rowid", &["id", "name", "content_type", "payload", "metadata", "at", "checksum", "seq"]),
+    table(
+        "entries",
+        "rowid",
+        &[
+            "id",
+            "name",
+            "content_type",
+            "payload",
+            "metadata",
+            "at",
+            "checksum",
+            "group_name",
+            "seq",
+            "due_at",
+            "attempts",
+            "counted",
+            "reason",
+            "record",
+        ],
+    ),
+    table(
+        "records",
+        "rowid",
+        &[
+            "id",
+            "name",
+            "content_type",
+            "payload",
+            "metadata",
+            "at",
+            "checksum",
+            "kind",
+            "seq",
+            "epoch",
+            "group_name",
+            "place",
+            "cause",
+            "reason",
+            "attempts",
+            "moved_at",
+            "unreadable",
+            "raw_due_at",
+            "raw_attempts",
+            "raw_token",
+            "raw_attempts_max",
+            "raw_corrupt",
+            "raw_reason",
+            "record",
+        ],
+    ),
+    table(
+        "cursors",
+        "group_name",
+        &["group_name", "due_at", "token", "attempts_max", "handed_through", "corrupt_seq"],
+    ),
+    table(
+        "subscriptions",
+        "group_name, name",
+        &["group_name", "name", "position", "attempts", "counted", "reason"],
+    ),
+    table("ids", "kind, id", &["kind", "id", "seq", "digest", "ended_at"]),
+    table(
+        "store",
+        "rowid",
+        &[
+            "queue_last",
+            "record_last",
+            "token_last",
+            "log_first",
+            "log_head",
+            "epoch",
+            "commit_seq",
+            "boot_id",
+        ],
+    ),
+    table("tombstones", "rowid", &["seq"]),
+];
+
+/// A furnished store, and beside it the connection that plants: it alone ignores the checks of tables. (To switch them off
+/// and on for one connection has SQLite prepare every statement anew.)
+struct Stage {
+    store: Store,
+    planter: Connection,
+}
+
+thread_local! {
+    static STAGE: RefCell<Option<Stage>> = const { RefCell::new(None) };
+}
+
+/// Plays bytes: each change is a table, a row, a column and a value, or a sound message in place of a row's.
+pub(super) fn play(data: &[u8]) {
+    STAGE.with_borrow_mut(|kept| {
+        let stage = kept.get_or_insert_with(|| match stage() {
+            Ok(stage) => stage,
+            Err(error) => panic!("no furnished store: {error:?}"),
+        });
+        if let Err(error) = within(stage, Bytes(data)) {
+            panic!("no typed answer: {error:?}");
+        }
+    });
+}
+
+fn stage() -> Result<Stage> {
+    static COUNT: AtomicU32 = AtomicU32::new(0);
+    let uri = format!("file:/decode-row-{}?vfs=memdb", COUNT.fetch_add(1, Ordering::Relaxed));
+    let mut store = Store::over(Connection::open(&uri)?)?;
+    furnish(&mut store, true)?;
+    let planter = Connection::open(&uri)?;
+    planter.pragma_update(None, "ignore_check_constraints", true)?;
+    for Table { name, .. } in &TABLES {
+        planter.execute_batch(&format!("CREATE TEMP TABLE kept_{name} AS SELECT * FROM main.{name}"))?;
+    }
+    Ok(Stage { store, planter })
+}
+
+fn within(stage: &mut Stage, mut bytes: Bytes<'_>) -> Result<()> {
+    let which = bytes.u8();
+    let mut touched = BTreeSet::new();
+    stage.planter.execute_batch("BEGIN IMMEDIATE")?;
+    for _ in 0..8 {
+        if bytes.is_empty() {
+            break;
+        }
+        touched.insert(change(&stage.planter, &mut bytes)?);
+    }
+    stage.planter.execute_batch("COMMIT")?;
+    stage.store.connection().execute_batch("BEGIN IMMEDIATE")?;
+    look(&stage.store)?;
+    work(&mut stage.store, which)?;
+    stage.store.connection().execute_batch("ROLLBACK")?;
+    stage.planter.execute_batch("BEGIN IMMEDIATE")?;
+    for name in touched {
+        for sql in
+            [format!("DELETE FROM main.{name}"), format!("INSERT INTO main.{name} SELECT * FROM kept_{name}")]
+        {
+            stage.planter.prepare_cached(&sql)?.execute([])?;
+        }
+    }
+    stage.planter.execute_batch("COMMIT")?;
+    Ok(())
+}
+
+/// Makes one change, unless a row of the same key is there already, and says to which table.
+fn change(planter: &Connection, bytes: &mut Bytes<'_>) -> Result<&'static str> {
+    let at = usize::from(bytes.u8());
+    let table = &TABLES[at % TABLES.len()];
+    let row = i64::from(bytes.u8() % 8);
+    if at >= 0xf0 && at % TABLES.len() < 2 {
+        sound(planter, table, row, bytes)?;
+    } else {
+        let column = bytes.one_of(table.columns);
+        put(planter, table, row, column, bytes.value())?;
+    }
+    Ok(table.name)
+}
+
+/// Puts a value into a column of the row that comes at this place.
+fn put(planter: &Connection, table: &Table, row: i64, column: &str, value: RawValue) -> Result<()> {
+    let Table { name, key, .. } = table;
+    // SQL makes a text of bytes that are none.
+    let (value, as_text) = match value {
+        RawValue::Null => (Value::Null, false),
+        RawValue::Integer(value) => (Value::Integer(value), false),
+        RawValue::Real(bits) => (Value::Real(f64::from_bits(bits)), false),
+        RawValue::Text(bytes) => (Value::Blob(bytes), true),
+        RawValue::Blob(bytes) => (Value::Blob(bytes), false),
+    };
+    let value_sql = if as_text { "CAST(?1 AS TEXT)" } else { "?1" };
+    let sql = format!(
+        "UPDATE OR IGNORE main.{name} SET {column} = {value_sql} \
+         WHERE ({key}) IN (SELECT {key} FROM main.{name} LIMIT 1 OFFSET ?2)"
+    );
+    let mut statement = planter.prepare_cached(&sql)?;
+    match statement.execute(rusqlite::params![value, row]).map_err(Error::from) {
+        // An integer key takes nothing but integers.
+        Ok(_) | Err(Error::Corrupt { .. } | Error::Sqlite { .. }) => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
+/// Puts a message of any bytes in place of a row's, as this program would have written it.
+fn sound(planter: &Connection, table: &Table, row: i64, bytes: &mut Bytes<'_>) -> Result<()> {
+    let kind = if table.name == "log" { Kind::Event } else { Kind::Command };
+    let sql = format!("SELECT rowid FROM main.{} LIMIT 1 OFFSET ?1", table.name);
+    let found = planter.prepare_cached(&sql)?.query_row([row], |row| row.get::<_, i64>(0));
+    let Ok(seq) = found else { return Ok(()) };
+    let Some(number) = u64::try_from(seq).ok().and_then(|seq| Seq::new(seq).ok()) else { return Ok(()) };
+    let mut message = Message::new(kind, name(bytes.u8()), bytes.piece());
+    if let Ok(id) = MessageId::new(String::from_utf8_lossy(bytes.piece())) {
+        message = message.with_id(id);
+    }
+    let text = |bytes: &mut Bytes<'_>| String::from_utf8_lossy(bytes.piece()).into_owned();
+    message = message.with_metadata(text(bytes), text(bytes));
+    let columns = columns_of(&message, number, Timestamp::ZERO.plus(u64::from(bytes.u32())));
+    for (column, value) in columns.0.iter() {
+        put(planter, table, row, column, value.clone())?;
+    }
+    Ok(())
+}
+
+/// What only reads finds everything, or says what is damaged.
+fn look(store: &Store) -> Result<()> {
+    let conn = store.connection();
+    let found = survey(conn)?;
+    let sound = found.damaged.is_empty();
+    match snapshot(conn) {
+        Ok(state) => assert!(sound && state == found.state, "a snapshot of {:?}", found.damaged),
+        Err(Error::Corrupt { .. }) => assert!(!sound, "no snapshot, and nothing damaged"),
+        Err(error) => return Err(error),
+    }
+    let seen = Inspection { survey: Some(found), ..Inspection::default() };
+    let said = report(&seen);
+    assert!(sound || !said.is_sound());
+    for finding in said.findings {
+        assert!(!finding.to_string().is_empty());
+    }
+    typed(overview(conn, store.statements(), LATE))?;
+    typed(next_due_commands(conn, store.statements(), &names()))?;
+    for which in 0..2 {
+        typed(next_due_group(conn, store.statements(), &group(which), LATE))?;
+    }
+    listing(store)
+}
+
+/// Every record is listed, whatever its columns hold, unless nobody could name it.
+fn listing(store: &Store) -> Result<()> {
+    let conn = store.connection();
+    let filter = RecordFilter { place: None, name: None, after: RecordId::ZERO, limit: 100 };
+    let listed = records(conn, store.statements(), &filter)?;
+    let sql = "SELECT count(*) FROM records WHERE record > 0";
+    let rows: isize = conn.query_row(sql, [], |row| row.get(0))?;
+    assert_eq!(listed.len().cast_signed(), rows, "not every record is listed");
+    for (record, listed) in listed {
+        let raw = match listed {
+            Listed::Damaged(raw) => raw,
+            Listed::Sound(record) => match record.body {
+                Body::Sound { .. } => continue,
+                Body::Corrupt { raw, .. } | Body::Unreadable { raw } => raw,
+            },
+        };
+        unchanged(conn, "records", record.get(), &raw, &|column| match column {
+            "due_at" | "attempts" | "token" | "attempts_max" | "corrupt" | "reason" => {
+                format!("raw_{column}")
+            }
+            column => column.to_owned(),
+        })?;
+    }
+    Ok(())
+}
+
+/// Raw columns are those of the row.
+fn unchanged(
+    conn: &Connection,
+    table: &str,
+    key: u64,
+    raw: &Raw,
+    column: &dyn Fn(&str) -> String,
+) -> Result<()> {
+    // A damaged record carries all of its columns under their own names.
+    let own = raw.0.iter().any(|(name, _)| &**name == "record");
+    let names: Vec<String> =
+        raw.0.iter().map(|(name, _)| if own { name.to_string() } else { column(name) }).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let there = raw_columns(conn, table, Seq::ZERO.plus(key), &names)?;
+    let values = |raw: &Raw| raw.0.iter().map(|(_, value)| value.clone()).collect::<Vec<_>>();
+    assert_eq!(values(raw), values(&there), "raw columns of {table} {key}");
+    Ok(())
+}
+
+/// A typed answer, or the damage that was found.
+fn typed<T>(done: Result<T>) -> Result<Option<T>> {
+    match done {
+        Ok(done) => Ok(Some(done)),
+        Err(Error::Corrupt { .. }) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// Every row of a table with what it carries, before an operation.
+fn carried(store: &Store, table: &str) -> Result<BTreeMap<u64, Raw>> {
+    let conn = store.connection();
+    let mut statement = conn.prepare_cached(&format!("SELECT rowid FROM {table} WHERE rowid >= 0"))?;
+    let keys: Vec<i64> = statement.query_map([], |row| row.get(0))?.collect::<rusqlite::Result<_>>()?;
+    keys.iter()
+        .map(|key| {
+            let seq = Seq::ZERO.plus(key.unsigned_abs());
+            Ok((seq.get(), raw_columns(conn, table, seq, &BODY_COLUMNS)?))
+        })
+        .collect()
+}
+
+/// Does what consumers and owners do, each thing for itself.
+fn work(store: &mut Store, which: u8) -> Result<()> {
+    let one: Names = [name(which)].into();
+    let mut ops = vec![claim(one, 1 + u32::from(which % 4)), claim(Names::new(), 9), claim(names(), 9)];
+    ops.extend([poll(group(0), 1 + u32::from(which % 3)), poll(group(1), 9), poll(group(0), 9)]);
+    ops.extend((1..6_u32).map(|record| Op::Redrive { record: RecordId::from(record) }));
+    ops.push(poll(group(which), 9));
+    ops.extend((1..8_u32).map(|seq| Op::Cancel { seq: Seq::from(seq) }));
+    ops.push(Op::Purge { record: RecordId::from(1) });
+    ops.push(Op::ForgetIds { retention_ms: 0 });
+    ops.push(Op::Prune { retention_ms: 0 });
+    ops.push(Op::Unsubscribe { group: group(which), name: name(0) });
+    ops.push(Op::Reset { expected: Epoch::from(2), next: Epoch::from(3) });
+    ops.push(Op::Reboot);
+    for op in ops {
+        if !matches!(op, Op::Claim { .. } | Op::Poll { .. }) {
+            operate(store, &op)?;
+            continue;
+        }
+        let (queue, log) = (carried(store, "queue")?, carried(store, "log")?);
+        let entries = carried(store, "entries")?;
+        let commands = commands(store)?;
+        let whole = unreadable(store)?;
+        let Some(reply) = operate(store, &op)? else { continue };
+        let Reply::HandedOut { deliveries, dead_lettered } = reply else { continue };
+        for id in dead_lettered {
+            kept(store, id, &whole)?;
+        }
+        assert_eq!(commands, self::commands(store)?, "{op:?}: a command vanished, or one appeared");
+        for delivery in deliveries {
+            let rows = match &delivery.target {
+                Target::Command(seq) => queue.get(&seq.get()),
+                Target::Event { seq, .. } => log.get(&seq.get()),
+                Target::Entry { record, .. } => entries.get(&record.get()),
+            };
+            judge(&op, &delivery, rows);
+            let how =
+                if which & 0x40 == 0 { Settlement::Ack } else { Settlement::Park { reason: "x".into() } };
+            let settle = Op::Settle { target: delivery.target, token: delivery.token, how: how.clone() };
+            let settled = operate(store, &settle)?;
+            let acked = how == Settlement::Ack && matches!(settled, Some(Reply::Settled(_)));
+            assert!(!acked || delivery.body.is_sound(), "what cannot be decoded was acked: {settle:?}");
+        }
+    }
+    Ok(())
+}
+
+/// Every command with all of its columns, as a record keeps those of one that cannot be read.
+fn unreadable(store: &Store) -> Result<BTreeMap<u64, Raw>> {
+    let columns: Vec<&str> = BODY_COLUMNS.iter().chain(&BOOKKEEPING_COLUMNS).copied().collect();
+    let keys = carried(store, "queue")?.into_keys();
+    keys.map(|key| Ok((key, raw_columns(store.connection(), "queue", Seq::ZERO.plus(key), &columns)?)))
+        .collect()
+}
+
+/// A command that was moved aside because it cannot be read is kept with every column.
+fn kept(store: &Store, id: RecordId, whole: &BTreeMap<u64, Raw>) -> Result<()> {
+    let Some(Listed::Sound(found)) = record(store.connection(), store.statements(), id)? else {
+        return Ok(());
+    };
+    let (Origin::Queue { seq }, Body::Unreadable { raw }) = (&found.origin, &found.body) else {
+        return Ok(());
+    };
+    assert_eq!(Some(raw), whole.get(&seq.get()), "record {id} does not keep command {seq}");
+    Ok(())
+}
+
+/// An operation in a part of the transaction that is taken back if it fails.
+fn operate(store: &Store, op: &Op) -> Result<Option<Reply>> {
+    let conn = store.connection();
+    conn.execute_batch("SAVEPOINT fuzz")?;
+    let done = typed(execute(conn, store.statements(), LATE, op))?;
+    if done.is_none() {
+        conn.execute_batch("ROLLBACK TO fuzz")?;
+    }
+    conn.execute_batch("RELEASE fuzz")?;
+    Ok(done)
+}
+
+/// How many commands there are, wherever they are.
+fn commands(store: &Store) -> Result<i64> {
+    let sql = "SELECT (SELECT count(*) FROM queue) + (SELECT count(*) FROM records WHERE kind = 'command')";
+    Ok(store.connection().query_row(sql, [], |row| match row.get_ref(0)? {
+        ValueRef::Integer(count) => Ok(count),
+        _ => Ok(-1),
+    })?)
+}
+
+/// A delivery is what its row holds, and was asked for.
+fn judge(op: &Op, delivery: &Delivery, row: Option<&Raw>) {
+    let Some(row) = row else { panic!("{delivery:?} comes from no row") };
+    let (Op::Claim { names, .. } | Op::Poll { names, .. }) = op else { return };
+    match &delivery.body {
+        Body::Sound { message, at } => {
+            assert_eq!(columns_of(message, delivery.seq, *at), *row, "encodes to another row");
+            assert!(names.contains(&message.name), "{delivery:?} was not asked for by {op:?}");
+        }
+        Body::Corrupt { raw, .. } | Body::Unreadable { raw } => {
+            assert_eq!(raw, row, "the raw columns were changed");
+        }
+    }
+}
+
+pub(super) fn seeds() -> Vec<(String, Vec<u8>)> {
+    let mut seeds = Vec::new();
+    let values = [
+        ("null", RawValue::Null),
+        ("integer", RawValue::Integer(-1)),
+        ("real", RawValue::Real(1.5_f64.to_bits())),
+        ("text", RawValue::Text(vec![b'a', 0xff])),
+        ("blob", RawValue::Blob(b"place.bet".to_vec())),
+    ];
+    for (at, table) in (0_u8..).zip(&TABLES) {
+        for (class, value) in &values {
+            // Each column of the second row, eight at a time.
+            for first in (0..table.columns.len()).step_by(8) {
+                let columns =
+                    (first..table.columns.len().min(first + 8)).map(|column| column.to_le_bytes()[0]);
+                let changes = columns
+                    .fold(Writer::default().u8(at), |to, column| to.u8(at).u8(1).u8(column).value(value));
+                seeds.push((format!("{}-{first}-{class}", table.name), changes.0));
+            }
+        }
+    }
+    for (what, at) in [("command", 0xf3), ("event", 0xf4)] {
+        let sound = Writer::default().u8(0).u8(at).u8(0).u8(0).piece(b"payload").piece(b"an id");
+        seeds.push((format!("sound-{what}"), sound.piece(b"key").piece("\u{7}\"".as_bytes()).u32(7).0));
+    }
+    seeds
+}

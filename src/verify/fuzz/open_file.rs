@@ -1,0 +1,125 @@
+//! Any bytes as the database file and as its WAL, and schemas that somebody made on purpose.
+//!
+//! The file is opened, checked, repaired, claimed from, polled and settled. What comes of it is typed errors, or
+//! quarantine, or messages; nothing is written outside of the file, and what does not end is ended by its steps.
+
+use std::cell::RefCell;
+
+use super::bytes::{Bytes, Writer};
+use super::file::{Bench, Files, SHAPES, Shape, healthy};
+use super::hostile::{HOSTILE, inflict};
+use super::page_flip::change;
+use crate::error::Result;
+
+struct Stage {
+    bench: Bench,
+    healthy: std::collections::BTreeMap<Shape, Files>,
+}
+
+thread_local! {
+    static STAGE: RefCell<Option<Stage>> = const { RefCell::new(None) };
+}
+
+fn stage() -> Result<Stage> {
+    let bench = Bench::new()?;
+    let (healthy, _) = healthy(&bench)?;
+    Ok(Stage { bench, healthy })
+}
+
+/// Plays bytes: the first says in which way the others become a file.
+pub(super) fn play(data: &[u8]) {
+    STAGE.with_borrow_mut(|kept| {
+        let stage = kept.get_or_insert_with(|| match stage() {
+            Ok(stage) => stage,
+            Err(error) => panic!("no healthy store: {error:?}"),
+        });
+        if let Err(error) = within(stage, Bytes(data)) {
+            panic!("the operating system refused: {error:?}");
+        }
+    });
+}
+
+fn within(stage: &Stage, mut bytes: Bytes<'_>) -> Result<()> {
+    let kind = bytes.u8();
+    match kind % 3 {
+        0 => {
+            let wal = bytes.piece().to_vec();
+            stage.bench.put(&Files { file: bytes.0.to_vec(), wal })?;
+        }
+        1 => {
+            let mut files = stage.healthy[&bytes.one_of(&SHAPES)].clone();
+            for _ in 0..16 {
+                if bytes.is_empty() {
+                    break;
+                }
+                change(&mut files, &mut bytes);
+            }
+            stage.bench.put(&files)?;
+        }
+        _ => {
+            let mut files = stage.healthy[&Shape::Closed].clone();
+            stage.bench.put(&files)?;
+            for _ in 0..bytes.u8() % 4 {
+                // One thing that was done may make another impossible.
+                let _ = inflict(&stage.bench.path(), &bytes.one_of(HOSTILE));
+            }
+            files = stage.bench.files()?;
+            for _ in 0..4 {
+                if bytes.is_empty() {
+                    break;
+                }
+                change(&mut files, &mut bytes);
+            }
+            stage.bench.put(&files)?;
+        }
+    }
+    // What these answer is typed, whatever it is; that they answer is the point. Two are seldom done one after the other.
+    match kind / 3 % 4 {
+        0 => drop(stage.bench.check()),
+        1 => drop(stage.bench.take(None)?),
+        2 => drop(stage.bench.repair()),
+        _ => {
+            stage.bench.take(None)?;
+            drop(stage.bench.check());
+        }
+    }
+    Ok(())
+}
+
+pub(super) fn seeds() -> Vec<(String, Vec<u8>)> {
+    let raw =
+        |file: &[u8]| Writer::default().u8(0).piece(b"").0.into_iter().chain(file.iter().copied()).collect();
+    let mut header = [0_u8; 512];
+    header[..16].copy_from_slice(b"SQLite format 3\0");
+    header[16..24].copy_from_slice(&[2, 0, 1, 1, 0, 64, 32, 32]);
+    header[28..32].copy_from_slice(&[0xff, 0xff, 0xff, 0xfe]);
+    header[68..72].copy_from_slice(b"FncP");
+    header[100] = 0x0d;
+    let mut seeds = vec![
+        ("nothing".to_owned(), raw(b"")),
+        (
+            "no-database".to_owned(),
+            raw(b"this is no database, and longer than the header of one is: a letter, perhaps"),
+        ),
+        ("a-header-of-ours".to_owned(), raw(&header)),
+    ];
+    let base = |shape: u8| Writer::default().u8(10).u8(shape);
+    let pages = [0xff, 0xff, 0xff, 0xfe];
+    seeds.extend([
+        ("enormous-page-count".to_owned(), base(0).u8(2).u32(28).piece(&pages).0),
+        (
+            "enormous-freelist".to_owned(),
+            base(0).u8(2).u32(32).piece(&[0, 0, 0, 2, 0x7f, 0xff, 0xff, 0xff]).0,
+        ),
+        ("other-page-size".to_owned(), base(0).u8(2).u32(16).piece(&[0x02, 0x00]).0),
+        ("a-text-encoding".to_owned(), base(0).u8(2).u32(56).piece(&[0, 0, 0, 2]).0),
+        ("a-wal-of-others".to_owned(), base(1).u8(0x82).u32(8).piece(&[0, 0, 2, 0]).0),
+    ]);
+    for (which, hostile) in (0_u8..).zip(HOSTILE) {
+        // Checked, and taken from.
+        for (kind, how) in [(2, "checked"), (5, "taken"), (8, "repaired")] {
+            seeds.push((format!("{}-{how}", hostile.name), Writer::default().u8(kind).u8(1).u8(which).0));
+        }
+    }
+    seeds
+}
