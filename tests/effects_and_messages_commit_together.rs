@@ -200,6 +200,15 @@ async fn effects_and_ack_commit_together_or_not_at_all() {
     effects(&MemoryBus::new()).await;
 }
 
+/// What a small file may ask for ends after some ten million rows; what its owner asks for does not.
+#[tokio::test]
+async fn work_may_take_as_long_as_it_likes() {
+    const LONG: &str = "WITH RECURSIVE c (x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM c LIMIT 15000000) SELECT max(x) FROM c";
+    let (_files, bus) = bus(&clock()).await;
+    let done = bus.transaction(|tx| tx.query_row(LONG, [], |row| row.get::<_, i64>(0))).await;
+    assert_eq!(done.unwrap(), 15_000_000);
+}
+
 #[tokio::test]
 async fn under_a_stale_token_the_work_is_not_even_begun() {
     let clock = clock();

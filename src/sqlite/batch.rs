@@ -17,6 +17,7 @@ use crate::error::{Error, Result};
 use crate::sqlite::execute::execute;
 use crate::sqlite::session::Session;
 use crate::sqlite::statements::{StatementId as Sql, Statements};
+use crate::sqlite::steps::Steps;
 use crate::sqlite::store::{End, Store};
 
 /// Why effects were not committed together with their operation. Whatever it is, none of them is there.
@@ -85,14 +86,18 @@ impl Store {
         op: Option<&Op>,
         work: impl FnOnce(&Connection, &Statements) -> Result<T, E>,
     ) -> Result<(Option<Reply>, T), Undone<E>> {
-        let mut undone = None;
+        let (mut undone, steps) = (None, self.steps.clone());
         let done = self.transaction(|conn, sql| {
             let reply = op.map(|op| execute(conn, sql, now, op)).transpose()?;
             if let Some(Reply::Refused(refusal)) = reply {
                 undone = Some(Undone::Store(refusal.into()));
                 return Ok(End::Undo(None));
             }
-            match catch_unwind(AssertUnwindSafe(|| work(conn, sql))) {
+            // The caller's work may take as long as the caller likes.
+            steps.iter().for_each(Steps::pause);
+            let worked = catch_unwind(AssertUnwindSafe(|| work(conn, sql)));
+            steps.iter().for_each(Steps::begin);
+            match worked {
                 Ok(Ok(done)) => return Ok(End::Commit(Some((reply, done)))),
                 Ok(Err(error)) => undone = Some(Undone::Work(error)),
                 Err(panic) => undone = Some(Undone::Panicked(panic)),

@@ -29,13 +29,20 @@ pub(super) struct Steps(Arc<AtomicU64>);
 
 const EXCEEDED: u64 = u64::MAX;
 
+/// Not counted: what runs is somebody's own work, and no concern of this module.
+const PAUSED: u64 = u64::MAX - 1;
+
 impl Steps {
     /// Counts from now on. A file that cannot be found by this path, such as one in memory, has no bound.
     pub(super) fn watch(conn: &mut Connection, path: &Path) -> Result<Self> {
         let steps = Arc::new(AtomicU64::new(0));
         let (counted, path) = (Arc::clone(&steps), PathBuf::from(path));
         let stop = move || {
-            let done = counted.load(Ordering::Relaxed).saturating_add(u64::from(ASKED_EVERY));
+            let before = counted.load(Ordering::Relaxed);
+            if before == PAUSED {
+                return false;
+            }
+            let done = before.saturating_add(u64::from(ASKED_EVERY));
             let stop = done > STEPS_MIN && done > allowed(&path);
             counted.store(if stop { EXCEEDED } else { done }, Ordering::Relaxed);
             stop
@@ -52,6 +59,11 @@ impl Steps {
     /// Something new begins.
     pub(super) fn begin(&self) {
         self.0.store(0, Ordering::Relaxed);
+    }
+
+    /// Nothing is counted until something new begins.
+    pub(super) fn pause(&self) {
+        self.0.store(PAUSED, Ordering::Relaxed);
     }
 
     /// Says of an error whether it is that there was no end.

@@ -28,7 +28,7 @@ pub struct Store {
     /// The version of the schema that it was opened at.
     version: i64,
     /// Bounds how long one transaction may take; none for a store in memory.
-    steps: Option<Steps>,
+    pub(super) steps: Option<Steps>,
     /// Whether a commit failed in a way that leaves its effect unknown.
     failed: bool,
     /// The number that the boot took which this opening was the first of, if it was.
