@@ -45,6 +45,7 @@ mod consumer;
 mod delivery;
 pub mod error;
 mod handlers;
+mod mistakes;
 #[cfg(feature = "record")]
 pub mod record;
 pub mod sqlite;

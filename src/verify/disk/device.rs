@@ -3,6 +3,8 @@
 //! What always holds: a change that is seen is an event of the journal, if one is kept, unless a lie hides it. Nothing
 //! here knows which of its changes a cut would leave (that is `platter`), and nothing here is unsafe.
 
+mod locks;
+
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -13,7 +15,6 @@ use serde::{Deserialize, Serialize};
 use super::content::Content;
 use super::cut::Image;
 use super::event::{Event, FileId, Mark};
-use super::touch::Touch;
 
 /// An open file of one connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -480,149 +481,5 @@ impl Disk {
             self.tell(Event::SyncDirectory);
         }
         Ok(())
-    }
-
-    // Locks.
-
-    pub(super) fn lock(&mut self, file: FileId, handle: HandleId, level: Lock) -> Outcome<()> {
-        let held_by_other = |holder: Option<HandleId>| holder.is_some_and(|holder| holder != handle);
-        let file = self.file_mut(file);
-        match level {
-            Lock::None => {}
-            Lock::Shared => {
-                if held_by_other(file.pending) || held_by_other(file.exclusive) {
-                    return Err(Failed::Busy);
-                }
-                file.shared.insert(handle);
-            }
-            Lock::Reserved => {
-                if held_by_other(file.reserved) || held_by_other(file.pending) {
-                    return Err(Failed::Busy);
-                }
-                file.reserved = Some(handle);
-            }
-            Lock::Exclusive => {
-                if held_by_other(file.reserved) || held_by_other(file.pending) {
-                    return Err(Failed::Busy);
-                }
-                file.pending = Some(handle);
-                if file.shared.iter().any(|holder| *holder != handle) {
-                    return Err(Failed::Busy);
-                }
-                file.exclusive = Some(handle);
-            }
-        }
-        Ok(())
-    }
-
-    pub(super) fn unlock(&mut self, file: FileId, handle: HandleId, level: Lock) {
-        let file = self.file_mut(file);
-        for holder in [&mut file.reserved, &mut file.pending, &mut file.exclusive] {
-            if *holder == Some(handle) {
-                *holder = None;
-            }
-        }
-        if level == Lock::None {
-            file.shared.remove(&handle);
-        }
-    }
-
-    pub(super) fn is_reserved(&self, file: FileId) -> bool {
-        let file = self.file(file);
-        file.reserved.is_some() || file.pending.is_some() || file.exclusive.is_some()
-    }
-
-    // Shared memory.
-
-    pub(super) fn shm_map(
-        &mut self,
-        file: FileId,
-        handle: HandleId,
-        index: usize,
-        bytes: usize,
-        extend: bool,
-    ) -> Outcome<Option<Region>> {
-        self.may_fail(Call::Map)?;
-        let shm = &mut self.file_mut(file).shm;
-        shm.users.insert(handle);
-        while extend && shm.regions.len() <= index {
-            shm.regions.push((0..bytes / size_of::<AtomicU32>()).map(|_| AtomicU32::new(0)).collect());
-        }
-        Ok(shm.regions.get(index).cloned())
-    }
-
-    pub(super) fn shm_lock(
-        &mut self,
-        file: FileId,
-        handle: HandleId,
-        slots: std::ops::Range<usize>,
-        exclusive: bool,
-    ) -> Outcome<()> {
-        let shm = &mut self.file_mut(file).shm;
-        let taken = |slot: usize| {
-            shm.exclusive[slot].is_some_and(|holder| holder != handle)
-                || (exclusive && shm.shared[slot].iter().any(|holder| *holder != handle))
-        };
-        if slots.clone().any(taken) {
-            return Err(Failed::Busy);
-        }
-        for slot in slots {
-            match exclusive {
-                true => shm.exclusive[slot] = Some(handle),
-                false => {
-                    shm.shared[slot].insert(handle);
-                }
-            }
-        }
-        Ok(())
-    }
-
-    pub(super) fn shm_unlock(
-        &mut self,
-        file: FileId,
-        handle: HandleId,
-        slots: std::ops::Range<usize>,
-        exclusive: bool,
-    ) {
-        let shm = &mut self.file_mut(file).shm;
-        for slot in slots {
-            if exclusive && shm.exclusive[slot] == Some(handle) {
-                shm.exclusive[slot] = None;
-            }
-            if !exclusive {
-                shm.shared[slot].remove(&handle);
-            }
-        }
-    }
-
-    /// What connections told each other by shared memory since the last time: in the header of a WAL's index and what is
-    /// noted of checkpoints, and in the marks of readers. What lies behind that is read as far as the header says.
-    pub(super) fn memory_changed(&mut self) -> Touch {
-        let (mut header, mut marks) = (false, false);
-        for file in &mut self.files {
-            let Some(region) = file.shm.regions.first() else { continue };
-            file.shm.seen.resize(INDEX_HEADER_WORDS, 0);
-            for (index, (word, seen)) in region.iter().zip(&mut file.shm.seen).enumerate() {
-                let word = word.load(Ordering::Relaxed);
-                let changed = std::mem::replace(seen, word) != word;
-                if MARK_WORDS.contains(&index) {
-                    marks |= changed;
-                } else {
-                    header |= changed;
-                }
-            }
-        }
-        Touch::changed(header, marks)
-    }
-
-    /// The regions go with the last connection that mapped them, as on Unix the next one begins with empty ones.
-    pub(super) fn shm_unmap(&mut self, file: FileId, handle: HandleId) {
-        self.shm_unlock(file, handle, 0..SHM_SLOTS, true);
-        self.shm_unlock(file, handle, 0..SHM_SLOTS, false);
-        let shm = &mut self.file_mut(file).shm;
-        shm.users.remove(&handle);
-        if shm.users.is_empty() {
-            shm.regions.clear();
-        }
     }
 }

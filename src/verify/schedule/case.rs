@@ -29,8 +29,6 @@ pub enum Act {
     Empty,
     /// The client closes its connection and opens another.
     Reopen,
-    /// Another process opens the store, does one operation, and closes it again.
-    Beside(Arc<Op>),
 }
 
 impl Act {
@@ -45,7 +43,6 @@ impl Act {
             Self::Checkpoint => "checkpoint",
             Self::Empty => "empty the WAL",
             Self::Reopen => "reopen",
-            Self::Beside(_) => "send beside",
         }
     }
 
@@ -57,7 +54,6 @@ impl Act {
                 format!("batch: {}", ops.iter().map(story::describe).collect::<Vec<_>>().join("; "))
             }
             Self::Effect(op) => format!("effect with: {}", story::describe(op)),
-            Self::Beside(op) => format!("beside: {}", story::describe(op)),
             other => other.kind().to_owned(),
         }
     }
@@ -65,7 +61,7 @@ impl Act {
     /// The operations of it.
     pub fn ops(&self) -> Vec<&Op> {
         match self {
-            Self::Apply(op) | Self::Effect(op) | Self::Beside(op) => vec![op],
+            Self::Apply(op) | Self::Effect(op) => vec![op],
             Self::Batch(ops) => ops.iter().collect(),
             _ => Vec::new(),
         }

@@ -14,7 +14,7 @@ use crate::verify::crash::recovery::{Recovered, Recovery};
 use crate::verify::disk::{Budget, Event, Mark, Platter, Profile};
 use crate::verify::schedule::case::Case;
 use crate::verify::schedule::explore::Search;
-use crate::verify::schedule::judge::{Judge, Wrong};
+use crate::verify::schedule::judge::{ENDS, Judge, Wrong};
 use crate::verify::schedule::replay::Broken;
 use crate::verify::schedule::stage::{Run, Stage};
 
@@ -29,8 +29,10 @@ pub struct Cuts {
     pub images: u64,
     /// How many of them differ.
     pub distinct: u64,
-    /// The first that may not be there.
+    /// The first that may not be there, or a schedule that came to no end.
     pub broken: Option<Broken>,
+    /// Whether the same choices did something else.
+    pub misfit: bool,
 }
 
 /// Few of each class: what a cut may leave of one client is the business of the phase `crash`.
@@ -55,12 +57,17 @@ pub fn cut(stage: &mut Stage, case: &Case, search: &Search, seed: u64) -> Result
         false
     });
     stage.record(false);
-    explored?;
+    let explored = explored?;
+    let mut cuts = Cuts { misfit: explored.misfit, ..Cuts::default() };
+    if let Some(why) = explored.ended {
+        let (choices, wrong) = (stage.board().choices(), Wrong { property: ENDS, why });
+        cuts.broken = Some(Broken { case: case.clone(), choices, wrong });
+        return Ok(cuts);
+    }
     let runs = std::mem::take(&mut *runs.lock().unwrap_or_else(PoisonError::into_inner));
     let judge = Judge::new(case, &stage.start().moment);
     let mut recovery = Recovery::new(Setting::honest(Level::PowerLoss, Profile::UNIX))?;
     let mut known: HashMap<u64, Rc<Recovered>> = HashMap::new();
-    let mut cuts = Cuts::default();
     for (run, base, events) in runs {
         cuts.schedules += 1;
         let found = cut_run(&judge, &run, base, &events, seed, &mut recovery, &mut known, &mut cuts);

@@ -86,8 +86,6 @@ struct Inner {
     /// What was done since somebody was chosen last.
     step: Step,
     steps: u64,
-    /// How often all clients slept, so that time had to pass.
-    waits: u64,
     stop: bool,
     /// Whether this run is left as it is.
     abandoned: bool,
@@ -156,11 +154,6 @@ impl Board {
     /// The choices of this run so far.
     pub fn choices(&self) -> Vec<u8> {
         self.inner().choices.clone()
-    }
-
-    /// How often in this run all clients slept.
-    pub fn waits(&self) -> u64 {
-        self.inner().waits
     }
 
     /// Ends the search with this run.
@@ -382,7 +375,6 @@ impl Scheduler for Chooser {
         self.last = None;
         inner.schedules += 1;
         inner.steps = 0;
-        inner.waits = 0;
         inner.choices.clear();
         inner.refused.clear();
         inner.asleep.clear();
@@ -404,8 +396,8 @@ impl Scheduler for Chooser {
         }
         let awake = |task: &&&Task| inner.is_awake(usize::from(task.id()));
         let mut open: Vec<&Task> = runnable.iter().filter(awake).copied().collect();
+        // If all sleep, time passes.
         if open.is_empty() {
-            inner.waits += 1;
             open = runnable.to_vec();
         }
         let last = self.last;

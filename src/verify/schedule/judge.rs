@@ -69,17 +69,6 @@ impl Judge {
         judge
     }
 
-    /// How many orders of the acts there are, and how many different ends they have.
-    pub fn orders(&self) -> (usize, usize) {
-        let mut ends: Vec<&State> = Vec::new();
-        for order in &self.orders {
-            if !ends.contains(&&order.left.0) {
-                ends.push(&order.left.0);
-            }
-        }
-        (self.orders.len(), ends.len())
-    }
-
     /// All orders of the acts but those that are left out.
     fn all(&self, left_out: &BTreeSet<(usize, usize)>) -> Vec<Order> {
         let lines: Vec<Vec<(usize, usize)>> = self
@@ -108,7 +97,7 @@ impl Judge {
             let mut apply = |op: &Op| step::apply(&mut state, now, op);
             let act = &client.acts[*index];
             answers.push(match act {
-                Act::Apply(op) | Act::Beside(op) => Answer::Replies(vec![apply(op)]),
+                Act::Apply(op) => Answer::Replies(vec![apply(op)]),
                 Act::Batch(ops) => Answer::Replies(ops.iter().map(apply).collect()),
                 Act::Effect(op) => {
                     let reply = apply(op);
@@ -194,10 +183,6 @@ impl Judge {
             .flat_map(|(client, of)| (0..of.acts.len()).map(move |act| (client, act)))
             .filter(|(client, act)| !called.contains(&number(*client, *act)))
             .collect();
-        let state = match found.booted {
-            true => None,
-            false => Some(&found.state),
-        };
         for mask in 0..1_u32 << under_way.len() {
             let mut left_out = not_called.clone();
             for (index, act) in under_way.iter().enumerate() {
@@ -213,11 +198,8 @@ impl Judge {
                     !answered.contains(&number(spell.client, spell.act))
                         || place.is_none_or(|place| order.answers[place] == spell.answer)
                 };
-                let same = match state {
-                    Some(state) => order.left.0 == *state,
-                    None => rebooted(&order.left.0) == found.state,
-                };
-                if same
+                let left = if found.booted { rebooted(&order.left.0) } else { order.left.0.clone() };
+                if left == found.state
                     && order.left.1 == found.effects
                     && run.spells.iter().all(fits)
                     && keeps_time(&order, run)

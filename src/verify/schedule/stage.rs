@@ -67,8 +67,6 @@ pub struct Run {
     pub points: Vec<(u64, usize, Point)>,
     /// How often a busy code was met, by its number.
     pub busy: BTreeMap<i32, u64>,
-    /// How often everyone slept.
-    pub waits: u64,
     /// The disk before the run, if what happens on it is recorded.
     pub base: Option<Platter>,
 }
@@ -298,7 +296,6 @@ impl Stage {
                 let mut run = paced.run();
                 run.left = Some(left);
                 run.choices = paced.board.choices();
-                run.waits = paced.board.waits();
                 std::mem::take(&mut *run)
             };
             let mut judge = judge.lock().unwrap_or_else(PoisonError::into_inner);
@@ -436,12 +433,6 @@ fn perform(
         Act::Empty => {
             empty(store.connection())?;
             Answer::Done
-        }
-        Act::Beside(op) => {
-            let mut other = open(mounted, client.patience_ms)?;
-            let reply = other.apply(now, op);
-            other.close()?;
-            Answer::Replies(vec![reply?])
         }
         Act::Reopen => return Err(Error::Closed),
     })
