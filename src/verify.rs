@@ -10,6 +10,7 @@ pub mod faults;
 pub mod history;
 pub mod lockstep;
 pub mod model;
+pub mod museum;
 pub mod mutants;
 pub mod pool;
 pub mod report;
