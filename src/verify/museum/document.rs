@@ -27,7 +27,7 @@ pub fn document(threads: usize) -> Result<String, Vec<(&'static str, NotShown)>>
     let mut traces = traces.into_iter();
     let mut text = contents();
     for room in ROOMS {
-        text += &format!("\n## {}\n\n{}\n", room.title, room.about);
+        text += &format!("\n## {}\n\n{}\n", room.title, wrapped(room.about));
         for (exhibit, trace) in room.exhibits.iter().zip(&mut traces) {
             text += &section(exhibit, &trace);
         }
@@ -51,11 +51,33 @@ fn contents() -> String {
 fn section(exhibit: &Exhibit, trace: &str) -> String {
     let Exhibit { title, project, thread, url, story, .. } = exhibit;
     format!(
-        "\n### {title}\n\n{story}\n\n{project}: [{}]({url})\n\n{}\n\n```text\n{}\n```\n",
+        "\n### {title}\n\n{}\n\n{project}: [{}]({url})\n\n{}\n\n```text\n{}\n```\n",
+        wrapped(story),
         thread.replace('[', "\\[").replace(']', "\\]"),
         shown(exhibit),
         trace.trim_end()
     )
+}
+
+/// How long a line of prose is at most.
+const LINE_CHARS_MAX: usize = 118;
+
+/// A text in lines.
+fn wrapped(text: &str) -> String {
+    let mut lines = vec![String::new()];
+    for word in text.split_whitespace() {
+        let used = lines.last().map_or(0, |line| line.chars().count());
+        if used > 0 && used + 1 + word.chars().count() > LINE_CHARS_MAX {
+            lines.push(String::new());
+        }
+        if let Some(line) = lines.last_mut() {
+            if !line.is_empty() {
+                line.push(' ');
+            }
+            line.push_str(word);
+        }
+    }
+    lines.join("\n")
 }
 
 /// How it is shown, and what catches it.

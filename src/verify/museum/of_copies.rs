@@ -17,8 +17,8 @@ const EXHIBITS: &[Exhibit] = &[
         thread: "Shouldn't 'retry failed jobs' also clear them from the failed queue? (#924)",
         url: "https://github.com/resque/resque/issues/924",
         story: "The button that retries failed jobs put them into their queues and left them among the failed. \
-                Pressed a second time it sent every mail twice. So people pressed the button that clears the \
-                failed jobs as quickly as they could after it, and with that deleted what had failed in the \
+                Pressed a second time it queued each of them twice. So people pressed the button that clears the \
+                failed jobs as quickly as they could after it, and with that might delete what had failed in the \
                 meantime. Two halves of a move, each done by hand.",
         shown: Shown::Model("redrive_copies"),
         breaks: "redrive_moves_and_never_copies",
@@ -66,8 +66,8 @@ const EXHIBITS: &[Exhibit] = &[
         url: "https://github.com/deltachat/deltachat-core/pull/641",
         story: "The jobs of this messenger are rows of a SQLite table that are deleted when they are done. The \
                 key was an INTEGER PRIMARY KEY without AUTOINCREMENT, and SQLite then takes one more than the \
-                largest that is there. When the table was empty, a new job got the number of one that was done, \
-                and whoever had kept that number asked about the wrong job.",
+                largest that is there. When the table was empty, a new job got the number of one that was done. \
+                Whoever keeps such a number, to ask later whether the job was done, asks about the wrong job.",
         shown: Shown::Model("a_number_is_used_again_when_the_queue_is_empty"),
         breaks: "sequence_numbers_are_dense_and_never_reused",
     },

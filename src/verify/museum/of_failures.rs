@@ -29,8 +29,8 @@ const EXHIBITS: &[Exhibit] = &[
         thread: "Job causing BEAM crash continued to be attempted way beyond max_attempts (#137)",
         url: "https://github.com/oban-bg/oban/issues/137",
         story: "A job used too much memory and took the whole virtual machine with it. Its attempts were \
-                counted, with every claim, as they should be. But the limit was looked at where failures are \
-                handled, and nobody handled this one: each start of the machine took the job up again and died \
+                counted, with every claim, as they should be. But nothing looked at the count when the job was \
+                taken up again, and no failure was ever handled: each start of the machine took it up and died \
                 of it. When it was removed by hand it had had 32 attempts of at most one.",
         shown: Shown::Model("attempts_are_counted_and_not_looked_at"),
         breaks: "a_claim_with_maximum_m_never_hands_out_a_command_with_m_attempts",
@@ -54,8 +54,8 @@ const EXHIBITS: &[Exhibit] = &[
         url: "https://github.com/laravel/framework/issues/36250",
         story: "A job is taken from the queue, a middleware finds that the rate limit is reached, and the job \
                 goes back. The attempt had been counted when it was taken. So a job that has never run fails for \
-                having been attempted too often, and the more it has to wait the sooner. Users set the limit of \
-                attempts to something enormous and lose it for real failures.",
+                having been attempted too often, and the more it has to wait the sooner. The reporter wants what \
+                sounds simple: wait as long as it takes, but fail after so many real failures.",
         shown: Shown::Model("a_release_counts_as_an_attempt"),
         breaks: "a_claim_with_maximum_m_never_hands_out_a_command_with_m_attempts",
     },

@@ -78,9 +78,10 @@ const EXHIBITS: &[Exhibit] = &[
         thread: "Manual commits are not handled appropriately after a consumer rebalance (#118)",
         url: "https://github.com/akka/alpakka-kafka/issues/118",
         story: "A new consumer joined a group, and the partitions were dealt out anew, correctly on the side of \
-                the broker. The old consumer kept the offsets of the partition that it no longer had in its map, \
-                and committed them with every flush. Each time the group's progress went to where the old one \
-                had stopped.",
+                the broker. The old consumer kept the offset of a partition that it no longer had in its map, \
+                and committed it with every flush, again and again, beside the one who reads there now. The \
+                reporter's logs show how. Whoever has lost a partition must lose the right to say how far it was \
+                read.",
         shown: Shown::Model("a_stale_token_acks_an_event"),
         breaks: "a_stale_token_changes_nothing_and_is_told_so",
     },

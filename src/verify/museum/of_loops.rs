@@ -40,10 +40,10 @@ const EXHIBITS: &[Exhibit] = &[
         project: "db-scheduler",
         thread: "Improve missing heartbeat handling (#402)",
         url: "https://github.com/kagkarlsson/db-scheduler/issues/402",
-        story: "An instance freezes, or its network does, and its heartbeats are missed; another instance takes \
-                the execution over, as it should. Then the first one comes back and goes on working, for nothing \
-                tells it. A failing heartbeat was a line in the log. The question led to a state of the \
-                heartbeat that the handler can ask for.",
+        story: "Somebody asked what happens when an instance freezes, or its network does: its heartbeats are \
+                missed, another instance takes the execution over, as it should, and then the first one comes \
+                back. It goes on working, for nothing tells it; a failing heartbeat was a line in the log. The \
+                question led to a state of the heartbeat that a handler can ask for.",
         shown: Shown::Loop(Mutant::LossIsNotTold),
         breaks: "ToldOfLoss",
     },
@@ -65,8 +65,8 @@ const EXHIBITS: &[Exhibit] = &[
         thread: "\"disabled prefetch\" with \"task_acks_late = True\" and \"worker_prefetch_multiplier = 1\" is circumvented when using countdown on tasks (#3640)",
         url: "https://github.com/celery/celery/issues/3640",
         story: "A worker with one process is told to take one task at a time. Tasks with a countdown get around \
-                that: the worker raises its limit for each of them, and then holds a second task while it is \
-                busy with the first. Other workers stand idle beside it.",
+                that: the worker received both tasks that were sent, ran one, and held the other until the first \
+                had ended. Another worker could have begun it at once, and was not given it.",
         shown: Shown::Loop(Mutant::ClaimsMoreThanFree),
         breaks: "ClaimsForFreeHandlers",
     },
@@ -122,8 +122,9 @@ const EXHIBITS: &[Exhibit] = &[
         thread: "Worker falls with error \"SQLite3::BusyException: database is locked\" (#8)",
         url: "https://github.com/sshaw/itunes_store_transporter_web/issues/8",
         story: "A worker that polls jobs from SQLite meets a locked database now and then, since somebody else \
-                is writing. The exception went up to the top and ended the worker; nobody noticed until the jobs \
-                piled up. With a longer time-out it became rare, and happened again.",
+                is writing. The exception went up to the top and ended the worker, and this happened regularly. \
+                With a longer time-out it became rare, and happened once more. To be busy is not an error of the \
+                store, but a request to come back.",
         shown: Shown::Loop(Mutant::BusyEndsTheRun),
         breaks: "BusyIsPatient",
     },

@@ -109,13 +109,14 @@ const EXHIBITS: &[Exhibit] = &[
     },
     Exhibit {
         title: "A new partition is read from where it is noticed",
-        project: "Sarama",
-        thread: "Messages for newly added partitions lost for a consumer group until proper re-balance occurs (#1739)",
-        url: "https://github.com/IBM/sarama/issues/1739",
-        story: "Partitions were added to a topic. Producers learned of them and wrote there; the consumer group \
-                learned of them at its next rebalance, and began to read them from the newest message, as it had \
-                been told for topics that it does not know. What had been written in between was lost to it, \
-                without a word.",
+        project: "Apache Kafka",
+        thread: "KAFKA-12261: Mention about potential delivery loss on increasing partition when auto.offset.reset = latest (#10167)",
+        url: "https://github.com/apache/kafka/pull/10167",
+        story: "Partitions are added to a topic. Producers learn of them and write there; a consumer group \
+                learns of them a little later, finds that it has no position there, and begins at the newest \
+                message, as it was told for what it does not know. What was written in between is lost to it, \
+                without a word. Since this thread the manual says so; a way to start there from the earliest is \
+                discussed to this day.",
         shown: Shown::Model("a_new_name_starts_at_the_head"),
         breaks: "a_position_passes_an_event_only_by_its_settlement",
     },
@@ -135,9 +136,10 @@ const EXHIBITS: &[Exhibit] = &[
         project: "NATS JetStream",
         thread: "[FIXED] Don't ack msgs if we are filtered and they are not applicable. (#5639)",
         url: "https://github.com/nats-io/nats-server/pull/5639",
-        story: "In a stream that keeps a message for as long as somebody still wants it, a change of leader made \
-                each consumer go through the stream and ack what it was past. Consumers with a filter acked \
-                messages that were never theirs. For those whose they were, they were gone.",
+        story: "In a stream that keeps each message for as long as some consumer still wants it, a change of \
+                leader made each consumer look through the stream and ack what it was past. A consumer with a \
+                filter acked messages that its filter leaves out, which were never its own to ack. An ack is \
+                what such a stream waits for before it removes a message.",
         shown: Shown::Model("an_ack_for_a_group_moves_another"),
         breaks: "groups_do_not_see_each_other",
     },
