@@ -98,7 +98,7 @@ const EXHIBITS: &[Exhibit] = &[
         breaks: "at_most_one_lease_is_current_for_a_delivery",
     },
     Exhibit {
-        title: "An agent runs on two nodes",
+        title: "A subscription runs on two nodes",
         project: "Wolverine",
         thread: "Agent assignment record goes stale during a handoff, and an event-subscription agent can end up running on two nodes at once (#4240)",
         url: "https://github.com/JasperFx/wolverine/issues/4240",

@@ -88,7 +88,7 @@ const EXHIBITS: &[Exhibit] = &[
         project: "agmsg",
         thread: "Atomic message consumption: prevent duplicate delivery and inject-failure loss with claim/ack (#373)",
         url: "https://github.com/fujibee/agmsg/issues/373",
-        story: "An inbox for agents, on SQLite. It selects what is unread and shows it, and then an update marks \
+        story: "An inbox on SQLite. It selects what is unread and shows it, and then an update marks \
                 what is unread as read. A message that came between the two statements was marked and never \
                 shown. The people who measured it also found the other half: two readers at once were both shown \
                 the same.",
