@@ -11,6 +11,7 @@ pub mod fuzz;
 pub mod history;
 pub mod lockstep;
 pub mod model;
+pub mod museum;
 pub mod mutants;
 pub mod pool;
 pub mod report;

@@ -5,6 +5,7 @@
 //! shows, before it was run. One that is not caught by that guarantee means that a check is too weak.
 
 mod of_log;
+mod of_others;
 mod of_queue;
 mod of_store;
 
@@ -31,7 +32,7 @@ pub struct Mutant {
 
 /// All mutants.
 pub fn all() -> Vec<Mutant> {
-    [of_queue::MUTANTS, of_log::MUTANTS, of_store::MUTANTS].concat()
+    [of_queue::MUTANTS, of_log::MUTANTS, of_store::MUTANTS, of_others::MUTANTS].concat()
 }
 
 /// The mutant of this name.
