@@ -6,6 +6,7 @@
 
 mod of_log;
 mod of_queue;
+mod of_repairs;
 mod of_store;
 
 use crate::op::{Op, Refusal, Reply};
@@ -31,7 +32,7 @@ pub struct Mutant {
 
 /// All mutants.
 pub fn all() -> Vec<Mutant> {
-    [of_queue::MUTANTS, of_log::MUTANTS, of_store::MUTANTS].concat()
+    [of_queue::MUTANTS, of_log::MUTANTS, of_store::MUTANTS, of_repairs::MUTANTS].concat()
 }
 
 /// The mutant of this name.

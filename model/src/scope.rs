@@ -14,7 +14,7 @@ use std::sync::Arc;
 use crate::coverage::Tally;
 use crate::op::{Lease, Op, Settlement, Target};
 use crate::state::State;
-use crate::vocabulary::{Epoch, Group, RecordId, Seq, Timestamp, Token};
+use crate::vocabulary::{Epoch, Group, Message, RecordId, Seq, Timestamp, Token};
 use crate::world::{Contract, Move, Outcome, Row, World, Wound};
 
 pub use cuts::{STEP_MS, cuts};
@@ -47,6 +47,8 @@ pub struct Scope {
     pub redrive: bool,
     /// Whether records may be purged.
     pub purge: bool,
+    /// The messages that records may be repaired with.
+    pub repairs: Vec<Arc<Message>>,
     /// How far the clock goes, a millisecond a step.
     pub clock_max: u32,
     /// Whether the clock may jump back to zero.
@@ -107,6 +109,7 @@ impl Default for Scope {
             cancel: false,
             redrive: false,
             purge: false,
+            repairs: Vec::new(),
             clock_max: 2,
             clock_back: false,
             crash: false,
@@ -253,6 +256,9 @@ impl Scope {
             }
             if self.purge {
                 moves.push(told(0, Op::Purge { record }));
+            }
+            for message in &self.repairs {
+                moves.push(told(0, Op::Repair { record, message: Arc::clone(message) }));
             }
         }
     }

@@ -261,6 +261,7 @@ pub fn describe(op: &Op) -> String {
         Op::Seek { group, name, position } => format!("seeks {group} to {position} for {name}"),
         Op::Redrive { record } => format!("redrives record {record}"),
         Op::Purge { record } => format!("purges record {record}"),
+        Op::Repair { record, message: given } => format!("repairs record {record} as {}", message(given)),
         Op::Prune { retention_ms } => format!("prunes what is older than {retention_ms} ms"),
         Op::ForgetIds { retention_ms } => format!("forgets ids that ended {retention_ms} ms ago"),
         Op::Reset { expected, next } => format!("resets the log from epoch {expected} to {next}"),
@@ -325,6 +326,7 @@ pub fn answer(reply: &Reply) -> String {
         Reply::Cancelled => "cancelled".to_owned(),
         Reply::Sought => "sought".to_owned(),
         Reply::Purged => "purged".to_owned(),
+        Reply::Repaired { .. } => "repaired".to_owned(),
         Reply::Rebooted => "booted".to_owned(),
     }
 }

@@ -20,6 +20,7 @@ pub fn all() -> Vec<Scope> {
         of_queue::ids(),
         of_queue::aside(),
         of_queue::damaged_commands(),
+        of_queue::repaired_commands(),
         of_log::groups(),
         of_log::batches_of_events(),
         of_log::names_added(),
@@ -29,6 +30,7 @@ pub fn all() -> Vec<Scope> {
         of_log::two_entries(),
         of_log::damaged_events(),
         of_log::one_damaged_event(),
+        of_log::repaired_events(),
         of_log::exhausted_events(),
         of_store::pruning(),
         of_store::seeking(),
@@ -132,6 +134,10 @@ pub(super) fn dead_letter() -> Settlement {
 
 pub(super) fn park() -> Settlement {
     Settlement::Park { reason: Reason::from("later") }
+}
+
+pub(super) fn repairs(messages: impl IntoIterator<Item = Message>) -> Vec<Arc<Message>> {
+    messages.into_iter().map(Arc::new).collect()
 }
 
 pub(super) fn offers(ops: impl IntoIterator<Item = Op>) -> Vec<Arc<Op>> {
