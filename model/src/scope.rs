@@ -17,7 +17,7 @@ use crate::state::State;
 use crate::vocabulary::{Epoch, Group, Message, RecordId, Seq, Timestamp, Token};
 use crate::world::{Contract, Move, Outcome, Row, World, Wound};
 
-pub use cuts::{STEP_MS, cuts};
+pub use cuts::{STEP_MS, cuts, cuts_with_damage};
 pub use named::{all, by_name, names};
 
 /// A scope to be explored exhaustively.
@@ -31,6 +31,9 @@ pub struct Scope {
     pub workers: u8,
     /// What was done before the search begins, at time zero.
     pub start: Vec<Op>,
+    /// Rows that were damaged meanwhile: each after so many of these operations. For scopes of power cuts alone; in others
+    /// damage is a move.
+    pub damaged: Vec<(usize, Row, Wound)>,
     /// Operations that are offered in every state.
     pub offers: Vec<Arc<Op>>,
     /// How workers may settle what they believe to hold.
@@ -101,6 +104,7 @@ impl Default for Scope {
             about: "",
             workers: 2,
             start: Vec::new(),
+            damaged: Vec::new(),
             offers: Vec::new(),
             settlements: vec![Settlement::Ack],
             with_ack: Vec::new(),
@@ -129,11 +133,20 @@ impl Scope {
     /// The world in which the scope begins.
     pub fn world(&self) -> World {
         let mut world = World::new(self.workers);
-        for op in &self.start {
+        for (done, op) in self.start.iter().enumerate() {
+            for (row, wound) in self.damaged_after(done) {
+                world.perform(&damage(row, wound), &Contract, &Tally::new());
+            }
             let action = told(0, op.clone());
             world.perform(&action, &Contract, &Tally::new());
         }
         world
+    }
+
+    /// The rows that are damaged after so many operations of the beginning, and how. After its last nothing is.
+    pub fn damaged_after(&self, done: usize) -> impl Iterator<Item = (Row, Wound)> {
+        let of = move |(after, row, wound): &(usize, Row, Wound)| (*after == done).then_some((*row, *wound));
+        self.damaged.iter().filter_map(of)
     }
 
     /// Whether a world lies within the limits.

@@ -43,7 +43,8 @@ pub fn all() -> Vec<Scope> {
 
 /// The scope of this name; `wide`, which is walked, and those of power cuts are never explored to their ends.
 pub fn by_name(name: &str) -> Option<Scope> {
-    all().into_iter().chain(super::cuts::cuts()).chain([super::wide::wide()]).find(|scope| scope.name == name)
+    let others = [super::cuts::cuts_with_damage(), super::wide::wide()];
+    all().into_iter().chain(super::cuts::cuts()).chain(others).find(|scope| scope.name == name)
 }
 
 /// The names of all scopes.
