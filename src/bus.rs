@@ -15,7 +15,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use fencepost_model::op::{Op, Reply, Start, Target};
-use fencepost_model::vocabulary::{Draft, Epoch, RecordId, Seq, Token};
+use fencepost_model::vocabulary::{Draft, Epoch, Raw, RecordId, Seq, Token};
 
 use crate::bus::backend::{Anything, Backend, Limits, Transacted};
 use crate::bus::operations::{Pruned, Receipt, Subscription, request};

@@ -15,7 +15,8 @@ use fencepost::verify::crash::replay::{replay, shrink};
 use fencepost::verify::crash::search::{Class, Figures, Limits, Search};
 use fencepost::verify::disk::{Budget, Profile};
 use fencepost::verify::trace::Trace;
-use fencepost_model::scope::cuts;
+use fencepost_model::op::Reply;
+use fencepost_model::scope::{cuts, cuts_with_damage};
 
 const LIMITS: Limits = Limits {
     depth: 1,
@@ -58,6 +59,31 @@ fn every_cut_of_every_operation_leaves_a_state_of_the_model() {
             assert!(always.iter().all(|class| seen.contains(class)), "{seen:?}");
         }
     }
+}
+
+#[test]
+fn a_cut_while_a_record_is_repaired_leaves_it_as_it_was_or_repaired() {
+    let setting = Setting::honest(Level::PowerLoss, Profile::UNIX);
+    let start = Recorder::new(setting).unwrap().start(&cuts_with_damage()).unwrap();
+    let acts = next(&start.scope, setting.level, &start.moment, false);
+    let of = |kind: &str| acts.iter().find(|act| act.kind() == kind).unwrap().clone();
+    let [repair, redrive, claim] = [of("repair"), of("redrive"), of("claim")];
+    let mut done = start.moment.clone();
+    let replies: Vec<_> = [&repair, &redrive, &claim].map(|act| done.perform(act)).concat();
+    assert!(
+        matches!(&replies[..], [Reply::Repaired { .. }, Reply::Redriven(_), Reply::HandedOut { deliveries, .. }]
+            if deliveries.len() == 1),
+        "{replies:?}"
+    );
+    let mut search = Search::new(&start, setting, LIMITS).unwrap();
+    search.explore(&mut vec![repair.clone()]);
+    search.explore(&mut vec![repair.clone(), redrive.clone()]);
+    search.explore(&mut vec![repair, redrive, claim]);
+    let figures = search.finish();
+    assert!(figures.broken.is_empty(), "{:?}", figures.broken);
+    assert_eq!(figures.unrecorded, Vec::<String>::new());
+    assert!(figures.cells.keys().any(|(_, act, _)| *act == "repair"), "{:?}", figures.cells);
+    assert!(figures.in_flight.iter().all(|times| *times > 0), "{:?}", figures.in_flight);
 }
 
 #[test]

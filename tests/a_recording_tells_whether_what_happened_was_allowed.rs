@@ -12,10 +12,11 @@ use std::time::Duration;
 use fencepost::audit::{Audit, Doubt, Verdict, audit};
 use fencepost::clock::{Clock, ManualClock};
 use fencepost::record::previous;
+use fencepost::sqlite::{OpenOptions, Store, plant};
 use fencepost::{
     Bus, Error, Message, Recording, Settlement, SqliteBus, Start, Take, Timestamp, TransactionError,
 };
-use fencepost_model::vocabulary::Epoch;
+use fencepost_model::vocabulary::{Epoch, RawValue};
 use rusqlite::{Connection, TransactionBehavior};
 
 fn clock() -> Arc<ManualClock> {
@@ -119,6 +120,42 @@ impl Bench {
 
     fn path(&self, name: &str) -> PathBuf {
         self.directory.path().join(name)
+    }
+}
+
+#[tokio::test]
+async fn a_repair_is_allowed_and_digests_do_not_tell_what_it_replaced() {
+    for whole in [false, true] {
+        let bench = Bench::new();
+        let (path, trace, clock) = (bench.path("bus.db"), bench.path("bus.rec"), clock());
+        let bus = open(&path, Recording::to(bench.path("other.rec")), &clock).await;
+        bus.send(Message::command("a").text("as it was sent").id("one")).await.unwrap();
+        bus.close().await.unwrap();
+        let mut store = Store::open(&path, &OpenOptions::default()).unwrap();
+        let left = RawValue::Text(b"what is left".to_vec());
+        plant(store.connection_mut(), "queue", 1.into(), "payload", &left).unwrap();
+        store.close().unwrap();
+        // What was damaged before it begins is nothing that the recording would have to explain.
+        let recording = Recording::to(&trace);
+        let bus = open(&path, if whole { recording.whole_contents() } else { recording }, &clock).await;
+        let take = |names| Take { lease: Duration::from_secs(9), attempts_max: 2, ..Take::one(names) };
+        let handed = bus.claim(&take(&["a"])).await.unwrap();
+        for corrupt in handed.corrupt {
+            corrupt.park("cannot be decoded").await.unwrap();
+        }
+        bus.repair(1.into(), Message::command("a").text("as it is given")).await.unwrap();
+        bus.repair(1.into(), Message::command("a").text("once more")).await.unwrap_err();
+        bus.redrive(1.into()).await.unwrap();
+        let handed = bus.claim(&take(&["a"])).await.unwrap();
+        assert_eq!(handed.deliveries.len(), 1);
+        bus.close().await.unwrap();
+        let audit = judged(&[&trace], Some(&path));
+        assert!(allowed(&audit) && audit.compared, "{audit:?}");
+        let bytes = fs::read(&trace).unwrap();
+        for text in ["what is left", "as it is given", "once more"] {
+            let told = bytes.windows(text.len()).any(|window| window == text.as_bytes());
+            assert_eq!(told, whole, "{text}");
+        }
     }
 }
 

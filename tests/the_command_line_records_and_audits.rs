@@ -75,7 +75,7 @@ fn what_could_not_be_judged_ends_with_status_2_and_a_sentence() {
     let mut later = whole;
     later[16] = 9;
     fs::write(path("later.rec"), &later).unwrap();
-    said(&["later.rec"], "later.rec has version 9 of the format, and this program reads version 1");
+    said(&["later.rec"], "later.rec has version 9 of the format, and this program reads version 2");
     said(&["b.db"], "b.db is not a recording of a bus");
     said(&["missing.rec"], "missing.rec cannot be read");
     said(&["b.rec", "--store", "missing.db"], "missing.db: ");

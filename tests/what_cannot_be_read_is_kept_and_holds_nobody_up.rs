@@ -103,6 +103,89 @@ fn a_corrupt_record_is_shown_in_hex_and_its_redrive_is_refused_with_the_reason()
     assert!(matches!(after.records[&RecordId::from(1)].body, Body::Corrupt { .. }));
 }
 
+/// A program whose file holds a dead command, sent under the id `bet-17`, with this value in the place of what a column
+/// had.
+fn with_a_dead_command(column: &str, value: &RawValue) -> Program {
+    let program = Program::new();
+    program.done(&["send", "b.db", "bet", "17 on red", "--id", "bet-17"]);
+    let mut store = open(&program.directory.path().join("b.db"), "one");
+    plant(store.connection_mut(), "queue", Seq::from(1), column, value).unwrap();
+    store.close().unwrap();
+    program.done(&["check", "b.db", "--repair"]);
+    program
+}
+
+#[test]
+fn a_corrupt_record_is_repaired_redriven_and_handled_and_what_it_was_is_printed() {
+    let program = with_a_dead_command("payload", &RawValue::Text(vec![0xfe, b'1']));
+    let repair = ["dead", "b.db", "repair", "1", "--payload", "18 on black", "--meta", "who=ann"];
+    let told = program.done(&repair);
+    assert!(told.contains("payload       text, 2 bytes, fe31"), "{told}");
+    assert!(told.ends_with("record 1 is repaired; what it was stands above alone\n"), "{told}");
+    let shown: serde_json::Value =
+        serde_json::from_str(&program.done(&["dead", "b.db", "show", "1", "--json"])).unwrap();
+    for (key, value) in [("payload", "18 on black"), ("name", "bet"), ("message_id", "bet-17")] {
+        assert_eq!(shown[key], value, "{shown}");
+    }
+    let again = program.run(&repair);
+    assert_eq!((again.status, again.out.as_str()), (Some(1), ""));
+    assert_eq!(again.error, format!("fencepost: record 1 stays as it is: {}\n", Refusal::Legible));
+    program.done(&["dead", "b.db", "redrive", "1"]);
+    let listen = ["listen", "b.db", "--drain", "--on", "bet=cat; echo \" $FENCEPOST_ID\""];
+    let handled = program.done(&listen);
+    assert!(handled.starts_with("18 on black"), "{handled}");
+}
+
+#[test]
+fn a_repair_as_json_prints_what_it_was_and_then_that_it_is_done() {
+    let program = with_a_dead_command("name", &RawValue::Blob(vec![0xff]));
+    let repair = ["dead", "b.db", "repair", "1", "--payload", "18", "--json"];
+    let lacking = program.run(&repair);
+    assert_eq!((lacking.status, lacking.out.as_str()), (Some(2), ""));
+    assert!(lacking.error.contains("say which one it has, with --name"), "{}", lacking.error);
+    let told = program.done(&[&repair[..], &["--name", "bet"]].concat());
+    let lines: Vec<serde_json::Value> =
+        told.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let name = lines[0]["columns"].as_array().unwrap().iter().find(|column| column["column"] == "name");
+    assert_eq!(name.unwrap()["hex"], "ff");
+    assert_eq!(lines[1..], [serde_json::json!({"id": 1, "repaired": true})]);
+}
+
+#[test]
+fn a_repair_that_is_refused_leaves_the_record_as_it_was() {
+    let program = with_a_dead_command("payload", &RawValue::Null);
+    let before = program.done(&["dead", "b.db", "show", "1"]);
+    let repair = ["dead", "b.db", "repair", "1", "--payload", "18"];
+    for (more, status, why) in [
+        (&["--name", "pay"][..], 1, "what can still be read is not replaced by something else"),
+        (&["--message-id", "bet-18"], 1, "what can still be read is not replaced by something else"),
+        (&["--payload-bytes-max", "1"], 2, "payload has 2 bytes"),
+    ] {
+        let refused = program.run(&[&repair[..], more].concat());
+        assert_eq!(refused.status, Some(status), "{more:?}: {}", refused.error);
+        assert!(refused.error.contains(why), "{more:?}: {}", refused.error);
+        assert_eq!(program.done(&["dead", "b.db", "show", "1"]), before);
+    }
+    let elsewhere = program.run(&["parked", "b.db", "repair", "1", "--payload", "18"]);
+    assert_eq!((elsewhere.status, elsewhere.out.as_str()), (Some(1), ""));
+    assert!(elsewhere.error.contains("record 1 is dead and not parked"), "{}", elsewhere.error);
+}
+
+#[cfg(unix)]
+#[test]
+fn a_repair_that_can_tell_nobody_what_it_replaces_replaces_nothing() {
+    let program = with_a_dead_command("payload", &RawValue::Null);
+    let before = program.done(&["dead", "b.db", "show", "1"]);
+    let mut repair = program.command(&["dead", "b.db", "repair", "1", "--payload", "18"]);
+    let (read, write) = std::io::pipe().unwrap();
+    drop(read);
+    let ran = repair.stdout(write).output().unwrap();
+    let said = String::from_utf8(ran.stderr).unwrap();
+    assert_eq!(ran.status.code(), Some(2), "{said}");
+    assert!(said.contains("told to nobody and stays"), "{said}");
+    assert_eq!(program.done(&["dead", "b.db", "show", "1"]), before);
+}
+
 #[test]
 fn a_group_whose_position_cannot_be_read_can_be_let_go_and_begun_anew() {
     for (column, value) in [("position", RawValue::Text(b"x".to_vec())), ("attempts", RawValue::Null)] {

@@ -113,6 +113,7 @@ pub fn answer(reply: &Reply) -> &'static str {
         Reply::Sought => "sought",
         Reply::Redriven(_) => "redriven",
         Reply::Purged => "purged",
+        Reply::Repaired { .. } => "repaired",
         Reply::Pruned { removed: 0, .. } => "pruned nothing",
         Reply::Pruned { .. } => "pruned",
         Reply::Forgotten { ids: 0 } => "forgot nothing",
@@ -121,6 +122,7 @@ pub fn answer(reply: &Reply) -> &'static str {
         Reply::Rebooted => "rebooted",
         Reply::Done(_) => "done",
         Reply::Refused(refusal) => match refusal {
+            Refusal::Legible => "Legible",
             Refusal::LeaseLost => "LeaseLost",
             Refusal::Conflict { .. } => "Conflict",
             Refusal::NotFound => "NotFound",

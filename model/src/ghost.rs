@@ -9,12 +9,12 @@ use std::sync::Arc;
 
 use crate::op::{Op, Reply, Settled, Target};
 use crate::state::{Origin, State};
-use crate::vocabulary::{Epoch, Group, Message, Raw, Seq, Token};
+use crate::vocabulary::{Epoch, Group, Message, MessageId, Raw, RecordId, Seq, Token};
 
 /// The history of a bus, as far as a guarantee speaks of it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Ghost {
-    /// Every command that was accepted.
+    /// Every command that was accepted, as it was sent or repaired.
     pub sent: BTreeMap<Seq, Arc<Message>>,
     /// The commands that ended: acked, dropped, cancelled or purged by someone who said so.
     pub ended: BTreeSet<Seq>,
@@ -28,8 +28,19 @@ pub struct Ghost {
     pub damaged_commands: BTreeMap<Seq, Raw>,
     /// The same for rows of the log.
     pub damaged_events: BTreeMap<Seq, Raw>,
+    /// The events that were repaired, by their records: a group's copy alone is.
+    pub repaired_events: BTreeMap<RecordId, Arc<Message>>,
     /// For each group the token of its last hand-out, and the events that were handed out under it.
     pub handed: BTreeMap<Group, (Token, BTreeSet<Seq>)>,
+}
+
+/// The id that is remembered for the number of what was moved aside.
+pub(crate) fn remembered_id(state: &State, origin: &Origin) -> Option<MessageId> {
+    let (ids, seq) = match origin {
+        Origin::Queue { seq } => (&state.command_ids, seq),
+        Origin::Log { seq, .. } => (&state.event_ids, seq),
+    };
+    ids.iter().find(|(_, known)| known.seq == *seq).map(|(id, _)| id.clone())
 }
 
 impl Ghost {
@@ -70,6 +81,9 @@ impl Ghost {
                 }
                 _ => {}
             },
+            (Op::Repair { record, message }, Reply::Repaired { .. }) => {
+                self.note_repair(before, *record, message)
+            }
             (Op::Reset { next, .. }, Reply::EpochBegun { .. }) => {
                 self.epochs.insert(*next);
                 self.damaged_events.clear();
@@ -84,6 +98,25 @@ impl Ghost {
                 self.published = moved.collect();
             }
             _ => {}
+        }
+    }
+
+    /// The person who repairs says what was sent from now on, and was told what was left of it. Which id it was sent
+    /// under, the bus knows better.
+    fn note_repair(&mut self, before: &State, id: RecordId, message: &Message) {
+        let Some(record) = before.records.get(&id) else { return };
+        let message = Arc::new(Message { id: remembered_id(before, &record.origin), ..message.clone() });
+        match &record.origin {
+            Origin::Queue { seq } => {
+                self.sent.insert(*seq, message);
+                self.damaged_commands.remove(seq);
+            }
+            Origin::Log { seq, group, .. } => {
+                self.repaired_events.insert(id, message);
+                if group.is_none() {
+                    self.damaged_events.remove(seq);
+                }
+            }
         }
     }
 

@@ -10,6 +10,7 @@ mod log;
 mod maintenance;
 mod queue;
 mod records;
+mod repairs;
 
 use crate::ghost::Ghost;
 use crate::op::{Lease, Op, Reply};

@@ -70,6 +70,7 @@
 //! | settle | end a delivery: [ack, nack, dead-letter, park or drop](op::Settlement) |
 //! | dead-letter, park | move aside with all that is known, for a person to look at; hold back until a person releases it |
 //! | redrive | put what was moved aside back, its attempts counted from zero |
+//! | repair | give what cannot be decoded, and was moved aside, a message again |
 //! | entry | a group's own [copy](state::Entry) of an event that was redriven |
 //! | position | the number of the last event that a group has settled, for one name |
 //! | epoch | the identity of one life of the log; a reset and a restore begin a new one |
@@ -97,7 +98,7 @@
 //!   ([`TOKENS_PER_EPOCH`](step::TOKENS_PER_EPOCH)).
 //! - **G5** `a_corrupt_row_never_reaches_a_handler_and_never_vanishes`. What cannot be decoded is delivered
 //!   [as such](state::Body), cannot be acked, dropped or cancelled away, and ends among the dead with every column
-//!   that is left. What has no readable name is found all the same.
+//!   that is left. What has no readable name is found all the same. Whoever repairs a record is told what it replaces.
 //! - **G6** `a_position_passes_an_event_only_by_its_settlement`, or by an explicit seek or a reset, or because an
 //!   exhausted or unreadable event was moved to the dead: no event of a subscribed name is skipped, whatever names
 //!   are added, removed, or read by another replica.

@@ -7,6 +7,7 @@
 mod of_log;
 mod of_others;
 mod of_queue;
+mod of_repairs;
 mod of_store;
 
 use crate::op::{Op, Refusal, Reply};
@@ -32,7 +33,9 @@ pub struct Mutant {
 
 /// All mutants.
 pub fn all() -> Vec<Mutant> {
-    [of_queue::MUTANTS, of_log::MUTANTS, of_store::MUTANTS, of_others::MUTANTS].concat()
+    let families =
+        [of_queue::MUTANTS, of_log::MUTANTS, of_store::MUTANTS, of_repairs::MUTANTS, of_others::MUTANTS];
+    families.concat()
 }
 
 /// The mutant of this name.

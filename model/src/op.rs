@@ -7,7 +7,7 @@ use std::num::NonZeroU32;
 use std::sync::Arc;
 
 use crate::state::Body;
-use crate::vocabulary::{Epoch, Group, Message, Name, Names, Reason, RecordId, Seq, Timestamp, Token};
+use crate::vocabulary::{Epoch, Group, Message, Name, Names, Raw, Reason, RecordId, Seq, Timestamp, Token};
 
 /// An operation of the bus. Every one is applied at a time `now` that the caller names, as one transaction.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -117,6 +117,15 @@ pub enum Op {
     Purge {
         /// The record.
         record: RecordId,
+    },
+    /// Put a message in the place of what cannot be decoded in a record, as a person gives it; what was there is told
+    /// (G5). The record stays where it is, with all else that it keeps.
+    Repair {
+        /// The record.
+        record: RecordId,
+        /// The message. It has the name that can still be read, if one can; and the id that is remembered for its
+        /// number, whether that is given here or not.
+        message: Arc<Message>,
     },
     /// Delete from the front of the log what is old and passed by every subscribed group (G13).
     Prune {
@@ -298,6 +307,11 @@ pub enum Reply {
     Redriven(Target),
     /// To purge.
     Purged,
+    /// To repair.
+    Repaired {
+        /// The columns that could not be decoded, as they were found; the store has them no more.
+        replaced: Raw,
+    },
     /// To prune.
     Pruned {
         /// The first number that is kept.
@@ -402,7 +416,9 @@ pub enum Refusal {
     EpochRetired,
     /// The row cannot be decoded, so this may not be done to it (G5).
     Corrupt,
-    /// A command was published, or an event was sent.
+    /// What can still be read is not replaced by something else: a message that can be decoded, its name, its id (G5).
+    Legible,
+    /// A command was published, an event was sent, or one was given in the place of the other.
     WrongKind,
     /// One of several operations was refused, so none took effect.
     Aborted {
@@ -439,6 +455,7 @@ impl std::fmt::Display for Refusal {
             Self::EpochMismatch { current } => write!(f, "the epoch is {current}, not the expected one"),
             Self::EpochRetired => f.write_str("the epoch has ended, or was used before"),
             Self::Corrupt => f.write_str("what cannot be decoded may not be treated so"),
+            Self::Legible => f.write_str("what can still be read is not replaced by something else"),
             Self::WrongKind => f.write_str("commands are sent, and events are published"),
             Self::Aborted { index, refusal } => write!(f, "operation {index} was refused: {refusal}"),
         }

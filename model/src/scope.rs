@@ -14,10 +14,10 @@ use std::sync::Arc;
 use crate::coverage::Tally;
 use crate::op::{Lease, Op, Settlement, Target};
 use crate::state::State;
-use crate::vocabulary::{Epoch, Group, RecordId, Seq, Timestamp, Token};
+use crate::vocabulary::{Epoch, Group, Message, RecordId, Seq, Timestamp, Token};
 use crate::world::{Contract, Move, Outcome, Row, World, Wound};
 
-pub use cuts::{STEP_MS, cuts};
+pub use cuts::{STEP_MS, cuts, cuts_with_damage};
 pub use named::{all, by_name, names};
 
 /// A scope to be explored exhaustively.
@@ -31,6 +31,9 @@ pub struct Scope {
     pub workers: u8,
     /// What was done before the search begins, at time zero.
     pub start: Vec<Op>,
+    /// Rows that were damaged meanwhile: each after so many of these operations. For scopes of power cuts alone; in others
+    /// damage is a move.
+    pub damaged: Vec<(usize, Row, Wound)>,
     /// Operations that are offered in every state.
     pub offers: Vec<Arc<Op>>,
     /// How workers may settle what they believe to hold.
@@ -47,6 +50,8 @@ pub struct Scope {
     pub redrive: bool,
     /// Whether records may be purged.
     pub purge: bool,
+    /// The messages that records may be repaired with.
+    pub repairs: Vec<Arc<Message>>,
     /// How far the clock goes, a millisecond a step.
     pub clock_max: u32,
     /// Whether the clock may jump back to zero.
@@ -99,6 +104,7 @@ impl Default for Scope {
             about: "",
             workers: 2,
             start: Vec::new(),
+            damaged: Vec::new(),
             offers: Vec::new(),
             settlements: vec![Settlement::Ack],
             with_ack: Vec::new(),
@@ -107,6 +113,7 @@ impl Default for Scope {
             cancel: false,
             redrive: false,
             purge: false,
+            repairs: Vec::new(),
             clock_max: 2,
             clock_back: false,
             crash: false,
@@ -126,11 +133,20 @@ impl Scope {
     /// The world in which the scope begins.
     pub fn world(&self) -> World {
         let mut world = World::new(self.workers);
-        for op in &self.start {
+        for (done, op) in self.start.iter().enumerate() {
+            for (row, wound) in self.damaged_after(done) {
+                world.perform(&damage(row, wound), &Contract, &Tally::new());
+            }
             let action = told(0, op.clone());
             world.perform(&action, &Contract, &Tally::new());
         }
         world
+    }
+
+    /// The rows that are damaged after so many operations of the beginning, and how. After its last nothing is.
+    pub fn damaged_after(&self, done: usize) -> impl Iterator<Item = (Row, Wound)> {
+        let of = move |(after, row, wound): &(usize, Row, Wound)| (*after == done).then_some((*row, *wound));
+        self.damaged.iter().filter_map(of)
     }
 
     /// Whether a world lies within the limits.
@@ -253,6 +269,9 @@ impl Scope {
             }
             if self.purge {
                 moves.push(told(0, Op::Purge { record }));
+            }
+            for message in &self.repairs {
+                moves.push(told(0, Op::Repair { record, message: Arc::clone(message) }));
             }
         }
     }

@@ -62,6 +62,7 @@ fn try_apply(state: &mut State, now: Timestamp, op: &Op) -> Result<Reply, Refusa
         },
         Op::Redrive { record } => records::redrive(state, now, *record),
         Op::Purge { record } => records::purge(state, now, *record),
+        Op::Repair { record, message } => records::repair(state, now, *record, message),
         Op::Prune { retention_ms } => Ok(log::prune(state, now, *retention_ms)),
         Op::ForgetIds { retention_ms } => Ok(store::forget_ids(state, now, *retention_ms)),
         Op::Reset { expected, next } => store::reset(state, now, *expected, *next),

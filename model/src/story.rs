@@ -19,10 +19,15 @@ use crate::world::{Contract, Move, Outcome, Row, Rules, World, Wound};
 /// Tells a path of a scope under some rules, up to what it breaks.
 pub fn tell(scope: &Scope, path: &[Move], rules: &dyn Rules) -> String {
     let mut text = String::new();
-    let width = scope.start.len() + path.len();
+    let width = scope.start.len() + scope.damaged.len() + path.len();
     let mut lines = Lines { number: 0, digits: width.to_string().len(), stood: String::new() };
     let mut early = World::new(scope.workers);
-    for op in &scope.start {
+    for (done, op) in scope.start.iter().enumerate() {
+        for (row, wound) in scope.damaged_after(done) {
+            let action = Move::Damage { row, wound };
+            early.perform(&action, &Contract, &Tally::new());
+            lines.add(&mut text, early.now, &early.state, &action, None);
+        }
         let action = Move::Do { worker: 0, op: Arc::new(op.clone()), outcome: Outcome::Told };
         let reply = early.perform(&action, &Contract, &Tally::new());
         lines.add(&mut text, early.now, &early.state, &action, reply.as_ref());
@@ -261,6 +266,7 @@ pub fn describe(op: &Op) -> String {
         Op::Seek { group, name, position } => format!("seeks {group} to {position} for {name}"),
         Op::Redrive { record } => format!("redrives record {record}"),
         Op::Purge { record } => format!("purges record {record}"),
+        Op::Repair { record, message: given } => format!("repairs record {record} as {}", message(given)),
         Op::Prune { retention_ms } => format!("prunes what is older than {retention_ms} ms"),
         Op::ForgetIds { retention_ms } => format!("forgets ids that ended {retention_ms} ms ago"),
         Op::Reset { expected, next } => format!("resets the log from epoch {expected} to {next}"),
@@ -325,6 +331,7 @@ pub fn answer(reply: &Reply) -> String {
         Reply::Cancelled => "cancelled".to_owned(),
         Reply::Sought => "sought".to_owned(),
         Reply::Purged => "purged".to_owned(),
+        Reply::Repaired { .. } => "repaired".to_owned(),
         Reply::Rebooted => "booted".to_owned(),
     }
 }

@@ -116,6 +116,7 @@ fn replies() -> Vec<&'static str> {
         | Reply::Sought
         | Reply::Redriven(_)
         | Reply::Purged
+        | Reply::Repaired { .. }
         | Reply::Pruned { .. }
         | Reply::Forgotten { .. }
         | Reply::EpochBegun { .. }
@@ -134,15 +135,16 @@ fn replies() -> Vec<&'static str> {
             | Refusal::EpochMismatch { .. }
             | Refusal::EpochRetired
             | Refusal::Corrupt
+            | Refusal::Legible
             | Refusal::WrongKind
             | Refusal::Aborted { .. } => (),
         },
     };
     "accepted|accepted before|nothing due|one handed out|several handed out|dead-lettered only|\
      handed out and dead-lettered|acked|requeued|dead-lettered|parked|dropped|released|extended|cancelled|\
-     subscribed|subscribed before|unsubscribed|sought|redriven|purged|pruned|pruned nothing|forgot|forgot nothing|\
+     subscribed|subscribed before|unsubscribed|sought|redriven|purged|repaired|pruned|pruned nothing|forgot|forgot nothing|\
      epoch begun|rebooted|done|LeaseLost|Conflict|NotFound|Held|NamesMissing|NotNext|NotSubscribed|BeyondHead|\
-     Pruned|EpochMismatch|EpochRetired|Corrupt|WrongKind|Aborted"
+     Pruned|EpochMismatch|EpochRetired|Corrupt|Legible|WrongKind|Aborted"
         .split('|')
         .collect()
 }
@@ -164,6 +166,7 @@ fn kinds() -> Vec<&'static str> {
         | Op::Seek { .. }
         | Op::Redrive { .. }
         | Op::Purge { .. }
+        | Op::Repair { .. }
         | Op::Prune { .. }
         | Op::ForgetIds { .. }
         | Op::Reset { .. }
@@ -175,7 +178,7 @@ fn kinds() -> Vec<&'static str> {
      subscribe from a number|unsubscribe|poll|poll as the holder|ack a command|nack a command|\
      dead-letter a command|park a command|drop a command|ack an event|nack an event|dead-letter an event|\
      park an event|drop an event|ack an entry|nack an entry|dead-letter an entry|park an entry|drop an entry|\
-     release a command|release a cursor|extend a command|extend a cursor|cancel|seek|redrive|purge|prune|\
+     release a command|release a cursor|extend a command|extend a cursor|cancel|seek|redrive|purge|repair|prune|\
      forget ids|reset|reboot|restore|atomic"
         .split('|')
         .collect()

@@ -237,7 +237,9 @@ impl Ledger {
                 self.part.records.insert(*record, found);
             }
             Op::Reboot => {}
-            Op::Poll { .. }
+            // Which id is remembered for the number of an event, no index says.
+            Op::Repair { .. }
+            | Op::Poll { .. }
             | Op::Prune { .. }
             | Op::ForgetIds { .. }
             | Op::Reset { .. }

@@ -130,7 +130,9 @@ fn of_op(op: &Op) -> BTreeSet<Subject> {
         Op::Release { lease: Lease::Command(seq), .. }
         | Op::Extend { lease: Lease::Command(seq), .. }
         | Op::Cancel { seq } => vec![Subject::Command(*seq)],
-        Op::Redrive { record } | Op::Purge { record } => vec![Subject::Record(*record)],
+        Op::Redrive { record } | Op::Purge { record } | Op::Repair { record, .. } => {
+            vec![Subject::Record(*record)]
+        }
         Op::Atomic(ops) => return ops.iter().flat_map(of_op).collect(),
         Op::Claim { .. }
         | Op::Prune { .. }

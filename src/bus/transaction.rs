@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use fencepost_model::op::{Op, Reply, Settled, Settlement, Start, Target};
-use fencepost_model::vocabulary::{Draft, Epoch, RecordId, Seq};
+use fencepost_model::vocabulary::{Draft, Epoch, Raw, RecordId, Seq};
 use rusqlite::Connection;
 
 use crate::bus::backend::Limits;

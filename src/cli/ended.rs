@@ -63,6 +63,10 @@ pub(super) enum Failed {
     NoRecord(RecordId),
     /// The record is not where this command looks, but where the other one does.
     Elsewhere { record: RecordId, is: &'static str, asked: &'static str },
+    /// The name of the record cannot be read, and none was given.
+    NameNeeded(RecordId),
+    /// What is to be replaced could not be printed, since standard output is closed.
+    NobodyReads,
     /// Standard input has more than one message may.
     InputTooLarge { bytes_max: usize },
     /// A line of standard input was not accepted, or nobody knows.
@@ -116,6 +120,12 @@ impl fmt::Display for Failed {
             Self::Elsewhere { record, is, asked } => {
                 write!(f, "record {record} is {is} and not {asked}: use `fencepost {is}`")
             }
+            Self::NameNeeded(record) => {
+                write!(f, "the name of record {record} cannot be read: say which one it has, with --name")
+            }
+            Self::NobodyReads => f.write_str(
+                "standard output is closed, so what would be replaced is told to nobody and stays",
+            ),
             Self::InputTooLarge { bytes_max } => {
                 write!(f, "the payload is longer than {bytes_max} bytes, which is what is taken at most")
             }

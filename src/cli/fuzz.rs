@@ -51,6 +51,7 @@ fn seeds() -> Vec<(String, Vec<u8>)> {
         ("stats", "stats|b.db|--json|--watch"),
         ("dead", "dead|b.db|list|--name|place.bet"),
         ("redrive", "dead|b.db|redrive|1|18446744073709551615"),
+        ("repair", "dead|b.db|repair|1|--name|bet|--payload|-18|--meta|a=b|--json"),
         ("groups", "groups|b.db|seek|audit|bet|earliest"),
         ("prune", "prune|b.db|--retention|7d|--dry-run"),
         ("check", "check|b.db|--repair"),

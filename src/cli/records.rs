@@ -4,6 +4,7 @@
 //! before all of them were found where they should be.
 
 mod change;
+mod repair;
 mod show;
 
 use clap::{Args, Subcommand};
@@ -24,9 +25,11 @@ Examples, for `dead` and `parked` alike:
   fencepost dead bus.db show 17                   all of one, with its payload
   fencepost dead bus.db redrive 17 18             put these back, their attempts counted from zero
   fencepost dead bus.db redrive --name place.bet
-  fencepost dead bus.db purge --all               remove them for good, without asking";
+  fencepost dead bus.db purge --all               remove them for good, without asking
+  fencepost dead bus.db repair 17 --payload '17 on red'
+                                                  give one that cannot be decoded a message again";
 
-/// Look at what was moved aside, put it back, or remove it for good.
+/// Look at what was moved aside, put it back, repair it, or remove it for good.
 #[derive(Debug, Args)]
 #[command(after_help = AFTER_HELP)]
 pub(super) struct Arguments {
@@ -60,6 +63,9 @@ enum Action {
     Redrive(Which),
     /// Remove them for good. Asks nothing, and says how many.
     Purge(Which),
+    /// Give one whose message cannot be decoded a message again, so that it can be redriven. What is replaced is printed
+    /// first, and is not in the file any more.
+    Repair(repair::Repair),
 }
 
 /// Which records to change.
@@ -113,6 +119,7 @@ pub(super) fn run(arguments: &Arguments, place: Place) -> Result<Ended, Failed> 
         }
         Action::Redrive(which) => change::run(bus, place, which, change::How::Redrive, &mut out)?,
         Action::Purge(which) => change::run(bus, place, which, change::How::Purge, &mut out)?,
+        Action::Repair(what) => repair::run(bus, place, what, &mut out)?,
     };
     out.flush()?;
     Ok(ended)

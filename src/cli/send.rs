@@ -127,15 +127,7 @@ fn run(what: &What, kind: Kind, delay: Duration) -> Result<Ended, Failed> {
     if what.lines {
         return super::block_on(lines::run(what, kind, draft));
     }
-    let payload = match what.payload.as_str() {
-        "-" => stdin(what.payload_bytes_max)?,
-        payload => payload.as_bytes().to_vec(),
-    };
-    let (bytes, bytes_max) = (payload.len(), what.payload_bytes_max);
-    if bytes > bytes_max {
-        return Err(crate::Error::PayloadTooLarge { bytes, bytes_max }.into());
-    }
-    let mut draft = draft.payload(payload);
+    let mut draft = draft.payload(payload(&what.payload, what.payload_bytes_max)?);
     if let Some(id) = &what.id {
         draft = draft.id(id.as_str());
     }
@@ -161,6 +153,19 @@ async fn accept(bus: &SqliteBus, kind: Kind, draft: Draft) -> crate::Result<Rece
         Kind::Command => bus.send(draft).await,
         Kind::Event => bus.publish(draft).await,
     }
+}
+
+/// The payload that was typed, or standard input for `-`.
+pub(super) fn payload(typed: &str, bytes_max: usize) -> Result<Vec<u8>, Failed> {
+    let payload = match typed {
+        "-" => stdin(bytes_max)?,
+        typed => typed.as_bytes().to_vec(),
+    };
+    let bytes = payload.len();
+    if bytes > bytes_max {
+        return Err(crate::Error::PayloadTooLarge { bytes, bytes_max }.into());
+    }
+    Ok(payload)
 }
 
 /// Reads all of standard input, but no more than shows that it is too much.

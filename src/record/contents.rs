@@ -37,7 +37,7 @@ pub(crate) fn cut_short(content: &Content) -> ShortDigest {
     short
 }
 
-/// The messages with an id in an operation, in order.
+/// The messages with an id in an operation whose contents are remembered or compared, in order.
 pub(crate) fn with_id(op: &Op, to: &mut Vec<Arc<Message>>) {
     match op {
         Op::Send { message, .. } | Op::Publish { message } if message.id.is_some() => {
@@ -89,7 +89,9 @@ fn of_body(body: &mut Body) {
 /// Puts digests in place of the contents in an operation.
 pub(crate) fn of_op(op: &mut Op) {
     match op {
-        Op::Send { message, .. } | Op::Publish { message } => *message = of_message(message),
+        Op::Send { message, .. } | Op::Publish { message } | Op::Repair { message, .. } => {
+            *message = of_message(message);
+        }
         Op::Atomic(ops) => ops.iter_mut().for_each(of_op),
         _ => {}
     }
@@ -101,6 +103,7 @@ pub(crate) fn of_reply(reply: &mut Reply) {
         Reply::HandedOut { deliveries, .. } => {
             deliveries.iter_mut().for_each(|delivery| of_body(&mut delivery.body));
         }
+        Reply::Repaired { replaced } => *replaced = of_raw(replaced),
         Reply::Done(replies) => replies.iter_mut().for_each(of_reply),
         _ => {}
     }

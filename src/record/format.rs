@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use crate::bus::sqlite::witness::Done;
 
 /// The version of the format that this program writes and reads.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 
 /// What a recording begins with.
 pub(crate) const MAGIC: [u8; 16] = *b"fencepost-record";

@@ -78,6 +78,7 @@ fn run(s: &Session<'_>, op: &Op) -> Answer<Reply> {
         },
         Op::Redrive { record } => records::redrive(s, *record),
         Op::Purge { record } => records::purge(s, *record),
+        Op::Repair { record, message } => records::repair(s, *record, message),
         Op::Prune { retention_ms } => Ok(log::prune(s, *retention_ms)?),
         Op::ForgetIds { retention_ms } => Ok(ids::forget(s, *retention_ms)?),
         Op::Reset { expected, next } => log::reset(s, *expected, *next),

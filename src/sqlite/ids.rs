@@ -3,13 +3,13 @@
 //! Only a digest of a message's compared content is kept. Queue and log have separate id spaces.
 
 use fencepost_model::op::{Refusal, Reply};
-use fencepost_model::vocabulary::{Content, Kind, Message, Seq, Timestamp};
+use fencepost_model::vocabulary::{Content, Kind, Message, MessageId, Seq, Timestamp};
 use rusqlite::named_params;
 use sha2::{Digest, Sha256};
 
 use crate::error::{Error, Result};
 use crate::sqlite::cursor::store;
-use crate::sqlite::rows::{int, kind_word, number};
+use crate::sqlite::rows::{int, kind_word, number, text};
 use crate::sqlite::session::{Answer, Session};
 use crate::sqlite::statements::StatementId as Sql;
 
@@ -53,6 +53,12 @@ pub(super) fn remember(s: &Session<'_>, message: &Message, digest: Option<&Conte
         named_params! {":kind": kind, ":id": id.as_str(), ":seq": seq, ":digest": digest},
     )?;
     Ok(())
+}
+
+/// The id that is remembered for a number.
+pub(super) fn of_number(s: &Session<'_>, kind: Kind, seq: Seq) -> Result<Option<MessageId>> {
+    let params = named_params! {":kind": kind_word(kind), ":seq": int(seq)};
+    s.first(Sql::IdOfNumber, params, |row| text(row, 0, ("ids", "id")))
 }
 
 /// The message of this number has ended: its id is remembered for the owner's retention from now on.

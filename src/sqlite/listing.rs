@@ -1,4 +1,4 @@
-//! Records, page by page and one by one: what a person looks at before a redrive or a purge.
+//! Records, page by page and one by one: what a person looks at before a redrive, a repair or a purge.
 //!
 //! What always holds: a page costs what its limit says, however many records there are, unless a name is asked for;
 //! and no row hides the others: one whose own columns are damaged is listed as they are. This module only reads.
@@ -32,7 +32,8 @@ pub enum Listed {
     /// What the store knows of the record can be read. Its message may still be damaged, which its body says.
     Sound(Record),
     /// Something that the store itself keeps of the record cannot be read: its origin, place, cause, reason, attempts
-    /// or time. All columns as they were found. It can neither be redriven nor purged; a copy of the file can help.
+    /// or time. All columns as they were found. It can neither be redriven, repaired nor purged; a copy of the file can
+    /// help.
     Damaged(Raw),
 }
 

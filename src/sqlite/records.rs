@@ -1,18 +1,21 @@
-//! What was moved aside: the words for it, redriving it, purging it.
+//! What was moved aside: the words for it, redriving it, purging it, repairing it.
 //!
 //! What always holds: a redrive moves by copying columns as they are and deleting the record in the same transaction
-//! (G14), and purging is the one way for a record to disappear (G1).
+//! (G14), and purging is the one way for a record to disappear (G1). A repair writes over what cannot be decoded and over
+//! nothing else, and answers with the columns that it replaced (G5).
 
 use fencepost_model::op::{Refusal, Reply, Settled, Target};
 use fencepost_model::state::{Body, Cause, Origin, Place, Record};
-use fencepost_model::vocabulary::{Epoch, Group, Kind, Name, Reason, RecordId, Seq};
+use fencepost_model::vocabulary::{Epoch, Group, Kind, Message, MessageId, Name, Reason, RecordId, Seq};
 use rusqlite::types::ValueRef;
 use rusqlite::{Row, named_params};
 
 use crate::error::{Error, Result};
 use crate::sqlite::cursor::store;
 use crate::sqlite::ids;
-use crate::sqlite::rows::{BODY_COLUMNS, body, count, int, maybe_number, number, reason, text, unreadable};
+use crate::sqlite::rows::{
+    BODY_COLUMNS, body, count, encode, int, maybe_number, number, reason, text, unreadable,
+};
 use crate::sqlite::session::{Answer, Session};
 use crate::sqlite::statements::StatementId as Sql;
 
@@ -212,6 +215,46 @@ pub(super) fn purge(s: &Session<'_>, record: RecordId) -> Answer<Reply> {
         ids::end(s, Kind::Command, seq)?;
     }
     Ok(Reply::Purged)
+}
+
+/// Puts a message that a person gives in the place of what cannot be decoded. What can still be read stays: the name,
+/// and the id that is remembered for the number (G10).
+pub(super) fn repair(s: &Session<'_>, record: RecordId, given: &Message) -> Answer<Reply> {
+    let params = named_params! {":record": int(record)};
+    let found = s.first(Sql::RecordLook, params, stored)?.ok_or(Refusal::NotFound)?;
+    let (kind, seq) = match found.origin {
+        Origin::Queue { seq } => (Kind::Command, seq),
+        Origin::Log { seq, .. } => (Kind::Event, seq),
+    };
+    let (name, replaced) = match found.body {
+        Body::Sound { .. } => return Err(Refusal::Legible.into()),
+        Body::Corrupt { name, raw } => (Some(name), raw),
+        Body::Unreadable { raw } => (None, raw),
+    };
+    if given.kind != kind {
+        return Err(Refusal::WrongKind.into());
+    }
+    let id = ids::of_number(s, kind, seq)?;
+    let other_id = given.id.is_some() && given.id != id;
+    if other_id || name.is_some_and(|name| name != given.name) {
+        return Err(Refusal::Legible.into());
+    }
+    write(s, record, &Message { id, ..given.clone() }, seq)?;
+    Ok(Reply::Repaired { replaced })
+}
+
+/// Writes a message into a record, as sent now.
+fn write(s: &Session<'_>, record: RecordId, message: &Message, seq: Seq) -> Result<()> {
+    let encoded = encode(message, seq.get(), s.now);
+    s.run(
+        Sql::RecordRepair,
+        named_params! {
+            ":record": int(record), ":id": message.id.as_ref().map(MessageId::as_str), ":name": message.name.as_str(),
+            ":content_type": message.content_type.as_str(), ":payload": &message.payload[..],
+            ":metadata": encoded.metadata, ":at": int(s.now), ":checksum": encoded.checksum,
+        },
+    )?;
+    Ok(())
 }
 
 fn read(s: &Session<'_>, record: RecordId) -> Result<Option<(Source, Body)>> {

@@ -9,6 +9,7 @@ mod decode_row;
 pub mod file;
 mod furnished;
 pub mod hostile;
+mod mended;
 mod metadata;
 mod open_file;
 mod ops;

@@ -460,6 +460,7 @@ pub fn at_stake(action: Option<&Move>) -> &'static str {
         Op::Release { .. } | Op::Extend { .. } => "G2, G3, G8",
         Op::Cancel { .. } | Op::Purge { .. } => "G1",
         Op::Redrive { .. } => "G14",
+        Op::Repair { .. } => "G5",
         Op::Prune { .. } => "G13",
         Op::ForgetIds { .. } => "G10",
         Op::Reset { .. } | Op::Restore { .. } => "G4, G11",

@@ -94,6 +94,10 @@ mutants! {
     an_event_with_a_copy_loses_its_id, IdsForgetEvents, "records.seq = ids.seq" => "records.seq = -ids.seq", "events-aside";
     a_redrive_keeps_the_attempts, RecordToQueue, ":now, 0, 0" => ":now, attempts, 0", "aside";
     a_redrive_copies, RecordRemove, "record = :record" => "record = -:record", "aside";
+    a_repaired_record_stays_unreadable, RecordRepair, "unreadable = 0" => "unreadable = unreadable", "repaired-commands";
+    a_repaired_name_is_the_one_that_was_there, RecordRepair, "name = :name" => "name = coalesce(name, :name)", "repaired-commands";
+    a_repaired_message_loses_its_id, IdOfNumber, "seq = :seq" => "seq = -:seq", "repaired-commands";
+    a_repaired_event_takes_the_id_of_a_command, IdOfNumber, "kind = :kind" => "kind = 'command'", "repaired-events";
     a_record_stays_in_its_epoch, RecordsFollow, "epoch = :next" => "epoch = min(epoch, :next)", "epochs";
     a_refused_transaction_leaves_its_parts, AtomicUndo, "ROLLBACK TO" => "RELEASE", "transactions";
     an_entry_does_not_wait, EntryNext, "due_at <= :now" => "due_at <= :now + 1", "entries";

@@ -50,6 +50,7 @@ pub fn kind(op: &Op) -> &'static str {
         Op::Seek { .. } => "seek",
         Op::Redrive { .. } => "redrive",
         Op::Purge { .. } => "purge",
+        Op::Repair { .. } => "repair",
         Op::Prune { .. } => "prune",
         Op::ForgetIds { .. } => "forget ids",
         Op::Reset { .. } => "reset",
@@ -119,6 +120,7 @@ pub fn class(state: &State, now: Timestamp, op: &Op) -> &'static str {
             Some(Origin::Queue { .. }) => "a command's",
             Some(Origin::Log { .. }) => "an event's",
         },
+        Op::Repair { record, message } => repairing(state, *record, message),
         Op::Prune { retention_ms } => pruning(state, now, *retention_ms),
         Op::ForgetIds { retention_ms } => forgetting(state, now, *retention_ms),
         Op::Reset { expected, next } => {
@@ -325,6 +327,25 @@ fn redriving(state: &State, record: RecordId) -> &'static str {
             Some(cursor) if reads(cursor) => "an event's",
             Some(_) => "its group reads it no more",
         },
+    }
+}
+
+fn repairing(state: &State, record: RecordId, message: &Message) -> &'static str {
+    let Some(record) = state.records.get(&record) else { return "gone" };
+    let (kind, seq, ids) = match &record.origin {
+        Origin::Queue { seq } => (Kind::Command, seq, &state.command_ids),
+        Origin::Log { seq, .. } => (Kind::Event, seq, &state.event_ids),
+    };
+    let known = |id: &MessageId| ids.get(id).is_some_and(|known| known.seq == *seq);
+    match &record.body {
+        Body::Sound { .. } => "not corrupt",
+        _ if message.kind != kind => "of the other kind",
+        Body::Corrupt { name, .. } if *name != message.name => "of another name",
+        _ if message.id.as_ref().is_some_and(|id| !known(id)) => "of another id",
+        Body::Corrupt { .. } if ids.values().any(|known| known.seq == *seq) => "sent under an id",
+        Body::Corrupt { .. } => "corrupt",
+        Body::Unreadable { .. } if kind == Kind::Command => "an unreadable command's",
+        Body::Unreadable { .. } => "an unreadable event's",
     }
 }
 

@@ -232,7 +232,8 @@ pub(super) fn groups_do_not_see_each_other(t: &Transition<'_>) -> Verdict {
     }
     for (id, record) in &t.before.records {
         let Origin::Log { group: Some(group), .. } = &record.origin else { continue };
-        let own = named == Some(group) || matches!(t.op, Op::Purge { record } if record == id);
+        let own = named == Some(group)
+            || matches!(t.op, Op::Purge { record } | Op::Repair { record, .. } if record == id);
         ensure!(own || t.after.records.get(id) == Some(record), "record {id} of {group} was changed");
     }
     if judged { Verdict::Held } else { Verdict::Vacuous }

@@ -1,11 +1,11 @@
 //! G1, G5 and G14: nothing is lost, nothing corrupt is handled, nothing is copied.
 
 use crate::ghost::Ghost;
-use crate::invariant::{Transition, Verdict, ensure};
+use crate::invariant::{Transition, Verdict, ensure, repairs};
 use crate::op::{Op, Refusal, Reply, Settled, Settlement, Target};
 use crate::state::{Body, Cause, LogRow, Origin, Place, State};
 use crate::story::describe;
-use crate::vocabulary::{Raw, RecordId, Seq};
+use crate::vocabulary::{Message, Raw, RecordId, Seq};
 
 /// G1: ready, leased, dead, parked, or ended by someone who said so; and what is there is what was sent.
 pub(super) fn every_accepted_command_is_in_exactly_one_place(state: &State, ghost: &Ghost) -> Verdict {
@@ -28,7 +28,7 @@ pub(super) fn every_accepted_command_is_in_exactly_one_place(state: &State, ghos
 }
 
 /// G1: whatever is moved aside keeps its message, its attempts, and the last that was said of it; a record goes by a
-/// purge or a redrive only.
+/// purge or a redrive only, and what is not a message any more may be repaired (G5 judges how).
 pub(super) fn nothing_is_lost_on_the_way(t: &Transition<'_>) -> Verdict {
     let mut judged = false;
     for id in named_records(t.reply) {
@@ -41,8 +41,11 @@ pub(super) fn nothing_is_lost_on_the_way(t: &Transition<'_>) -> Verdict {
     for (id, before) in &t.before.records {
         let gone = matches!(t.op, Op::Purge { record } | Op::Redrive { record } if record == id)
             && !matches!(t.reply, Reply::Refused(_));
+        let repaired =
+            matches!((t.op, t.reply), (Op::Repair { record, .. }, Reply::Repaired { .. }) if record == id);
         let same = t.after.records.get(id).is_some_and(|after| {
-            after.body == before.body && after.place == before.place && after.cause == before.cause
+            let kept = after.body == before.body || (repaired && !before.body.is_sound());
+            kept && after.place == before.place && after.cause == before.cause
         });
         ensure!(same || gone, "record {id} was changed or lost by \"{}\"", describe(t.op));
     }
@@ -231,13 +234,17 @@ fn settlement_keeps_everything(
 /// G5: what is delivered as sound is what was sent; what is damaged is delivered as such, and is not acked, dropped
 /// or cancelled away.
 pub(super) fn a_corrupt_row_never_reaches_a_handler(t: &Transition<'_>) -> Verdict {
+    if let Op::Repair { .. } = t.op {
+        return repairs::a_repair_replaces_only_what_cannot_be_read(t);
+    }
     let mut judged = false;
     if let Reply::HandedOut { deliveries, .. } = t.reply {
         for delivery in deliveries {
             let (sent, damaged) = match &delivery.target {
                 Target::Command(seq) => (t.ghost.sent.get(seq), t.ghost.damaged_commands.get(seq)),
-                _ => (
-                    t.ghost.published.get(&(t.before.epoch, delivery.seq)),
+                of_group => (
+                    repaired(t.ghost, of_group)
+                        .or_else(|| t.ghost.published.get(&(t.before.epoch, delivery.seq))),
                     t.ghost.damaged_events.get(&delivery.seq),
                 ),
             };
@@ -296,6 +303,14 @@ pub(super) fn a_corrupt_row_never_reaches_a_handler(t: &Transition<'_>) -> Verdi
         _ => {}
     }
     if judged { Verdict::Held } else { Verdict::Vacuous }
+}
+
+/// The message that a person gave a group's copy of an event.
+fn repaired<'a>(ghost: &'a Ghost, target: &Target) -> Option<&'a std::sync::Arc<Message>> {
+    match target {
+        Target::Entry { record, .. } => ghost.repaired_events.get(record),
+        _ => None,
+    }
 }
 
 /// Whether a poll got as far as to look at the log.

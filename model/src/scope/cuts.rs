@@ -5,11 +5,12 @@
 
 use crate::op::{Op, Settlement, Start, Target};
 use crate::scope::named::{
-    command, dead_letter, event, group, id, nack, names_of, offers, park, publish, reset, seek, send,
-    subscribe, unsubscribe,
+    command, dead_letter, event, group, id, nack, names_of, offers, park, publish, repairs, reset, seek,
+    send, subscribe, unsubscribe,
 };
 use crate::scope::{Limits, Scope, count};
 use crate::vocabulary::{Epoch, RecordId, Seq, Token};
+use crate::world::{Row, Wound};
 
 /// How far the clock goes from one operation to the next, in milliseconds.
 pub const STEP_MS: u64 = 10;
@@ -121,4 +122,24 @@ pub fn cuts() -> Vec<Scope> {
         ],
     );
     vec![empty, queue, log]
+}
+
+/// A beginning in which something is damaged.
+pub fn cuts_with_damage() -> Scope {
+    let start = vec![send(command("bet", "1").with_id(id("x")), 0), send(command("bet", "2"), 0), claim(2)];
+    Scope {
+        damaged: vec![(2, Row::Queue(Seq::from(1)), Wound::Name)],
+        settlements: vec![Settlement::Ack],
+        with_ack: Vec::new(),
+        release: false,
+        extend_ms: None,
+        cancel: false,
+        repairs: repairs([command("bet", "1")]),
+        ..scope(
+            "cuts-damaged",
+            "a command that nobody could read lies among the dead, and can be repaired; another is leased",
+            start,
+            vec![send(command("bet", "1").with_id(id("x")), 0), claim(1)],
+        )
+    }
 }

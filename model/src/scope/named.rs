@@ -20,6 +20,7 @@ pub fn all() -> Vec<Scope> {
         of_queue::ids(),
         of_queue::aside(),
         of_queue::damaged_commands(),
+        of_queue::repaired_commands(),
         of_log::groups(),
         of_log::batches_of_events(),
         of_log::names_added(),
@@ -29,6 +30,7 @@ pub fn all() -> Vec<Scope> {
         of_log::two_entries(),
         of_log::damaged_events(),
         of_log::one_damaged_event(),
+        of_log::repaired_events(),
         of_log::exhausted_events(),
         of_store::pruning(),
         of_store::seeking(),
@@ -41,7 +43,8 @@ pub fn all() -> Vec<Scope> {
 
 /// The scope of this name; `wide`, which is walked, and those of power cuts are never explored to their ends.
 pub fn by_name(name: &str) -> Option<Scope> {
-    all().into_iter().chain(super::cuts::cuts()).chain([super::wide::wide()]).find(|scope| scope.name == name)
+    let others = [super::cuts::cuts_with_damage(), super::wide::wide()];
+    all().into_iter().chain(super::cuts::cuts()).chain(others).find(|scope| scope.name == name)
 }
 
 /// The names of all scopes.
@@ -132,6 +135,10 @@ pub(super) fn dead_letter() -> Settlement {
 
 pub(super) fn park() -> Settlement {
     Settlement::Park { reason: Reason::from("later") }
+}
+
+pub(super) fn repairs(messages: impl IntoIterator<Item = Message>) -> Vec<Arc<Message>> {
+    messages.into_iter().map(Arc::new).collect()
 }
 
 pub(super) fn offers(ops: impl IntoIterator<Item = Op>) -> Vec<Arc<Op>> {

@@ -2,8 +2,8 @@
 
 use crate::op::{Op, Settlement, Start};
 use crate::scope::named::{
-    command, dead_letter, event, group, id, nack, names_of, offers, park, publish, reset, seek, send,
-    subscribe, unsubscribe,
+    command, dead_letter, event, group, id, nack, names_of, offers, park, publish, repairs, reset, seek,
+    send, subscribe, unsubscribe,
 };
 use crate::scope::{Limits, Scope, count};
 use crate::vocabulary::{CAUSATION_ID, Epoch, Seq};
@@ -88,6 +88,12 @@ pub(super) fn wide() -> Scope {
         cancel: true,
         redrive: true,
         purge: true,
+        repairs: repairs([
+            command("bet", "repaired"),
+            command("pay", "repaired").with_id(id("x")),
+            event("bet", "repaired"),
+            event("mail", ""),
+        ]),
         clock_max: 100_000,
         clock_back: true,
         crash: true,

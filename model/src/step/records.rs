@@ -1,12 +1,14 @@
-//! What was moved aside: putting it there, redriving it, purging it.
+//! What was moved aside: putting it there, redriving it, purging it, repairing it.
 //!
 //! A record keeps everything that was known. Redriving moves it back and never copies (G14); purging is the one way
-//! for it to disappear (G1).
+//! for it to disappear (G1). Repairing replaces what cannot be decoded, and nothing else (G5).
+
+use std::sync::Arc;
 
 use crate::op::{Refusal, Reply, Target};
 use crate::state::{Body, Cause, Command, Entry, Origin, Place, Record, State};
 use crate::step::queue;
-use crate::vocabulary::{Reason, RecordId, Timestamp};
+use crate::vocabulary::{Kind, Message, Reason, RecordId, Timestamp};
 
 #[expect(clippy::too_many_arguments, reason = "one argument for each thing that a record keeps")]
 pub(super) fn put_aside(
@@ -60,4 +62,36 @@ pub(super) fn purge(state: &mut State, now: Timestamp, id: RecordId) -> Result<R
         queue::end(&mut state.command_ids, seq, now);
     }
     Ok(Reply::Purged)
+}
+
+/// Puts a message that a person gives in the place of what cannot be decoded, and tells what was there. What can still
+/// be read stays: the name, and the id that is remembered for the number, which a redriven message needs (G10). When it
+/// was sent is not known any more, so it counts as sent now.
+pub(super) fn repair(
+    state: &mut State,
+    now: Timestamp,
+    id: RecordId,
+    message: &Arc<Message>,
+) -> Result<Reply, Refusal> {
+    let record = state.records.get_mut(&id).ok_or(Refusal::NotFound)?;
+    let (kind, seq, ids) = match record.origin {
+        Origin::Queue { seq } => (Kind::Command, seq, &state.command_ids),
+        Origin::Log { seq, .. } => (Kind::Event, seq, &state.event_ids),
+    };
+    let replaced = match &record.body {
+        Body::Sound { .. } => return Err(Refusal::Legible),
+        Body::Corrupt { raw, .. } | Body::Unreadable { raw } => raw.clone(),
+    };
+    if message.kind != kind {
+        return Err(Refusal::WrongKind);
+    }
+    let remembered = ids.iter().find(|(_, known)| known.seq == seq).map(|(id, _)| id.clone());
+    let other_name = record.body.name().is_some_and(|name| *name != message.name);
+    let other_id = message.id.is_some() && message.id != remembered;
+    if other_name || other_id {
+        return Err(Refusal::Legible);
+    }
+    let message = Arc::new(Message { id: remembered, ..(**message).clone() });
+    record.body = Body::Sound { message, at: now };
+    Ok(Reply::Repaired { replaced })
 }

@@ -66,7 +66,7 @@ fn the_part_is_answered_as_the_whole_in_every_scope() {
             }
         }
     }
-    assert!(operations.len() >= 38 && operations.values().all(|count| *count > 10), "{operations:?}");
+    assert!(operations.len() >= 39 && operations.values().all(|count| *count > 10), "{operations:?}");
 }
 
 struct Dice(u64);
@@ -133,6 +133,9 @@ fn any_op(dice: &mut Dice, state: &State, held: &[Delivery]) -> Op {
         34 => Op::Cancel { seq: seq(dice, state.queue_last) },
         35 => Op::Seek { group: group(dice), name: name(dice), position: seq(dice, state.head) },
         36 => Op::Redrive { record: record(dice) },
+        37 if dice.below(2) == 0 => {
+            Op::Repair { record: record(dice), message: message(dice, Kind::Command) }
+        }
         37 => Op::Purge { record: record(dice) },
         38 => match dice.below(5) {
             0 => Op::Unsubscribe { group: group(dice), name: name(dice) },

@@ -166,7 +166,7 @@ pub(super) fn text(id: RecordId, listed: &Listed) -> String {
         Listed::Damaged(raw) => {
             let _ = writeln!(
                 text,
-                "record {id}: its own columns are damaged, so that nobody can redrive or purge it"
+                "record {id}: its own columns are damaged, so that nobody can redrive, repair or purge it"
             );
             columns(&mut text, raw);
             return text;
@@ -212,6 +212,13 @@ fn sound(text: &mut String, message: &Message) {
     }
     let _ = writeln!(text, "{:12}  {} bytes", "payload", message.payload.len());
     text.push_str(&dump(&message.payload));
+}
+
+/// Columns that could not be decoded, and nothing else.
+pub(super) fn columns_of(raw: &Raw) -> String {
+    let mut text = String::new();
+    columns(&mut text, raw);
+    text
 }
 
 fn columns(text: &mut String, raw: &Raw) {

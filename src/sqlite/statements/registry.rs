@@ -151,6 +151,8 @@ statements! {
     /// Notes that a message has ended: its id is remembered from now on for the owner's retention.
     IdEnd, Hot, ["G10"]:
         "UPDATE ids INDEXED BY ids_seq SET ended_at = :now WHERE kind = :kind AND seq = :seq";
+    /// Reads the id that is remembered for a number: a repaired message has it again.
+    IdOfNumber, Hot, ["G10"]: "SELECT id FROM ids INDEXED BY ids_seq WHERE kind = :kind AND seq = :seq";
     /// Forgets ids of commands that ended long enough ago.
     IdsForgetCommands, Hot, ["G10"]:
         "DELETE FROM ids INDEXED BY ids_ended WHERE kind = 'command' AND ended_at <= :cutoff";
@@ -384,6 +386,12 @@ statements! {
     );
     /// Deletes a record that was redriven or purged.
     RecordRemove, Hot, ["G1", "G14"]: "DELETE FROM records WHERE record = :record";
+    /// Writes a message over what cannot be decoded in a record.
+    RecordRepair, Hot, ["G5"]:
+        "UPDATE records SET unreadable = 0, id = :id, name = :name, content_type = :content_type, \
+         payload = :payload, metadata = :metadata, at = :at, checksum = :checksum, raw_due_at = NULL, \
+         raw_attempts = NULL, raw_token = NULL, raw_attempts_max = NULL, raw_corrupt = NULL, raw_reason = NULL \
+         WHERE record = :record";
     /// Lets the records of an ended epoch follow into the next one: their store is a copy.
     RecordsFollow, Hot, ["G11"]:
         "UPDATE records INDEXED BY records_event SET epoch = :next WHERE kind = 'event' AND epoch = :ended";

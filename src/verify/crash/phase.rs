@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::time::Instant;
 
-use fencepost_model::scope::cuts;
+use fencepost_model::scope::{cuts, cuts_with_damage};
 use serde::Serialize;
 
 use crate::error::{Error, Result};
@@ -148,7 +148,7 @@ pub fn run(reach: Reach, seed: u64, threads: usize, at: impl FnMut(&str, usize) 
     // What a store leaves in its WAL depends on what the disk says of itself.
     for profile in [Profile::UNIX, Profile::PLAIN] {
         let mut recorder = Recorder::new(Setting::honest(Level::PowerLoss, profile))?;
-        for scope in cuts() {
+        for scope in cuts().into_iter().chain([cuts_with_damage()]) {
             match recorder.start(&scope) {
                 Ok(start) => starts.push((profile, start)),
                 Err(Unrecorded::Failed(error)) => return Err(error),

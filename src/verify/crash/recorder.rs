@@ -8,9 +8,11 @@
 use std::path::Path;
 use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
+use fencepost_model::coverage::Tally;
 use fencepost_model::op::Reply;
 use fencepost_model::scope::Scope;
 use fencepost_model::state::State;
+use fencepost_model::world::Move;
 use rusqlite::{Connection, OpenFlags};
 
 use crate::error::{Error, Result};
@@ -19,6 +21,7 @@ use crate::sqlite::{OpenOptions, Store, execute};
 use crate::verify::crash::act::{Act, EFFECTS, Moment, NEXT_VERSION, perform};
 use crate::verify::crash::case::{Case, Mistake, Setting};
 use crate::verify::disk::{Disk, Event, Image, Mark, Mounted, Platter, seed_salts};
+use crate::verify::subject::{Remains, damage};
 
 /// The name of the database on the disk.
 pub const FILE: &str = "/bus.db";
@@ -141,7 +144,11 @@ impl Recorder {
         store.connection().execute_batch(EFFECTS)?;
         let mut moment = Moment::empty(scope.workers);
         let mut earlier = Vec::new();
-        for op in &scope.start {
+        for (done, op) in scope.start.iter().enumerate() {
+            for (row, wound) in scope.damaged_after(done) {
+                let left = damage(store.connection_mut(), row, wound)?;
+                moment.world.perform(&Move::Damage { row, wound }, &Remains(Some(left)), &Tally::new());
+            }
             let act = Act::Apply(std::sync::Arc::new(op.clone()));
             let now = moment.next_time();
             earlier.push(moment.state().clone());

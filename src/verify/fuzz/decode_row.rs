@@ -18,6 +18,7 @@ use rusqlite::types::{Value, ValueRef};
 
 use super::bytes::{Bytes, Writer};
 use super::furnished::{LATE, claim, furnish, group, name, names, poll};
+use super::mended::mend;
 use crate::check::report;
 use crate::error::{Error, Result};
 use crate::sqlite::{
@@ -394,7 +395,7 @@ fn work(store: &mut Store, which: u8) -> Result<()> {
             assert!(!acked || delivery.body.is_sound(), "what cannot be decoded was acked: {settle:?}");
         }
     }
-    Ok(())
+    mend(store, operate)
 }
 
 /// Every command with all of its columns, as a record keeps those of one that cannot be read.

@@ -150,7 +150,11 @@ fn operation(kind: u8, any: u64, bytes: &mut Bytes<'_>) -> Op {
         14 => Op::Cancel { seq },
         15 => Op::Seek { group: by, name: of, position: Seq::ZERO.plus(number) },
         16 => Op::Redrive { record },
-        17 if which.is_multiple_of(2) => Op::Purge { record },
+        17 if which.is_multiple_of(3) => Op::Purge { record },
+        17 if which % 3 == 1 => {
+            let kind = if which.is_multiple_of(2) { Kind::Command } else { Kind::Event };
+            Op::Repair { record, message: message(kind, of, bytes) }
+        }
         17 => Op::ForgetIds { retention_ms },
         18 => Op::Prune { retention_ms },
         _ => epochs(which, number),

@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use fencepost_model::op::{Delivery, Lease, Op, Refusal, Reply, Settled, Target};
 use fencepost_model::state::Body;
-use fencepost_model::vocabulary::{Epoch, Message, Name, RecordId, Seq, Timestamp, Token};
+use fencepost_model::vocabulary::{Epoch, Message, Name, Raw, RecordId, Seq, Timestamp, Token};
 
 use crate::verify::history::record::{Answer, Entry, History, Place};
 
@@ -204,6 +204,10 @@ fn of_reply(facts: &Facts<'_>, entry: &Entry, reply: &Reply, to: &mut Vec<(&'sta
         Reply::Redriven(_) => {
             let target = Target::Command(far(Seq::ZERO));
             to.push(("there is no such command", Reply::Redriven(target)));
+        }
+        Reply::Repaired { .. } => {
+            let replaced = Raw([].into());
+            to.push(("no row is without columns", Reply::Repaired { replaced }));
         }
         Reply::Done(replies) => {
             let fewer = replies.iter().skip(1).cloned().collect();

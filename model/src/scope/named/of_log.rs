@@ -1,7 +1,8 @@
 //! The scopes of the log and its groups: positions, names, entries, damage.
 
 use super::{
-    dead_letter, event, group, id, nack, offers, park, poll, publish, reset, subscribe, unsubscribe,
+    command, dead_letter, event, group, id, nack, offers, park, poll, publish, repairs, reset, subscribe,
+    unsubscribe,
 };
 use crate::op::{Op, Settlement, Start, Target};
 use crate::scope::{Limits, Scope};
@@ -231,6 +232,40 @@ pub(super) fn one_damaged_event() -> Scope {
         wounds_log: vec![Wound::Body, Wound::Name],
         limits: Limits { events: 1, tokens: 3, records: 2, ..Limits::default() },
         states: 2_591,
+        ..Scope::default()
+    }
+}
+
+pub(super) fn repaired_events() -> Scope {
+    Scope {
+        name: "repaired-events",
+        about: "one of two groups repairs its copy of a damaged event and redrives it; the log keeps what it has",
+        start: vec![
+            subscribe("audit", "bet", Start::Earliest),
+            subscribe("stats", "bet", Start::Earliest),
+            publish(event("bet", "1").with_id(id("x"))),
+        ],
+        offers: offers([
+            poll("audit", &["bet"], 1),
+            poll("stats", &["bet"], 1),
+            Op::Prune { retention_ms: 0 },
+            reset(1, 2),
+        ]),
+        settlements: vec![Settlement::Ack, dead_letter()],
+        redrive: true,
+        purge: true,
+        repairs: repairs([
+            event("bet", "1").with_id(id("x")),
+            event("bet", "2"),
+            event("pay", "3"),
+            event("bet", "4").with_id(id("y")),
+            command("bet", "5"),
+        ]),
+        clock_max: 0,
+        workers: 1,
+        wounds_log: vec![Wound::Body, Wound::Name],
+        limits: Limits { events: 1, tokens: 3, records: 2, ..Limits::default() },
+        states: 9_276,
         ..Scope::default()
     }
 }

@@ -1,6 +1,8 @@
 //! The scopes of the queue: leases, batches, ids, what is put aside, damage.
 
-use super::{claim, command, dead_letter, event, id, nack, offers, park, poll, publish, send, subscribe};
+use super::{
+    claim, command, dead_letter, event, id, nack, offers, park, poll, publish, repairs, send, subscribe,
+};
 use crate::op::{Op, Settlement, Start};
 use crate::scope::{Limits, Scope};
 use crate::vocabulary::CAUSATION_ID;
@@ -126,6 +128,34 @@ pub(super) fn damaged_commands() -> Scope {
         workers: 1,
         limits: Limits { tokens: 2, records: 2, ..Limits::default() },
         states: 21_211,
+        ..Scope::default()
+    }
+}
+
+pub(super) fn repaired_commands() -> Scope {
+    Scope {
+        name: "repaired-commands",
+        about: "damaged commands are repaired among the dead, redriven and sent again under their id",
+        start: vec![send(command("bet", "1").with_id(id("x")), 0)],
+        offers: offers([
+            send(command("bet", "1").with_id(id("x")), 0),
+            claim(&["bet"], 2),
+            claim(&["pay"], 1),
+        ]),
+        settlements: vec![Settlement::Ack, dead_letter(), park()],
+        redrive: true,
+        purge: true,
+        repairs: repairs([
+            command("bet", "1").with_id(id("x")),
+            command("pay", "3"),
+            command("bet", "4").with_id(id("y")),
+            event("bet", "5"),
+        ]),
+        clock_max: 1,
+        wounds_queue: vec![Wound::Body, Wound::Name, Wound::Bookkeeping],
+        workers: 1,
+        limits: Limits { commands: 1, tokens: 3, records: 3, ..Limits::default() },
+        states: 2_486,
         ..Scope::default()
     }
 }
