@@ -45,7 +45,7 @@ fn expected_for_group(state: &State, group: &Group, now: Timestamp) -> Option<Ti
 fn the_next_due_times_are_those_of_the_state() {
     let mut seen: BTreeMap<&str, u32> = BTreeMap::new();
     let mut see = |what, is: bool| *seen.entry(what).or_default() += u32::from(is);
-    for seed in 0..12 {
+    for seed in 0..40 {
         let mut walk = Walk::new(seed, Store::in_memory().unwrap());
         for step in 0..400 {
             walk.step();

@@ -44,7 +44,7 @@ fn seen(of: &Overview, seen: &mut BTreeSet<&'static str>) {
 #[test]
 fn the_overview_in_sql_is_the_overview_of_the_state() {
     let mut parts = BTreeSet::new();
-    for seed in 0..16 {
+    for seed in 0..40 {
         let mut walk = Walk::new(seed, Store::in_memory().unwrap());
         for step in 0..400 {
             walk.step();

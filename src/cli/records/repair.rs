@@ -68,7 +68,10 @@ pub(super) fn run(bus: &BusFile, place: Place, what: &Repair, out: &mut Out) -> 
         Reply::Repaired { replaced } => {
             // Damage goes on while one looks: what was replaced is what counts.
             if printed != Some(&replaced) {
-                out.text(&show::columns_of(&replaced))?;
+                match what.json {
+                    true => out.json(&show::object(what.id, &Listed::Damaged(replaced)))?,
+                    false => out.text(&show::columns_of(&replaced))?,
+                }
             }
             true
         }
