@@ -41,6 +41,8 @@ pub use due::{lease_is_current, next_due_commands, next_due_group};
 pub use execute::execute;
 pub(crate) use execute::execute_within;
 pub use ids::digest;
+#[doc(hidden)]
+pub use inspect::inspect_by;
 pub use inspect::{Inspection, SchemaObject, inspect};
 pub use listing::{Listed, RecordFilter, record, records};
 pub use migrate::{APPLICATION_ID, SCHEMA_VERSION};
@@ -60,6 +62,8 @@ pub use rows::columns_of;
 pub use rows::{BODY_COLUMNS, BOOKKEEPING_COLUMNS};
 #[doc(hidden)]
 pub use rows::{metadata_pairs, metadata_text};
+#[doc(hidden)]
+pub use snapshot::snapshot_by;
 pub use snapshot::{DamagedRow, RowKey, Survey, numbered_snapshot, snapshot, survey};
 pub use statements::{Path, StatementId, Statements};
 pub(crate) use store::Ended;

@@ -7,6 +7,7 @@
 mod shared;
 
 use fencepost::sqlite::{Listed, RecordFilter, StatementId, Statements, Store, plant, record, records};
+use fencepost::verify::readers::is_named;
 use fencepost_model::op::{Op, Settlement, Target};
 use fencepost_model::state::{Body, Place};
 use fencepost_model::vocabulary::{Kind, Message, Name, RawValue, RecordId, Seq, Timestamp, Token};
@@ -30,15 +31,6 @@ fn all(store: &Store, mut filter: RecordFilter) -> Vec<(RecordId, Listed)> {
     }
 }
 
-/// Whether a body has this name, also where nothing else of it can be read.
-fn named(body: &Body, name: &Name) -> bool {
-    let written = ("name".into(), RawValue::Text(name.as_str().into()));
-    match body {
-        Body::Unreadable { raw } => raw.0.contains(&written),
-        body => body.name() == Some(name),
-    }
-}
-
 #[test]
 fn the_pages_together_are_the_records_of_the_state() {
     let (mut listed, mut corrupt, mut unreadable, mut both) = (0, 0, 0, 0);
@@ -56,7 +48,7 @@ fn the_pages_together_are_the_records_of_the_state() {
                     let found = all(&walk.store, filter(place, name, limit));
                     let expected = walk.world.state.records.iter().filter(|(_, record)| {
                         let at = place.is_none_or(|place| record.place == place);
-                        at && name.is_none_or(|name| named(&record.body, name))
+                        at && name.is_none_or(|name| is_named(&record.body, name))
                     });
                     let expected: Vec<_> =
                         expected.map(|(id, record)| (*id, Listed::Sound(record.clone()))).collect();

@@ -5,6 +5,9 @@
 
 #![cfg(feature = "verify")]
 
+#[path = "../model/tests/shared/docs.rs"]
+mod docs;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use fencepost::verify::museum::{self, Exhibit, NotShown, Shown, tell};
@@ -14,31 +17,13 @@ use fencepost_model::mutant;
 const EXHIBITS_MIN: usize = 30;
 /// How many exhibits one mutant may show: two can be the same mistake, more would be counting it again.
 const SHOWN_MAX: usize = 2;
-const BEGIN: &str = "<!-- begin exhibits -->\n";
-const END: &str = "<!-- end exhibits -->";
 
 #[test]
 fn each_exhibit_is_caught_by_what_was_named_for_it_and_told_as_it_is_found() {
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
     let part = museum::document(threads).unwrap_or_else(|missing| panic!("not shown: {missing:#?}"));
-    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/museum.md");
-    let written = std::fs::read_to_string(&path).expect("docs/museum.md");
-    let (before, rest) = written.split_once(BEGIN).expect("docs/museum.md has a beginning mark");
-    let (_, after) = rest.split_once(END).expect("docs/museum.md has an end mark");
-    let generated = format!("{before}{BEGIN}\n{}\n\n{END}{after}", part.trim_end());
-    assert!(generated.len() < 1 << 20, "the museum is too long to be read: {} bytes", generated.len());
-    if std::env::var("FENCEPOST_BLESS").is_ok_and(|bless| bless == "1") {
-        std::fs::write(&path, &generated).expect("docs can be written");
-        return;
-    }
-    let same = written.lines().zip(generated.lines()).take_while(|(is, ought)| is == ought).count();
-    let (is, ought) = (written.lines().nth(same), generated.lines().nth(same));
-    assert!(
-        written == generated,
-        "docs/museum.md is not what is generated, from line {} on: it says {is:?} and not {ought:?}; run with \
-         FENCEPOST_BLESS=1 and review the change",
-        same + 1
-    );
+    assert!(part.len() < 1 << 20, "the museum is too long to be read: {} bytes", part.len());
+    docs::parts_are("museum.md", [("exhibits".to_owned(), part)]);
 }
 
 #[test]

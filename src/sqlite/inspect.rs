@@ -13,7 +13,7 @@ use crate::error::{Damage, Error, Result};
 use crate::sqlite::migrate::migrate;
 use crate::sqlite::open::{beside, still};
 use crate::sqlite::session::{Session, reading};
-use crate::sqlite::snapshot::{Survey, survey};
+use crate::sqlite::snapshot::{Survey, survey_by};
 use crate::sqlite::statements::{StatementId as Sql, Statements};
 use crate::sqlite::trust::hangs_on;
 use crate::sqlite::wal::{self, DamagedWal, Wal};
@@ -55,15 +55,24 @@ pub struct Inspection {
 /// What opening the file would be refused with, [`Error::Busy`], and whatever else SQLite reports. A malformed file is
 /// no error.
 pub fn inspect(path: &Path) -> Result<Inspection> {
+    inspect_by(path, &Statements::standard())
+}
+
+/// As [`inspect`], with other statements: for tests that show that a wrong one is noticed.
+///
+/// # Errors
+/// As there.
+#[doc(hidden)]
+pub fn inspect_by(path: &Path, sql: &Statements) -> Result<Inspection> {
     if beside(path, "-journal").is_some_and(|bytes| bytes > 0) {
         return Ok(Inspection { interrupted: true, ..Inspection::default() });
     }
     let Wal { damaged, .. } = wal::look(path)?;
-    let seen = look_at(path)?;
+    let seen = look_at(path, sql)?;
     Ok(Inspection { wal: damaged, ..seen })
 }
 
-fn look_at(path: &Path) -> Result<Inspection> {
+fn look_at(path: &Path, sql: &Statements) -> Result<Inspection> {
     // If no WAL lies beside it, or one that holds nothing, the file is looked at as it lies there. If somebody wrote
     // meanwhile, what was seen is worth nothing. (SQLite cannot read, without writing an index, a WAL in which it finds no
     // commit, as a process leaves it that is killed in between, or damage to its header: it tries for ten seconds and
@@ -73,18 +82,18 @@ fn look_at(path: &Path) -> Result<Inspection> {
         let stamp =
             || Ok::<_, Error>(std::fs::metadata(path).map(|found| (found.len(), found.modified().ok()))?);
         let before = std::fs::metadata(path).ok().map(|found| (found.len(), found.modified().ok()));
-        let seen = look_through(path, true)?;
+        let seen = look_through(path, sql, true)?;
         if holds_nothing()? && before == Some(stamp()?) {
             return Ok(seen);
         }
     }
-    look_through(path, false)
+    look_through(path, sql, false)
 }
 
-fn look_through(path: &Path, alone: bool) -> Result<Inspection> {
+fn look_through(path: &Path, sql: &Statements, alone: bool) -> Result<Inspection> {
     let mut seen = Inspection::default();
     let looked = still(path, alone)
-        .and_then(|(conn, steps)| read(&conn, &mut seen).map_err(|error| steps.judge(error)));
+        .and_then(|(conn, steps)| read(&conn, sql, &mut seen).map_err(|error| steps.judge(error)));
     match looked {
         Err(Error::Corrupt { what: what @ (Damage::File | Damage::Endless) }) => {
             if what == Damage::Endless || seen.malformed.is_empty() {
@@ -96,15 +105,14 @@ fn look_through(path: &Path, alone: bool) -> Result<Inspection> {
     Ok(seen)
 }
 
-fn read(conn: &Connection, seen: &mut Inspection) -> Result<()> {
-    let sql = Statements::standard();
-    reading(conn, &sql, || {
-        let s = Session::new(conn, &sql, Timestamp::ZERO);
+fn read(conn: &Connection, sql: &Statements, seen: &mut Inspection) -> Result<()> {
+    reading(conn, sql, || {
+        let s = Session::new(conn, sql, Timestamp::ZERO);
         // A connection that only reads does not load the checks of tables, so SQLite judges the file and no values: what
         // a row holds against them is damage to that row, and the survey finds it.
         let lines: Vec<String> = s.all(Sql::IntegrityCheck, &[], |row| Ok(row.get(0)?))?;
         seen.malformed = lines.into_iter().filter(|line| line != "ok").collect();
-        let (ours, theirs) = (schema(&reference()?, &sql)?, schema(conn, &sql)?);
+        let (ours, theirs) = (schema(&reference()?, sql)?, schema(conn, sql)?);
         seen.changed = ours.iter().filter(|object| !theirs.contains(object)).cloned().collect();
         let is_ours = |object: &SchemaObject| ours.iter().any(|our| our.name == object.name);
         seen.foreign = theirs.into_iter().filter(|object| !is_ours(object)).collect();
@@ -116,7 +124,7 @@ fn read(conn: &Connection, seen: &mut Inspection) -> Result<()> {
             }
         }
         if seen.changed.is_empty() {
-            seen.survey = Some(survey(conn)?);
+            seen.survey = Some(survey_by(conn, sql)?);
         }
         Ok(())
     })

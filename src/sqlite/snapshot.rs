@@ -26,7 +26,16 @@ use crate::sqlite::statements::{StatementId as Sql, Statements};
 /// # Errors
 /// [`Error::Corrupt`] if a row outside of what a delivery carries is damaged, and whatever SQLite reports.
 pub fn snapshot(conn: &Connection) -> Result<State> {
-    Ok(read(conn, true)?.state)
+    snapshot_by(conn, &Statements::standard())
+}
+
+/// As [`snapshot`], with other statements: for tests that show that a wrong one is noticed.
+///
+/// # Errors
+/// As there.
+#[doc(hidden)]
+pub fn snapshot_by(conn: &Connection, sql: &Statements) -> Result<State> {
+    Ok(read(conn, sql, true)?.state)
 }
 
 /// Reads all tables as [`snapshot`] does, and the number of the last transaction that is in them.
@@ -84,12 +93,15 @@ impl fmt::Display for RowKey {
 /// # Errors
 /// Whatever SQLite reports, a malformed file included. Damaged rows are no error: see [`Survey::damaged`].
 pub fn survey(conn: &Connection) -> Result<Survey> {
-    read(conn, false)
+    survey_by(conn, &Statements::standard())
 }
 
-fn read(conn: &Connection, strict: bool) -> Result<Survey> {
-    let sql = Statements::standard();
-    let s = Session::new(conn, &sql, Timestamp::ZERO);
+pub(super) fn survey_by(conn: &Connection, sql: &Statements) -> Result<Survey> {
+    read(conn, sql, false)
+}
+
+fn read(conn: &Connection, sql: &Statements, strict: bool) -> Result<Survey> {
+    let s = Session::new(conn, sql, Timestamp::ZERO);
     let mut reader = Reader { s, strict, left: u64::MAX, survey: Survey::default() };
     if !strict {
         let bytes = reader.s.first(Sql::FileBytes, &[], |row| Ok(row.get::<_, i64>(0)?))?.unwrap_or_default();

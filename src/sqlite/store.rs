@@ -76,7 +76,15 @@ impl Store {
     /// # Errors
     /// A typed [`Error`] that says what to do. A file that is refused is left as it was.
     pub fn open(path: impl AsRef<Path>, options: &OpenOptions) -> Result<Self> {
-        let sql = Statements::standard();
+        Self::open_by(path, options, Statements::standard())
+    }
+
+    /// As [`Store::open`], with other statements: for tests that show that a wrong one is noticed.
+    ///
+    /// # Errors
+    /// As there.
+    #[doc(hidden)]
+    pub fn open_by(path: impl AsRef<Path>, options: &OpenOptions, sql: Statements) -> Result<Self> {
         let Opened { conn, steps, booted } = open::open(path.as_ref(), options, &sql)?;
         Ok(Self { booted, steps: Some(steps), ..Self::new(conn, sql, newest(options.next_version)) })
     }

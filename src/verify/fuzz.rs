@@ -5,9 +5,9 @@
 //! was found.
 
 mod bytes;
-mod decode_row;
+pub(super) mod decode_row;
 pub mod file;
-mod furnished;
+pub(super) mod furnished;
 pub mod hostile;
 mod mended;
 mod metadata;

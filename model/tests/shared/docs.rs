@@ -3,11 +3,14 @@
 //! A part that is not as it is generated fails the test that generates it; with `FENCEPOST_BLESS=1` it is written
 //! anew. What stands outside of the marks is written by people. This module knows nothing of what the parts say.
 
-use std::path::PathBuf;
+use std::path::Path;
 
 /// Compares parts of a document, by their marks, with what they ought to be.
 pub(crate) fn parts_are(name: &str, parts: impl IntoIterator<Item = (String, String)>) {
-    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../docs").join(name);
+    let folders =
+        Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().map(|folder| folder.join("docs").join(name));
+    let path =
+        folders.into_iter().find(|path| path.is_file()).unwrap_or_else(|| panic!("there is no docs/{name}"));
     let written = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("docs/{name}: {error}"));
     let generated = parts.into_iter().fold(written.clone(), |document, (mark, part)| {
         let (begin, end) = (format!("<!-- begin {mark} -->\n"), format!("<!-- end {mark} -->"));

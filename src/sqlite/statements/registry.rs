@@ -221,7 +221,7 @@ statements! {
     CommandExtend, Hot, ["G3"]: concat!("UPDATE queue SET due_at = :due_at ", held!());
     /// Reads who holds a command, to word a refusal.
     CommandInspect, Hot, ["G3", "G5"]: concat!(
-        "SELECT (", command_unreadable!(), ") IS TRUE, token, due_at, corrupt FROM queue WHERE seq = :seq"
+        "SELECT (", command_unreadable!(), ") IS TRUE, token, due_at FROM queue WHERE seq = :seq"
     );
     /// Reads what a command carries.
     CommandRead, Hot, ["G5"]: concat!("SELECT ", body!(), " FROM queue WHERE seq = :seq");

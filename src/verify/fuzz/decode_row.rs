@@ -22,8 +22,8 @@ use super::mended::mend;
 use crate::check::report;
 use crate::error::{Error, Result};
 use crate::sqlite::{
-    BODY_COLUMNS, BOOKKEEPING_COLUMNS, Inspection, Listed, RecordFilter, Store, columns_of, execute,
-    next_due_commands, next_due_group, overview, raw_columns, record, records, snapshot, survey,
+    BODY_COLUMNS, BOOKKEEPING_COLUMNS, Inspection, Listed, RecordFilter, Statements, Store, columns_of,
+    execute, next_due_commands, next_due_group, overview, raw_columns, record, records, snapshot, survey,
 };
 
 /// A table: what names one of its rows, and its columns.
@@ -152,7 +152,7 @@ thread_local! {
 /// Plays bytes: each change is a table, a row, a column and a value, or a sound message in place of a row's.
 pub(super) fn play(data: &[u8]) {
     STAGE.with_borrow_mut(|kept| {
-        let stage = kept.get_or_insert_with(|| match stage() {
+        let stage = kept.get_or_insert_with(|| match stage(&Statements::standard()) {
             Ok(stage) => stage,
             Err(error) => panic!("no furnished store: {error:?}"),
         });
@@ -162,10 +162,19 @@ pub(super) fn play(data: &[u8]) {
     });
 }
 
-fn stage() -> Result<Stage> {
+/// Plays all seeds on a store that runs these statements, which panics if a promise is broken.
+///
+/// # Errors
+/// What has no typed answer.
+pub(in crate::verify) fn play_seeds(sql: &Statements) -> Result<()> {
+    let mut stage = stage(sql)?;
+    seeds().iter().try_for_each(|(_, seed)| within(&mut stage, Bytes(seed)))
+}
+
+fn stage(sql: &Statements) -> Result<Stage> {
     static COUNT: AtomicU32 = AtomicU32::new(0);
     let uri = format!("file:/decode-row-{}?vfs=memdb", COUNT.fetch_add(1, Ordering::Relaxed));
-    let mut store = Store::over(Connection::open(&uri)?)?;
+    let mut store = Store::over(Connection::open(&uri)?)?.with_statements(sql.clone());
     furnish(&mut store, true)?;
     let planter = Connection::open(&uri)?;
     planter.pragma_update(None, "ignore_check_constraints", true)?;

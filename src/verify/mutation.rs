@@ -1,0 +1,85 @@
+//! Mutants of the SQL by the hundred: every small mistake in every statement, each of which something must notice.
+//!
+//! Those of [`sql_mutant`](super::sql_mutant) were chosen by hand, and tell what harm a mistake does; these are made from
+//! the texts, one change at a time, and tell how much the machinery sees. What always holds: a mutant is a statement that
+//! SQLite takes; one that nothing notices is listed with the reason why it makes no difference, and a reason for one
+//! that is noticed after all is a mistake of the list.
+
+pub mod examine;
+mod spared;
+mod text;
+
+use rusqlite::Connection;
+
+use crate::error::Result;
+use crate::sqlite::{StatementId, Statements, Store};
+use crate::verify::pool;
+use examine::{Noticed, examine};
+pub use spared::Spared;
+
+/// A statement with one small mistake in it.
+#[derive(Clone, Debug)]
+pub struct Mutant {
+    /// The statement.
+    pub statement: StatementId,
+    /// The kind of slip.
+    pub kind: &'static str,
+    /// What was changed into what.
+    pub what: String,
+    /// Its text.
+    pub text: String,
+}
+
+impl Mutant {
+    /// All statements, with this one in the place of its own.
+    pub fn statements(&self) -> Statements {
+        Statements::standard().replaced(self.statement, self.text.clone())
+    }
+
+    /// Why nothing notices it, if that is known.
+    pub fn spared(&self) -> Option<Spared> {
+        spared::reason(self)
+    }
+}
+
+/// All mutants that SQLite takes, in the order of the statements.
+///
+/// # Errors
+/// If there is no memory for a database.
+pub fn all() -> Result<Vec<Mutant>> {
+    let store = Store::in_memory()?;
+    let standard = Statements::standard();
+    let mut mutants: Vec<Mutant> = Vec::new();
+    for statement in StatementId::ALL {
+        let mut texts = vec![standard.get(*statement).to_owned()];
+        for slip in text::slips(standard.get(*statement)) {
+            if !texts.contains(&slip.text) && is_sql(store.connection(), &slip.text) {
+                let text::Slip { kind, what, text } = slip;
+                texts.push(text.clone());
+                mutants.push(Mutant { statement: *statement, kind, what, text });
+            }
+        }
+    }
+    Ok(mutants)
+}
+
+fn is_sql(conn: &Connection, text: &str) -> bool {
+    // What is done with savepoints is only known to them when it is run.
+    conn.prepare(text).is_ok()
+}
+
+/// What became of each mutant.
+#[derive(Debug)]
+pub struct Judged {
+    /// The mutant.
+    pub mutant: Mutant,
+    /// By what it was noticed; nothing if it was not.
+    pub noticed: Option<Noticed>,
+}
+
+/// Examines mutants. `begin` is told of each.
+pub fn judge(threads: usize, mutants: &[Mutant], begin: impl FnMut(&Mutant) + Send) -> Vec<Judged> {
+    let noticed = pool::map(threads, mutants, begin, |mutant| examine(&mutant.statements()).err());
+    let judged = mutants.iter().cloned().zip(noticed);
+    judged.map(|(mutant, noticed)| Judged { mutant, noticed }).collect()
+}

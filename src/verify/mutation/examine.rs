@@ -1,0 +1,150 @@
+//! What a store is put through that may run a wrong statement: everything must be as the model and the contract have it.
+//!
+//! What always holds: the standard statements pass, and each examination is the same each time. It is told what is wrong
+//! by an answer, by what the file holds, or by a panic of a promise. This module does not know what was changed.
+
+mod damage;
+mod opening;
+
+use fencepost_model::coverage::Tally;
+use fencepost_model::generate::choose;
+use fencepost_model::op::{Op, Reply};
+use fencepost_model::scope;
+use fencepost_model::vocabulary::Timestamp;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use crate::error::{Error, Result};
+use crate::sqlite::{Statements, Store, Undone};
+use crate::verify::fuzz::decode_row;
+use crate::verify::readers;
+use crate::verify::subject::{Call, Remains, call, compare, damage as hurt, undigest};
+
+/// By what a mistake was noticed, and how it showed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Noticed {
+    /// The examination.
+    pub by: &'static str,
+    /// What it saw.
+    pub why: String,
+}
+
+type Examination = fn(&Statements) -> Seen;
+
+type Seen = std::result::Result<(), String>;
+
+/// All examinations, those that take longest last.
+const ALL: &[(&str, Examination)] = &[
+    ("a walk in step with the model", |sql| (1..=3).try_for_each(|seed| walk(sql, "wide", seed, 120))),
+    ("a file is opened", |sql| in_words(opening::opening(sql))),
+    ("a batch beside damage", |sql| in_words(damage::batches(sql))),
+    ("any values in any columns", |sql| decode_row::play_seeds(sql).map_err(|error| error.to_string())),
+    ("a log without its end", |sql| in_words(damage::log_short(sql))),
+    ("a number that is there twice", |sql| in_words(damage::twice(sql))),
+    ("walks in all scopes of the model", every_scope),
+    ("damage that the model judges", |sql| in_words(damage::damaged(sql))),
+    ("long walks in step with the model", |sql| (4..=7).try_for_each(|seed| walk(sql, "wide", seed, 700))),
+];
+
+/// Puts a store that runs these statements through everything.
+///
+/// # Errors
+/// By what something wrong was noticed.
+pub fn examine(sql: &Statements) -> std::result::Result<(), Noticed> {
+    ALL.iter().try_for_each(|(by, examination)| {
+        let seen = catch_unwind(AssertUnwindSafe(|| examination(sql)));
+        let why = match seen {
+            Ok(Ok(())) => return Ok(()),
+            Ok(Err(why)) => why,
+            Err(panic) => match panic.downcast::<String>() {
+                Ok(why) => *why,
+                Err(panic) => {
+                    panic.downcast::<&str>().map_or_else(|_| "a panic".to_owned(), |why| why.to_string())
+                }
+            },
+        };
+        Err(Noticed { by, why })
+    })
+}
+
+/// What is wrong, or what the store failed with.
+fn in_words(seen: Result<Seen>) -> Seen {
+    seen.unwrap_or_else(|error| Err(format!("the store failed: {error}")))
+}
+
+fn expect(holds: bool, what: &str) -> Seen {
+    if holds { Ok(()) } else { Err(what.to_owned()) }
+}
+
+/// Both sides, and what only reads, step by step.
+fn walk(sql: &Statements, scope: &str, seed: u64, steps: u32) -> Seen {
+    let failed = |error: Error| format!("the store failed: {error}");
+    let Some(scope) = scope::by_name(scope) else { return Err(format!("there is no scope {scope}")) };
+    let mut world = scope.world();
+    let mut store = Store::in_memory().map_err(failed)?.with_statements(sql.clone());
+    for op in &scope.start {
+        store.apply(Timestamp::ZERO, op).map_err(failed)?;
+    }
+    let mut random = seed;
+    for step in 0..steps {
+        random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        let number = (random ^ (random >> 29)).wrapping_mul(0xbf58_476d_1ce4_e5b9) >> 32;
+        let Some(action) = choose(&scope, &world, number as u32) else { break };
+        let (before, mut raw, mut reply) = (world.state.clone(), None, None);
+        let number = store.commit_seq().map_err(failed)?;
+        match call(&world, &action) {
+            Call::Copy | Call::FallBack(..) => continue,
+            Call::Nothing | Call::Reopen => {}
+            Call::Operation(now, op) => {
+                if step % 8 == 0 {
+                    store.rehearse(now, &op).map_err(failed)?;
+                    let mut after = store.snapshot().map_err(failed)?;
+                    undigest(&mut after, &world.state);
+                    expect(after == world.state, "a rehearsal changed something")?;
+                }
+                reply = Some(in_one_way(&mut store, step, now, &op).map_err(failed)?);
+            }
+            Call::Damage(row, wound) => {
+                raw = Some(hurt(store.connection_mut(), row, wound).map_err(failed)?);
+            }
+        }
+        let expected = world.perform(&action, &Remains(raw), &Tally::new());
+        let mut after = store.snapshot().map_err(failed)?;
+        undigest(&mut after, &world.state);
+        undigest(&mut after, &before);
+        let expected = reply.is_some().then_some(expected).flatten();
+        if let Some(difference) = compare((expected.as_ref(), &world.state), &Ok((reply.clone(), after))) {
+            return Err(difference.what);
+        }
+        let grown = store.commit_seq().map_err(failed)?.wrapping_sub(number);
+        let changed = before != world.state;
+        expect(
+            grown <= 1 && (!changed || reply.is_none() || grown == 1),
+            "a change took no number of its own",
+        )?;
+        let refused = matches!(reply, Some(Reply::Refused(_)));
+        expect(!refused || grown == 0, "a refusal took a number")?;
+        if step % 5 == 0 {
+            readers::agree(&store, &world.state, world.now)?;
+        }
+    }
+    Ok(())
+}
+
+/// A short walk in each of the small scopes, each of which is about a few rules.
+fn every_scope(sql: &Statements) -> Seen {
+    scope::names().into_iter().try_for_each(|scope| (1..=2).try_for_each(|seed| walk(sql, scope, seed, 80)))
+}
+
+/// An operation alone, in a batch, or with work of the caller's own.
+fn in_one_way(store: &mut Store, step: u32, now: Timestamp, op: &Op) -> Result<Reply> {
+    match step % 3 {
+        0 => store.apply(now, op),
+        1 => store.apply_all(|| now, &[op]).remove(0),
+        _ => match store.transact(now, Some(op), |_, _| Ok::<_, Error>(())) {
+            Ok((Some(reply), ())) => Ok(reply),
+            Err(Undone::Store(Error::Refused { refusal })) => Ok(Reply::Refused(refusal)),
+            Err(Undone::Store(error) | Undone::Work(error)) => Err(error),
+            Ok((None, ())) | Err(Undone::Panicked(_)) => Err(Error::Closed),
+        },
+    }
+}

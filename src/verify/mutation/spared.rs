@@ -1,0 +1,255 @@
+//! Mutants that nothing notices, each with the reason: it makes no difference, or nobody looks there yet.
+//!
+//! They are told by their statement and by what was changed; where the same change can be made in several places of one
+//! statement, some of those may be noticed.
+
+use super::Mutant;
+
+/// Why nothing notices a mutant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Spared {
+    /// Whether it is known to make no difference.
+    pub equivalent: bool,
+    /// The reason.
+    pub reason: &'static str,
+}
+
+/// Why nothing notices a mutant, if that is known.
+pub(super) fn reason(mutant: &Mutant) -> Option<Spared> {
+    let statement = format!("{:?}", mutant.statement);
+    let of = |list: &[Entry], equivalent| {
+        let is = |(statements, changes, _): &&Entry| {
+            (statements.is_empty() || statements.contains(&statement.as_str()))
+                && changes.contains(&mutant.what.as_str())
+        };
+        list.iter().find(is).map(|(.., reason)| Spared { equivalent, reason })
+    };
+    of(EQUIVALENT, true).or_else(|| of(UNSEEN, false))
+}
+
+type Entry = (&'static [&'static str], &'static [&'static str], &'static str);
+
+/// Those that make no difference: statements (none: any), changes, and the reason.
+const EQUIVALENT: &[Entry] = &[
+    (&[], &["one = 1 => (one = 1 OR 1)"], "the store has one row"),
+    (
+        &["Begin"],
+        &["IMMEDIATE => DEFERRED"],
+        "one connection has nobody to wait for; a control of the schedules shows what it does to several",
+    ),
+    (
+        &["IdRemember", "SubscriptionInsert"],
+        &["INSERT OR IGNORE INTO", "INSERT OR REPLACE INTO"],
+        "what is there already is looked up first, in the same transaction",
+    ),
+    (
+        &["CursorInsert"],
+        &["INSERT OR IGNORE INTO", "INSERT OR REPLACE INTO"],
+        "what ON CONFLICT says comes first",
+    ),
+    (
+        &["TombstoneInsert"],
+        &["INSERT OR IGNORE INTO", "INSERT OR REPLACE INTO"],
+        "a kept number says no more than itself, so the same one twice is the same",
+    ),
+    (
+        &["IdsForgetEvents"],
+        &["kind = 'event' => (kind = 'event' OR 1)"],
+        "the ids of commands are forgotten by the statement before, up to the same time",
+    ),
+    (
+        &["EventNumber"],
+        &["AND => OR", "typeof(log_head) = 'integer' => (typeof(log_head) = 'integer' OR 1)"],
+        "the end of the log is looked at first, and a head that is no integer is found by that",
+    ),
+    (&["CommandsDue"], &[":max => :max + 1"], "the claim counts what it takes"),
+    (
+        &["CommandsUnreadable", "EventsUnreadable"],
+        &[">= => >", "seq >= 0 => (seq >= 0 OR 1)", "0 => 1"],
+        "numbers begin at 1",
+    ),
+    (
+        &[
+            "CommandsDue",
+            "CommandsUnreadable",
+            "EventsUnreadable",
+            "EventsOfName",
+            "RecordsPage",
+            "RecordsPageOfPlace",
+            "RecordsPageNamed",
+            "CommandNextDue",
+            "SubscriptionsFront",
+            "OverviewQueue",
+            "OverviewGroups",
+        ],
+        &[
+            ", seq => ",
+            "ORDER BY seq => ",
+            "ORDER BY record => ",
+            "ORDER BY due_at => ",
+            "ORDER BY log.seq => ",
+            "ORDER BY name => ",
+            ", name => ",
+        ],
+        "the index or key that it goes by has this order; the plans of statements are pinned",
+    ),
+    (
+        &["SubscriptionsFront"],
+        &["name => name DESC"],
+        "events are handed out by their numbers, whatever the order of names",
+    ),
+    (
+        &["ListQueue", "ListLog", "ListTombstones", "ListEntries", "ListRecords"],
+        &["seq => seq DESC", "ORDER BY seq => ", "record => record DESC", "ORDER BY record => "],
+        "what is read goes into maps, which have an order of their own",
+    ),
+    (
+        &["EntriesAll"],
+        &["record => record DESC", "ORDER BY record => "],
+        "each entry becomes a record under its own number",
+    ),
+    (&["EntryNext", "CommandNextDue", "SubscriptionsFront"], &["1 => 2"], "the first row alone is read"),
+    (
+        &["IntegrityCheck"],
+        &["100 => 101", "100 => 99"],
+        "how many lines are told of a malformed file is no promise",
+    ),
+    (
+        &["ListSchema"],
+        &["type, => ", "name => name DESC", ", name => "],
+        "the order in which parts of a schema are told is no promise",
+    ),
+    (
+        &["SubscriptionsUncount", "EntriesUncount"],
+        &["group_name = :group => (group_name = :group OR 1)"],
+        "a token is that of one group",
+    ),
+    (
+        &[
+            "CommandAck",
+            "CommandNack",
+            "CommandRelease",
+            "CommandExtend",
+            "CommandInspect",
+            "ListQueue",
+            "OverviewQueue",
+        ],
+        &["octet_length => length"],
+        "a name with more bytes than characters cannot be read either way",
+    ),
+    (
+        &["CommandAck", "CommandNack", "CommandRelease", "CommandExtend"],
+        &[
+            "0 => 1",
+            "'null' => 'integer'",
+            "OR => AND",
+            "token < 1 => (token < 1 AND 0)",
+            "typeof(token) = 'integer' => (typeof(token) = 'integer' OR 1)",
+            "typeof(token) = 'null' => (typeof(token) = 'null' AND 0)",
+            "<> => =",
+            "corrupt <> 0 => (corrupt <> 0 OR 1)",
+            "corrupt <> 0 => (corrupt <> 0 AND 0)",
+        ],
+        "a row under a token that was minted has a token, greater than zero, and was attempted",
+    ),
+    (
+        &["CommandAck"],
+        &[
+            "typeof(corrupt) <> 'integer' => (typeof(corrupt) <> 'integer' AND 0)",
+            "= => <>",
+            "typeof(token) = 'null' => (typeof(token) = 'null' OR 1)",
+            "AND => OR",
+        ],
+        "an ack asks for corrupt = 0 besides",
+    ),
+    (
+        &["CommandNack"],
+        &["4294967295 => 4294967296", "4294967295 => 4294967294"],
+        "it must have had fewer attempts than it may have, which keeps it below the bound",
+    ),
+    (
+        &["CommandNack"],
+        &["1 => 2", "1 => 0"],
+        "it must have had fewer attempts than it may have, and one at least",
+    ),
+    (
+        &["CommandAck", "CommandRelease", "CommandExtend"],
+        &["1 => 0"],
+        "a token that was minted is greater than zero, and an ack asks for corrupt = 0 besides",
+    ),
+    (&["CommandAck"], &["1 => 2"], "an ack asks for corrupt = 0 besides"),
+    (
+        &["EventAside", "EntryAside"],
+        &[
+            "typeof(name) <> 'text' => (typeof(name) <> 'text' AND 0)",
+            "OR => AND",
+            "octet_length => length",
+            "length => octet_length",
+            "1 => 2",
+            "1 => 0",
+            "255 => 256",
+            "255 => 254",
+            "length(name) <> octet_length(name) => (length(name) <> octet_length(name) AND 0)",
+            "'*[^-a-zA-Z0-9._:/]*' => 'other'",
+        ],
+        "of an event the name itself says whether it can be read, wherever its record is read",
+    ),
+    (&["TombstoneRead"], &["seq => nullif(seq, seq)"], "that there is a row is all that is asked"),
+    (&["OverviewGroups"], &["LEFT JOIN => JOIN"], "a group has a cursor as long as it has a name"),
+    (
+        &["OverviewGroups"],
+        &["corrupt_seq => nullif(corrupt_seq, corrupt_seq)"],
+        "an overview does not tell it",
+    ),
+    (
+        &["EntryRead"],
+        &["group_name = :group => (group_name = :group OR 1)"],
+        "a record's number is unique, and a group asks for its own",
+    ),
+];
+
+/// Those that may make a difference which no examination looks for yet.
+const UNSEEN: &[Entry] = &[
+    (
+        &["EntryNext", "EntryRead", "EntryNextDue"],
+        &[
+            "> => >=",
+            "seq > :past => (seq > :past OR 1)",
+            "seq, => ",
+            "record => record DESC",
+            ", record => ",
+            "AND => OR",
+            "min => max",
+        ],
+        "no examination has a group with two entries whose numbers or times decide something",
+    ),
+    (
+        &["EntryNext", "EntryNextDue"],
+        &[
+            "typeof(due_at) <> 'integer' => (typeof(due_at) <> 'integer' AND 0)",
+            "typeof(due_at) = 'integer' => (typeof(due_at) = 'integer' OR 1)",
+            ">= => >",
+            "due_at >= 0 => (due_at >= 0 OR 1)",
+            "0 => 1",
+        ],
+        "no examination looks for a redriven event whose due time cannot be read",
+    ),
+    (
+        &["EntryAside"],
+        &["coalesce(:reason, reason) => coalesce(reason, :reason)"],
+        "no examination moves a redriven event aside that was given back for another reason before",
+    ),
+    (
+        &["IdsForgetEvents"],
+        &[
+            "records.epoch = :epoch => (records.epoch = :epoch OR 1)",
+            "entries.seq = ids.seq => (entries.seq = ids.seq OR 1)",
+        ],
+        "no examination forgets the id of an event while another of another epoch or number is aside",
+    ),
+    (
+        &["CursorsFence", "CursorsFenceHeld"],
+        &["NULL => iif(1, corrupt_seq, NULL)"],
+        "no examination ends an epoch while somebody holds an event that cannot be decoded",
+    ),
+];
