@@ -194,6 +194,18 @@ const EQUIVALENT: &[Entry] = &[
         ],
         "of an event the name itself says whether it can be read, wherever its record is read",
     ),
+    (
+        &["RecordRepair"],
+        &[
+            "NULL => iif(1, raw_due_at, NULL)",
+            "NULL => iif(1, raw_attempts, NULL)",
+            "NULL => iif(1, raw_token, NULL)",
+            "NULL => iif(1, raw_attempts_max, NULL)",
+            "NULL => iif(1, raw_corrupt, NULL)",
+            "NULL => iif(1, raw_reason, NULL)",
+        ],
+        "what is kept of a command's bookkeeping is read only while the record says that it cannot be read",
+    ),
     (&["TombstoneRead"], &["seq => nullif(seq, seq)"], "that there is a row is all that is asked"),
     (&["OverviewGroups"], &["LEFT JOIN => JOIN"], "a group has a cursor as long as it has a name"),
     (
@@ -210,6 +222,11 @@ const EQUIVALENT: &[Entry] = &[
 
 /// Those that may make a difference which no examination looks for yet.
 const UNSEEN: &[Entry] = &[
+    (
+        &["IdOfNumber"],
+        &["kind = :kind => (kind = :kind OR 1)"],
+        "no examination repairs a record whose number has an id both in the queue and in the log",
+    ),
     (
         &["EntryNext", "EntryRead", "EntryNextDue"],
         &[
