@@ -5,7 +5,8 @@
 //! was lost that had happened. What always holds: nothing is written, and the database file itself is not touched. This
 //! module must not know what is in the pages.
 
-use std::fs;
+use std::fs::File;
+use std::io::{BufReader, ErrorKind, Read};
 use std::path::Path;
 
 use crate::error::Result;
@@ -42,17 +43,28 @@ const MAGIC: u32 = 0x377f_0682;
 pub(super) fn look(path: &Path) -> Result<Wal> {
     let mut name = path.as_os_str().to_owned();
     name.push("-wal");
-    let read = || match fs::read(&name) {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Vec::new()),
-        read => read,
+    let open = || match File::open(&name) {
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+        opened => opened.map(Some),
     };
-    let bytes = read()?;
-    let mut found = find(&bytes);
+    let Some(file) = open()? else { return Ok(Wal::default()) };
+    let (header, mut found) = find(BufReader::new(file))?;
     // Whoever begins it anew writes its header first.
-    if found.damaged.is_some() && read()?.get(..HEADER_BYTES) != bytes.get(..HEADER_BYTES) {
-        found.damaged = None;
+    if found.damaged.is_some() {
+        let mut now = [0; HEADER_BYTES];
+        let same =
+            open()?.is_some_and(|mut file| matches!(fill(&mut file, &mut now), Ok(true)) && now == header);
+        found.damaged = found.damaged.filter(|_| same);
     }
     Ok(found)
+}
+
+/// Fills a buffer; says whether there were as many bytes.
+fn fill(from: &mut impl Read, buffer: &mut [u8]) -> std::io::Result<bool> {
+    match from.read_exact(buffer) {
+        Err(error) if error.kind() == ErrorKind::UnexpectedEof => Ok(false),
+        read => read.map(|()| true),
+    }
 }
 
 /// What SQLite adds up over a header or a frame, from what it was before.
@@ -72,45 +84,55 @@ fn number(bytes: &[u8], at: usize) -> u32 {
     bytes.get(at..at + 4).map_or(0, |four| u32::from_be_bytes([four[0], four[1], four[2], four[3]]))
 }
 
-fn find(bytes: &[u8]) -> Wal {
-    let Some(header) = bytes.get(..HEADER_BYTES) else { return Wal::default() };
-    let written = |at| [number(bytes, at), number(bytes, at + 4)];
-    let big_endian = number(header, 0) == MAGIC + 1;
+/// The header, and what the WAL holds. However large it is, one frame of it is in memory.
+fn find(mut from: impl Read) -> std::io::Result<([u8; HEADER_BYTES], Wal)> {
+    let mut header = [0; HEADER_BYTES];
+    if !fill(&mut from, &mut header)? {
+        return Ok((header, Wal::default()));
+    }
+    let written = |bytes: &[u8], at| [number(bytes, at), number(bytes, at + 4)];
+    let big_endian = number(&header, 0) == MAGIC + 1;
     let mut sum = add_up([0, 0], &header[..24], big_endian);
-    let whole = number(header, 0) & !1 == MAGIC && sum == written(24);
-    let page_bytes = match number(header, 8) {
+    let whole = number(&header, 0) & !1 == MAGIC && sum == written(&header, 24);
+    let page_bytes = match number(&header, 8) {
         bytes @ 512..=65_536 if bytes.is_power_of_two() => bytes as usize,
         _ => 4_096,
     };
     // What is left of a WAL that was begun anew has other salts.
-    let salts = if whole { written(16) } else { written(HEADER_BYTES + 8) };
+    let mut salts = whole.then(|| written(&header, 16));
     let mut damaged = (!whole).then_some(0);
     let (mut commits, mut behind) = (0, 0);
-    let frames = (HEADER_BYTES..).step_by(FRAME_HEADER_BYTES + page_bytes);
-    for (frame, at) in (1..).zip(frames) {
-        let Some(page) = bytes.get(at + FRAME_HEADER_BYTES..at + FRAME_HEADER_BYTES + page_bytes) else {
+    let mut frame = vec![0; FRAME_HEADER_BYTES + page_bytes];
+    for count in 1.. {
+        if !fill(&mut from, &mut frame)? {
             break;
-        };
-        let ours = written(at + 8) == salts;
+        }
+        let (head, page) = frame.split_at(FRAME_HEADER_BYTES);
+        let ours = written(head, 8) == *salts.get_or_insert_with(|| written(head, 8));
         if damaged.is_none() {
-            sum = add_up(add_up(sum, &bytes[at..at + 8], big_endian), page, big_endian);
-            if !ours || sum != written(at + 16) {
-                damaged = Some(frame);
+            sum = add_up(add_up(sum, &head[..8], big_endian), page, big_endian);
+            if !ours || sum != written(head, 16) {
+                damaged = Some(count);
             }
         }
-        if ours && number(bytes, at + 4) != 0 {
+        if ours && number(head, 4) != 0 {
             *if damaged.is_some() { &mut behind } else { &mut commits } += 1;
         }
     }
     // The last commit of all may be what a power cut tore.
     let damaged = damaged.filter(|_| behind > 1).map(|frame| DamagedWal { frame, commits: behind });
-    Wal { commits, damaged }
+    Ok((header, Wal { commits, damaged }))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use rusqlite::Connection;
+    use std::fs;
+
+    fn find(bytes: &[u8]) -> Wal {
+        super::find(bytes).unwrap().1
+    }
 
     #[test]
     fn commits_behind_damage_are_found_and_a_torn_last_one_is_not() {
