@@ -2,8 +2,8 @@
 //!
 //! Those of [`sql_mutant`](super::sql_mutant) were chosen by hand, and tell what harm a mistake does; these are made from
 //! the texts, one change at a time, and tell how much the machinery sees. What always holds: a mutant is a statement that
-//! SQLite takes; one that nothing notices is listed with the reason why it makes no difference, and a reason for one
-//! that is noticed after all is a mistake of the list.
+//! SQLite takes; one that nothing notices is listed with the reason why it makes no difference, or why nobody looks
+//! there yet.
 
 pub mod examine;
 mod spared;

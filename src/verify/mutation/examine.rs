@@ -6,12 +6,13 @@
 mod damage;
 mod opening;
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
 use fencepost_model::coverage::Tally;
 use fencepost_model::generate::choose;
 use fencepost_model::op::{Op, Reply};
 use fencepost_model::scope;
 use fencepost_model::vocabulary::Timestamp;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use crate::error::{Error, Result};
 use crate::sqlite::{Statements, Store, Undone};
@@ -41,6 +42,7 @@ const ALL: &[(&str, Examination)] = &[
     ("a log without its end", |sql| in_words(damage::log_short(sql))),
     ("a number that is there twice", |sql| in_words(damage::twice(sql))),
     ("walks in all scopes of the model", every_scope),
+    ("epochs and nacks that the model judges", |sql| in_words(damage::later(sql))),
     ("damage that the model judges", |sql| in_words(damage::damaged(sql))),
     ("long walks in step with the model", |sql| (4..=7).try_for_each(|seed| walk(sql, "wide", seed, 700))),
 ];
