@@ -16,10 +16,34 @@ mod ops;
 pub mod page_flip;
 mod trace;
 
+use std::cell::RefCell;
 use std::fmt;
+use std::thread::LocalKey;
 
 pub use bytes::{Bytes, Writer};
 pub use furnished::Sent;
+
+use crate::error::Result;
+
+/// Plays on a stage that is made once for each thread.
+///
+/// # Panics
+/// If there is no stage, or if something has no typed answer.
+fn on_stage<S>(
+    kept: &'static LocalKey<RefCell<Option<S>>>,
+    make: impl FnOnce() -> Result<S>,
+    play: impl FnOnce(&mut S) -> Result<()>,
+) {
+    kept.with_borrow_mut(|kept| {
+        let stage = kept.get_or_insert_with(|| match make() {
+            Ok(stage) => stage,
+            Err(error) => panic!("there is nothing to play on: {error:?}"),
+        });
+        if let Err(error) = play(stage) {
+            panic!("no typed answer: {error:?}");
+        }
+    });
+}
 
 /// Something to be fuzzed.
 #[derive(Clone, Copy)]

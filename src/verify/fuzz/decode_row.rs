@@ -19,6 +19,7 @@ use rusqlite::types::{Value, ValueRef};
 use super::bytes::{Bytes, Writer};
 use super::furnished::{LATE, claim, furnish, group, name, names, poll};
 use super::mended::mend;
+use super::on_stage;
 use crate::check::report;
 use crate::error::{Error, Result};
 use crate::sqlite::{
@@ -30,67 +31,33 @@ use crate::sqlite::{
 struct Table {
     name: &'static str,
     key: &'static str,
-    columns: &'static [&'static str],
+    /// Whether its rows carry a message; then its columns stand before the others.
+    carries: bool,
+    own: &'static [&'static str],
 }
 
-const fn table(name: &'static str, key: &'static str, columns: &'static [&'static str]) -> Table {
-    Table { name, key, columns }
+impl Table {
+    fn columns(&self) -> Vec<&'static str> {
+        let body: &[&str] = if self.carries { &BODY_COLUMNS } else { &[] };
+        body.iter().chain(self.own).copied().collect()
+    }
 }
 
-/// What the rows of queue, log, entries and records carry stands first, and the bookkeeping behind it.
+const fn table(name: &'static str, key: &'static str, own: &'static [&'static str]) -> Table {
+    Table { name, key, carries: false, own }
+}
+
+const fn carrying(name: &'static str, own: &'static [&'static str]) -> Table {
+    Table { name, key: "rowid", carries: true, own }
+}
+
 const TABLES: [Table; 9] = [
-    table(
-        "queue",
-        "rowid",
-        &[
-            "id",
-            "name",
-            "content_type",
-            "payload",
-            "metadata",
-            "at",
-            "checksum",
-            "due_at",
-            "attempts",
-            "token",
-            "attempts_max",
-            "corrupt",
-            "reason",
-            "seq",
-        ],
-    ),
-    table("log", "rowid", &["id", "name", "content_type", "payload", "metadata", "at", "checksum", "seq"]),
-    table(
-        "entries",
-        "rowid",
-        &[
-            "id",
-            "name",
-            "content_type",
-            "payload",
-            "metadata",
-            "at",
-            "checksum",
-            "group_name",
-            "seq",
-            "due_at",
-            "attempts",
-            "counted",
-            "reason",
-            "record",
-        ],
-    ),
-    table(
+    carrying("queue", &["due_at", "attempts", "token", "attempts_max", "corrupt", "reason", "seq"]),
+    carrying("log", &["seq"]),
+    carrying("entries", &["group_name", "seq", "due_at", "attempts", "counted", "reason", "record"]),
+    carrying(
         "records",
-        "rowid",
         &[
-            "id",
-            "name",
-            "content_type",
-            "payload",
-            "metadata",
-            "at",
-            "checksum",
             "kind",
             "seq",
             "epoch",
@@ -151,15 +118,7 @@ thread_local! {
 
 /// Plays bytes: each change is a table, a row, a column and a value, or a sound message in place of a row's.
 pub(super) fn play(data: &[u8]) {
-    STAGE.with_borrow_mut(|kept| {
-        let stage = kept.get_or_insert_with(|| match stage(&Statements::standard()) {
-            Ok(stage) => stage,
-            Err(error) => panic!("no furnished store: {error:?}"),
-        });
-        if let Err(error) = within(stage, Bytes(data)) {
-            panic!("no typed answer: {error:?}");
-        }
-    });
+    on_stage(&STAGE, || stage(&Statements::standard()), |stage| within(stage, Bytes(data)));
 }
 
 /// Plays all seeds on a store that runs these statements, which panics if a promise is broken.
@@ -219,7 +178,7 @@ fn change(planter: &Connection, bytes: &mut Bytes<'_>) -> Result<&'static str> {
     if at >= 0xf0 && at % TABLES.len() < 2 {
         sound(planter, table, row, bytes)?;
     } else {
-        let column = bytes.one_of(table.columns);
+        let column = bytes.one_of(&table.columns());
         put(planter, table, row, column, bytes.value())?;
     }
     Ok(table.name)
@@ -475,9 +434,9 @@ pub(super) fn seeds() -> Vec<(String, Vec<u8>)> {
     for (at, table) in (0_u8..).zip(&TABLES) {
         for (class, value) in &values {
             // Each column of the second row, eight at a time.
-            for first in (0..table.columns.len()).step_by(8) {
-                let columns =
-                    (first..table.columns.len().min(first + 8)).map(|column| column.to_le_bytes()[0]);
+            let count = table.columns().len();
+            for first in (0..count).step_by(8) {
+                let columns = (first..count.min(first + 8)).map(|column| column.to_le_bytes()[0]);
                 let changes = columns
                     .fold(Writer::default().u8(at), |to, column| to.u8(at).u8(1).u8(column).value(value));
                 seeds.push((format!("{}-{first}-{class}", table.name), changes.0));

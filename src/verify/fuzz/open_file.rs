@@ -8,7 +8,8 @@ use std::cell::RefCell;
 use super::bytes::{Bytes, Writer};
 use super::file::{Bench, Files, SHAPES, Shape, healthy};
 use super::hostile::{HOSTILE, inflict};
-use super::page_flip::change;
+use super::on_stage;
+use super::page_flip::changed;
 use crate::error::Result;
 
 struct Stage {
@@ -28,15 +29,7 @@ fn stage() -> Result<Stage> {
 
 /// Plays bytes: the first says in which way the others become a file.
 pub(super) fn play(data: &[u8]) {
-    STAGE.with_borrow_mut(|kept| {
-        let stage = kept.get_or_insert_with(|| match stage() {
-            Ok(stage) => stage,
-            Err(error) => panic!("no healthy store: {error:?}"),
-        });
-        if let Err(error) = within(stage, Bytes(data)) {
-            panic!("the operating system refused: {error:?}");
-        }
-    });
+    on_stage(&STAGE, stage, |stage| within(stage, Bytes(data)));
 }
 
 fn within(stage: &Stage, mut bytes: Bytes<'_>) -> Result<()> {
@@ -47,30 +40,17 @@ fn within(stage: &Stage, mut bytes: Bytes<'_>) -> Result<()> {
             stage.bench.put(&Files { file: bytes.0.to_vec(), wal })?;
         }
         1 => {
-            let mut files = stage.healthy[&bytes.one_of(&SHAPES)].clone();
-            for _ in 0..16 {
-                if bytes.is_empty() {
-                    break;
-                }
-                change(&mut files, &mut bytes);
-            }
-            stage.bench.put(&files)?;
+            let files = stage.healthy[&bytes.one_of(&SHAPES)].clone();
+            stage.bench.put(&changed(files, &mut bytes, 16))?;
         }
         _ => {
-            let mut files = stage.healthy[&Shape::Closed].clone();
-            stage.bench.put(&files)?;
+            stage.bench.put(&stage.healthy[&Shape::Closed])?;
             for _ in 0..bytes.u8() % 4 {
                 // One thing that was done may make another impossible.
                 let _ = inflict(&stage.bench.path(), &bytes.one_of(HOSTILE));
             }
-            files = stage.bench.files()?;
-            for _ in 0..4 {
-                if bytes.is_empty() {
-                    break;
-                }
-                change(&mut files, &mut bytes);
-            }
-            stage.bench.put(&files)?;
+            let files = stage.bench.files()?;
+            stage.bench.put(&changed(files, &mut bytes, 4))?;
         }
     }
     // What these answer is typed, whatever it is; that they answer is the point. Two are seldom done one after the other.

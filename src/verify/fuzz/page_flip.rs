@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use super::bytes::{Bytes, Writer};
 use super::file::{Bench, Files, SHAPES, Shape, healthy};
 use super::furnished::Sent;
+use super::on_stage;
 use crate::error::Result;
 
 /// The bytes of a page; this program lets SQLite choose.
@@ -35,28 +36,13 @@ fn stage() -> Result<Stage> {
 
 /// Plays bytes: the shape of the store, and up to sixteen changes.
 pub(super) fn play(data: &[u8]) {
-    STAGE.with_borrow_mut(|kept| {
-        let stage = kept.get_or_insert_with(|| match stage() {
-            Ok(stage) => stage,
-            Err(error) => panic!("no healthy store: {error:?}"),
-        });
-        if let Err(error) = within(stage, Bytes(data)) {
-            panic!("no typed answer: {error:?}");
-        }
-    });
+    on_stage(&STAGE, stage, |stage| within(stage, Bytes(data)));
 }
 
 fn within(stage: &Stage, mut bytes: Bytes<'_>) -> Result<()> {
     let shape = bytes.one_of(&SHAPES);
     let checked = bytes.u8().is_multiple_of(4);
-    let mut files = stage.healthy[&shape].clone();
-    for _ in 0..16 {
-        if bytes.is_empty() {
-            break;
-        }
-        change(&mut files, &mut bytes);
-    }
-    stage.bench.put(&files)?;
+    stage.bench.put(&changed(stage.healthy[&shape].clone(), &mut bytes, 16))?;
     if checked {
         // A check of what cannot be opened answers with the same error.
         if let Ok(report) = stage.bench.check() {
@@ -72,8 +58,19 @@ fn within(stage: &Stage, mut bytes: Bytes<'_>) -> Result<()> {
     Ok(())
 }
 
+/// The same with so many changes, or as many as there are bytes for.
+pub(super) fn changed(mut files: Files, bytes: &mut Bytes<'_>, count: u8) -> Files {
+    for _ in 0..count {
+        if bytes.is_empty() {
+            break;
+        }
+        change(&mut files, bytes);
+    }
+    files
+}
+
 /// Makes one change to the file or to its WAL.
-pub(super) fn change(files: &mut Files, bytes: &mut Bytes<'_>) {
+fn change(files: &mut Files, bytes: &mut Bytes<'_>) {
     let kind = bytes.u8();
     let in_wal = kind >= 0x80 && !files.wal.is_empty();
     let content = if in_wal { &mut files.wal } else { &mut files.file };
