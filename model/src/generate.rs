@@ -36,6 +36,27 @@ fn kind_of(action: &Move) -> &'static str {
     }
 }
 
+/// Numbers for a seeded walk, without an end; the same seed gives the same ones.
+#[derive(Clone, Debug)]
+pub struct Numbers(u64);
+
+impl Numbers {
+    /// The numbers of a seed.
+    pub const fn new(seed: u64) -> Self {
+        Self(seed)
+    }
+}
+
+impl Iterator for Numbers {
+    type Item = u32;
+
+    fn next(&mut self) -> Option<u32> {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        let mixed = (self.0 ^ (self.0 >> 29)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        Some((mixed >> 32) as u32)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

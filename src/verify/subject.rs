@@ -10,6 +10,7 @@ use std::fs::File;
 use std::io::{Read as _, Seek as _, SeekFrom, Write as _};
 use std::sync::Arc;
 
+use fencepost_model::coverage::Tally;
 use fencepost_model::op::{Op, Reply};
 use fencepost_model::state::{Remembered, State};
 use fencepost_model::vocabulary::{Content, MessageId, Raw, RawValue, Timestamp};
@@ -343,4 +344,42 @@ pub(crate) fn differing_lines(left: &str, right: &str) -> String {
     text.extend(left[same..left.len() - tail].iter().map(|line| format!("- {line}\n")));
     text.extend(right[same..right.len() - tail].iter().map(|line| format!("+ {line}\n")));
     text
+}
+
+/// Makes one move on a store and a world beside each other: operations by `perform`. The reply and the whole state are
+/// compared, and the model's own guarantees judged. The store has one file, so a copy of it is not made, and nobody falls
+/// back to one.
+///
+/// # Errors
+/// What differs or is broken, in words; and whatever the store answers instead of a reply.
+pub fn in_step(
+    store: &mut Store,
+    world: &mut World,
+    action: &Move,
+    perform: impl FnOnce(&mut Store, Timestamp, &Op) -> Result<Reply>,
+) -> std::result::Result<Option<Reply>, String> {
+    let before = world.state.clone();
+    let (mut raw, mut reply) = (None, None);
+    let failed = |error: Error| format!("{action:?}: the store failed: {error}");
+    match call(world, action) {
+        Call::Copy | Call::FallBack(..) => return Ok(None),
+        Call::Nothing | Call::Reopen => {}
+        Call::Operation(now, op) => reply = Some(perform(store, now, &op).map_err(failed)?),
+        Call::Damage(row, wound) => {
+            raw = Some(damage(store.connection_mut(), row, wound).map_err(failed)?);
+        }
+    }
+    let expected = world.perform(action, &Remains(raw), &Tally::new()).filter(|_| reply.is_some());
+    if let Some(broken) = world.broken.first() {
+        return Err(format!("{action:?}: {}", broken.why));
+    }
+    let mut actual = store.snapshot().map(|state| (reply.clone(), state));
+    if let Ok((_, state)) = &mut actual {
+        undigest(state, &world.state);
+        undigest(state, &before);
+    }
+    match compare((expected.as_ref(), &world.state), &actual) {
+        None => Ok(reply),
+        Some(difference) => Err(format!("after {action:?}: {}", difference.what)),
+    }
 }

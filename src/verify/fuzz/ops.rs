@@ -9,19 +9,18 @@ use std::cell::RefCell;
 use std::num::NonZeroU32;
 use std::sync::Arc;
 
-use fencepost_model::coverage::Tally;
 use fencepost_model::generate::choose;
 use fencepost_model::op::{Lease, Op, Settlement, Start, Target};
 use fencepost_model::scope;
 use fencepost_model::vocabulary::{
     Epoch, Group, Kind, Message, MessageId, NUMBER_MAX, Name, RecordId, Seq, Timestamp, Token,
 };
-use fencepost_model::world::{Move, Outcome, World};
+use fencepost_model::world::{Move, Outcome};
 
 use super::bytes::{Bytes, Writer};
 use super::furnished::{group, name, names};
-use crate::sqlite::{Store, execute, snapshot};
-use crate::verify::subject::{Call, Remains, call, compare, damage, undigest};
+use crate::sqlite::{Store, execute};
+use crate::verify::subject::in_step;
 
 /// How far an input goes: what comes after shows nothing that a shorter one could not.
 const STEPS_MAX: usize = 400;
@@ -53,7 +52,7 @@ fn run(store: &Store, sql: &str) {
 pub(super) fn play(data: &[u8]) {
     let mut bytes = Bytes(data);
     let at_the_edges = bytes.u8() % 2 == 1;
-    let Some(scope) = scope::by_name("wide") else { return };
+    let Some(scope) = scope::by_name("wide") else { panic!("there is no wide scope") };
     on_empty(|store| {
         let mut world = scope.world();
         for _ in 0..STEPS_MAX {
@@ -65,45 +64,14 @@ pub(super) fn play(data: &[u8]) {
                 false => choose(&scope, &world, bytes.u32()),
             };
             let Some(action) = action else { break };
-            step(store, &mut world, &action);
+            let done = in_step(store, &mut world, &action, |store, now, op| {
+                execute(store.connection(), store.statements(), now, op)
+            });
+            if let Err(why) = done {
+                panic!("{why}");
+            }
         }
     });
-}
-
-/// Makes a move on both sides and compares them.
-fn step(store: &mut Store, world: &mut World, action: &Move) {
-    let call = call(world, action);
-    let before = world.state.clone();
-    let mut raw = None;
-    let reply = match &call {
-        // There is one file; a copy of it would be another.
-        Call::Copy | Call::FallBack(..) => return,
-        Call::Nothing | Call::Reopen => None,
-        Call::Operation(now, op) => {
-            let done = execute(store.connection(), store.statements(), *now, op);
-            match done {
-                Ok(reply) => Some(reply),
-                Err(error) => panic!("{action:?}: the store failed: {error:?}"),
-            }
-        }
-        Call::Damage(row, wound) => match damage(store.connection_mut(), *row, *wound) {
-            Ok(left) => {
-                raw = Some(left);
-                None
-            }
-            Err(error) => panic!("{action:?}: {error:?}"),
-        },
-    };
-    let expected = world.perform(action, &Remains(raw), &Tally::new());
-    assert!(world.broken.is_empty(), "{action:?}: {:?}", world.broken);
-    let mut actual = snapshot(store.connection()).map(|state| (reply, state));
-    if let Ok((_, state)) = &mut actual {
-        undigest(state, &world.state);
-        undigest(state, &before);
-    }
-    if let Some(difference) = compare((expected.as_ref(), &world.state), &actual) {
-        panic!("after {action:?}: {}", difference.what);
-    }
 }
 
 /// Numbers at the edges of what fits.

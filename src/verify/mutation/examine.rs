@@ -8,8 +8,7 @@ mod opening;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use fencepost_model::coverage::Tally;
-use fencepost_model::generate::choose;
+use fencepost_model::generate::{Numbers, choose};
 use fencepost_model::op::{Op, Reply};
 use fencepost_model::scope;
 use fencepost_model::vocabulary::Timestamp;
@@ -18,7 +17,7 @@ use crate::error::{Error, Result};
 use crate::sqlite::{Statements, Store, Undone};
 use crate::verify::fuzz::decode_row;
 use crate::verify::readers;
-use crate::verify::subject::{Call, Remains, call, compare, damage as hurt, undigest};
+use crate::verify::subject::{Call, call, in_step};
 
 /// By what a mistake was noticed, and how it showed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -86,45 +85,22 @@ fn walk(sql: &Statements, scope: &str, seed: u64, steps: u32) -> Seen {
     for op in &scope.start {
         store.apply(Timestamp::ZERO, op).map_err(failed)?;
     }
-    let mut random = seed;
-    for step in 0..steps {
-        random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        let number = (random ^ (random >> 29)).wrapping_mul(0xbf58_476d_1ce4_e5b9) >> 32;
-        let Some(action) = choose(&scope, &world, number as u32) else { break };
-        let (before, mut raw, mut reply) = (world.state.clone(), None, None);
-        let number = store.commit_seq().map_err(failed)?;
-        match call(&world, &action) {
-            Call::Copy | Call::FallBack(..) => continue,
-            Call::Nothing | Call::Reopen => {}
-            Call::Operation(now, op) => {
-                if step % 8 == 0 {
-                    store.rehearse(now, &op).map_err(failed)?;
-                    let mut after = store.snapshot().map_err(failed)?;
-                    undigest(&mut after, &world.state);
-                    expect(after == world.state, "a rehearsal changed something")?;
-                }
-                reply = Some(in_one_way(&mut store, step, now, &op).map_err(failed)?);
-            }
-            Call::Damage(row, wound) => {
-                raw = Some(hurt(store.connection_mut(), row, wound).map_err(failed)?);
-            }
+    for (step, number) in (0..steps).zip(Numbers::new(seed)) {
+        let Some(action) = choose(&scope, &world, number) else { break };
+        let (before, number) = (world.state.clone(), store.commit_seq().map_err(failed)?);
+        if let Call::Operation(now, op) = call(&world, &action)
+            && step % 8 == 0
+        {
+            let before = store.snapshot().map_err(failed)?;
+            store.rehearse(now, &op).map_err(failed)?;
+            expect(store.snapshot().map_err(failed)? == before, "a rehearsal changed something")?;
         }
-        let expected = world.perform(&action, &Remains(raw), &Tally::new());
-        let mut after = store.snapshot().map_err(failed)?;
-        undigest(&mut after, &world.state);
-        undigest(&mut after, &before);
-        let expected = reply.is_some().then_some(expected).flatten();
-        if let Some(difference) = compare((expected.as_ref(), &world.state), &Ok((reply.clone(), after))) {
-            return Err(difference.what);
-        }
+        let reply =
+            in_step(&mut store, &mut world, &action, |store, now, op| in_one_way(store, step, now, op))?;
         let grown = store.commit_seq().map_err(failed)?.wrapping_sub(number);
-        let changed = before != world.state;
-        expect(
-            grown <= 1 && (!changed || reply.is_none() || grown == 1),
-            "a change took no number of its own",
-        )?;
-        let refused = matches!(reply, Some(Reply::Refused(_)));
-        expect(!refused || grown == 0, "a refusal took a number")?;
+        let changed = reply.is_some() && before != world.state;
+        expect(grown <= 1 && (!changed || grown == 1), "a change took no number of its own")?;
+        expect(!matches!(reply, Some(Reply::Refused(_))) || grown == 0, "a refusal took a number")?;
         if step % 5 == 0 {
             readers::agree(&store, &world.state, world.now)?;
         }
