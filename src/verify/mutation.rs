@@ -2,8 +2,7 @@
 //!
 //! Those of [`sql_mutant`](super::sql_mutant) were chosen by hand, and tell what harm a mistake does; these are made from
 //! the texts, one change at a time, and tell how much the machinery sees. What always holds: a mutant is a statement that
-//! SQLite takes; one that nothing notices is listed with the reason why it makes no difference, or why nobody looks
-//! there yet.
+//! SQLite takes; one that nothing notices is listed with the reason why it makes no difference.
 
 pub mod examine;
 mod spared;
@@ -15,7 +14,6 @@ use crate::error::Result;
 use crate::sqlite::{StatementId, Statements, Store};
 use crate::verify::pool;
 use examine::{Noticed, examine};
-pub use spared::Spared;
 
 /// A statement with one small mistake in it.
 #[derive(Clone, Debug)]
@@ -24,7 +22,7 @@ pub struct Mutant {
     pub statement: StatementId,
     /// The kind of slip.
     pub kind: &'static str,
-    /// What was changed into what.
+    /// What was changed into what; and which of the places it is, if the same can be changed in several.
     pub what: String,
     /// Its text.
     pub text: String,
@@ -36,8 +34,8 @@ impl Mutant {
         Statements::standard().replaced(self.statement, self.text.clone())
     }
 
-    /// Why nothing notices it, if that is known.
-    pub fn spared(&self) -> Option<Spared> {
+    /// Why nothing notices it, if that is known: the reason why it makes no difference.
+    pub fn spared(&self) -> Option<&'static str> {
         spared::reason(self)
     }
 }
@@ -52,13 +50,23 @@ pub fn all() -> Result<Vec<Mutant>> {
     let mut mutants: Vec<Mutant> = Vec::new();
     for statement in StatementId::ALL {
         let mut texts = vec![standard.get(*statement).to_owned()];
+        let mut of_statement: Vec<Mutant> = Vec::new();
         for slip in text::slips(standard.get(*statement)) {
             if !texts.contains(&slip.text) && is_sql(store.connection(), &slip.text) {
                 let text::Slip { kind, what, text } = slip;
                 texts.push(text.clone());
-                mutants.push(Mutant { statement: *statement, kind, what, text });
+                of_statement.push(Mutant { statement: *statement, kind, what, text });
             }
         }
+        let whats: Vec<String> = of_statement.iter().map(|mutant| mutant.what.clone()).collect();
+        for (index, mutant) in of_statement.iter_mut().enumerate() {
+            let count = |whats: &[String]| whats.iter().filter(|what| **what == mutant.what).count();
+            let (place, places) = (count(&whats[..=index]), count(&whats));
+            if places > 1 {
+                mutant.what += &format!(" ({place} of {places})");
+            }
+        }
+        mutants.extend(of_statement);
     }
     Ok(mutants)
 }

@@ -3,6 +3,7 @@
 //! What always holds: the standard statements pass, and each examination is the same each time. It is told what is wrong
 //! by an answer, by what the file holds, or by a panic of a promise. This module does not know what was changed.
 
+mod aside;
 mod damage;
 mod opening;
 
@@ -40,6 +41,9 @@ const ALL: &[(&str, Examination)] = &[
     ("any values in any columns", |sql| decode_row::play_seeds(sql).map_err(|error| error.to_string())),
     ("a log without its end", |sql| in_words(damage::log_short(sql))),
     ("a number that is there twice", |sql| in_words(damage::twice(sql))),
+    ("several copies of events aside", |sql| in_words(aside::several(sql))),
+    ("due times that cannot be read", |sql| in_words(aside::due_times(sql))),
+    ("numbers that others have too", |sql| in_words(aside::same_numbers(sql))),
     ("walks in all scopes of the model", every_scope),
     ("epochs and nacks that the model judges", |sql| in_words(damage::later(sql))),
     ("damage that the model judges", |sql| in_words(damage::damaged(sql))),

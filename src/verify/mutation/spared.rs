@@ -1,30 +1,20 @@
-//! Mutants that nothing notices, each with the reason: it makes no difference, or nobody looks there yet.
+//! Mutants that nothing notices, each with the reason why it makes no difference.
 //!
-//! They are told by their statement and by what was changed; where the same change can be made in several places of one
-//! statement, some of those may be noticed.
+//! They are told by their statement and by what was changed: in each place where that can be changed, unless a place is
+//! named.
 
 use super::Mutant;
 
-/// Why nothing notices a mutant.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Spared {
-    /// Whether it is known to make no difference.
-    pub equivalent: bool,
-    /// The reason.
-    pub reason: &'static str,
-}
-
 /// Why nothing notices a mutant, if that is known.
-pub(super) fn reason(mutant: &Mutant) -> Option<Spared> {
+pub(super) fn reason(mutant: &Mutant) -> Option<&'static str> {
     let statement = format!("{:?}", mutant.statement);
-    let of = |list: &[Entry], equivalent| {
-        let is = |(statements, changes, _): &&Entry| {
-            (statements.is_empty() || statements.contains(&statement.as_str()))
-                && changes.contains(&mutant.what.as_str())
-        };
-        list.iter().find(is).map(|(.., reason)| Spared { equivalent, reason })
+    let change = mutant.what.rsplit_once(" (").filter(|_| mutant.what.ends_with(')'));
+    let anywhere = change.map_or(mutant.what.as_str(), |(change, _)| change);
+    let is = |(statements, changes, _): &&Entry| {
+        (statements.is_empty() || statements.contains(&statement.as_str()))
+            && (changes.contains(&mutant.what.as_str()) || changes.contains(&anywhere))
     };
-    of(EQUIVALENT, true).or_else(|| of(UNSEEN, false))
+    EQUIVALENT.iter().find(is).map(|(.., reason)| *reason)
 }
 
 type Entry = (&'static [&'static str], &'static [&'static str], &'static str);
@@ -214,59 +204,24 @@ const EQUIVALENT: &[Entry] = &[
         "an overview does not tell it",
     ),
     (
+        &["EntryNext"],
+        &["> => >=", "seq > :past => (seq > :past OR 1)"],
+        "what is due at or before the first event is handed out instead of it",
+    ),
+    (
+        &["EntryNext"],
+        &[", record => "],
+        "the index that it goes by has this order; the plans of statements are pinned",
+    ),
+    (&["EntryNextDue"], &[">= => >", "0 => 1"], "a due time of 0 is 0 either way"),
+    (
+        &["IdsForgetEvents"],
+        &["records.epoch = :epoch => (records.epoch = :epoch OR 1)"],
+        "the numbers of a log go on in a new epoch, so that no two events in a file have the same",
+    ),
+    (
         &["EntryRead"],
         &["group_name = :group => (group_name = :group OR 1)"],
         "a record's number is unique, and a group asks for its own",
-    ),
-];
-
-/// Those that may make a difference which no examination looks for yet.
-const UNSEEN: &[Entry] = &[
-    (
-        &["IdOfNumber"],
-        &["kind = :kind => (kind = :kind OR 1)"],
-        "no examination repairs a record whose number has an id both in the queue and in the log",
-    ),
-    (
-        &["EntryNext", "EntryRead", "EntryNextDue"],
-        &[
-            "> => >=",
-            "seq > :past => (seq > :past OR 1)",
-            "seq, => ",
-            "record => record DESC",
-            ", record => ",
-            "AND => OR",
-            "min => max",
-        ],
-        "no examination has a group with two entries whose numbers or times decide something",
-    ),
-    (
-        &["EntryNext", "EntryNextDue"],
-        &[
-            "typeof(due_at) <> 'integer' => (typeof(due_at) <> 'integer' AND 0)",
-            "typeof(due_at) = 'integer' => (typeof(due_at) = 'integer' OR 1)",
-            ">= => >",
-            "due_at >= 0 => (due_at >= 0 OR 1)",
-            "0 => 1",
-        ],
-        "no examination looks for a redriven event whose due time cannot be read",
-    ),
-    (
-        &["EntryAside"],
-        &["coalesce(:reason, reason) => coalesce(reason, :reason)"],
-        "no examination moves a redriven event aside that was given back for another reason before",
-    ),
-    (
-        &["IdsForgetEvents"],
-        &[
-            "records.epoch = :epoch => (records.epoch = :epoch OR 1)",
-            "entries.seq = ids.seq => (entries.seq = ids.seq OR 1)",
-        ],
-        "no examination forgets the id of an event while another of another epoch or number is aside",
-    ),
-    (
-        &["CursorsFence", "CursorsFenceHeld"],
-        &["NULL => iif(1, corrupt_seq, NULL)"],
-        "no examination ends an epoch while somebody holds an event that cannot be decoded",
     ),
 ];

@@ -23,7 +23,7 @@ use crate::verify::subject::compare;
 
 const MANY: NonZeroU32 = NonZeroU32::MAX;
 
-fn send(kind: Kind) -> Op {
+pub(super) fn send(kind: Kind) -> Op {
     let message = Arc::new(Message::new(kind, name(0), *b"x"));
     match kind {
         Kind::Command => Op::Send { message, delay_ms: 0 },
@@ -31,7 +31,7 @@ fn send(kind: Kind) -> Op {
     }
 }
 
-fn park() -> Settlement {
+pub(super) fn park() -> Settlement {
     Settlement::Park { reason: "x".into() }
 }
 
@@ -252,16 +252,31 @@ pub(super) fn damaged(sql: &Statements) -> Result<Seen> {
             statement.query_map([], |row| row.get(0))?.collect::<rusqlite::Result<_>>()?
         };
         for (key, column) in keys.iter().flat_map(|key| columns.iter().map(move |column| (key, column))) {
-            for value in values(column) {
-                let seq = Seq::ZERO.plus(key.unsigned_abs());
-                store.connection().execute_batch("SAVEPOINT planted")?;
-                plant(store.connection_mut(), table, seq, column, &value)?;
-                let seen = each(&store, LATE, ops);
-                store.connection().execute_batch("ROLLBACK TO planted; RELEASE planted")?;
-                if let Err(why) = seen? {
-                    return Ok(Err(format!("{table} {key}, {column} is {value:?}: {why}")));
-                }
+            if let Err(why) = with_values(&mut store, LATE, table, *key, column, ops)? {
+                return Ok(Err(why));
             }
+        }
+    }
+    Ok(Ok(()))
+}
+
+/// Each operation, with each value in a column of a row.
+pub(super) fn with_values(
+    store: &mut Store,
+    now: Timestamp,
+    table: &str,
+    key: i64,
+    column: &str,
+    ops: &[Op],
+) -> Result<Seen> {
+    for value in values(column) {
+        let row = Seq::ZERO.plus(key.unsigned_abs());
+        store.connection().execute_batch("SAVEPOINT planted")?;
+        plant(store.connection_mut(), table, row, column, &value)?;
+        let seen = each(store, now, ops);
+        store.connection().execute_batch("ROLLBACK TO planted; RELEASE planted")?;
+        if let Err(why) = seen? {
+            return Ok(Err(format!("{table} {key}, {column} is {value:?}: {why}")));
         }
     }
     Ok(Ok(()))
@@ -357,7 +372,7 @@ fn of_queue(state: &State) -> Vec<Op> {
 }
 
 /// What can be done with the log, groups and records of a state.
-fn of_log(state: &State) -> Vec<Op> {
+pub(super) fn of_log(state: &State) -> Vec<Op> {
     let nack = || Settlement::Nack { delay_ms: 5, reason: "x".into() };
     let mut ops = vec![Op::Prune { retention_ms: 0 }, Op::ForgetIds { retention_ms: 0 }, Op::Reboot];
     for (group, cursor) in &state.groups {
@@ -377,7 +392,9 @@ fn of_log(state: &State) -> Vec<Op> {
         let Some(token) = cursor.lease.map(|lease| lease.token) else { continue };
         ops.push(Op::Release { lease: Lease::Cursor(group.clone()), token });
         ops.push(Op::Extend { lease: Lease::Cursor(group.clone()), token, lease_ms: 5_000 });
-        let entries = cursor.entries.keys();
+        // Those that there are, and one that there is not.
+        let missing = RecordId::from(99);
+        let entries = cursor.entries.keys().chain([&missing]);
         let entries = entries.map(|record| Target::Entry { group: group.clone(), record: *record });
         let events = (1..6_u32).map(|seq| Target::Event { group: group.clone(), seq: Seq::from(seq) });
         for target in entries.chain(events) {
@@ -405,7 +422,7 @@ fn contradicts_itself(state: &State) -> bool {
 }
 
 /// What only reads, and each operation for itself, taken back.
-fn each(store: &Store, now: Timestamp, ops: &[Op]) -> Result<Seen> {
+pub(super) fn each(store: &Store, now: Timestamp, ops: &[Op]) -> Result<Seen> {
     let (conn, sql) = (store.connection(), store.statements());
     let before = match (snapshot(conn), snapshot_by(conn, sql)) {
         (Ok(before), Ok(same)) if before == same => before,
