@@ -7,7 +7,7 @@
 
 use std::collections::BTreeMap;
 
-use fencepost_model::state::{Cursor, LogRow, Place, State};
+use fencepost_model::state::{Command, Cursor, LogRow, Place, State};
 use fencepost_model::vocabulary::{Epoch, Group, Name, Seq, Timestamp};
 use rusqlite::{Connection, Row, named_params};
 use serde::{Deserialize, Serialize};
@@ -168,23 +168,16 @@ fn queue(s: &Session<'_>) -> Result<QueueOverview> {
         Ok((name, number::<Timestamp>(row, 4, ("queue", "due_at"))?))
     })?;
     for (name, due_at) in rows {
-        queue.add(name, due_at, s.now);
+        queue.ready += name.ready;
+        queue.delayed += name.delayed;
+        queue.leased += name.leased;
+        if let Some(age_ms) = s.now.get().checked_sub(due_at.get()) {
+            queue.oldest_due_age_ms = queue.oldest_due_age_ms.max(Some(age_ms));
+        }
+        queue.names.push(name);
     }
     queue.unreadable = s.first(Sql::OverviewUnreadable, &[], |row| total(row, 0))?.unwrap_or_default();
     Ok(queue)
-}
-
-impl QueueOverview {
-    /// Counts the commands of one more name, the first of which is due at this time.
-    fn add(&mut self, name: NameOverview, due_at: Timestamp, now: Timestamp) {
-        self.ready += name.ready;
-        self.delayed += name.delayed;
-        self.leased += name.leased;
-        if let Some(age_ms) = now.get().checked_sub(due_at.get()) {
-            self.oldest_due_age_ms = self.oldest_due_age_ms.max(Some(age_ms));
-        }
-        self.names.push(name);
-    }
 }
 
 fn groups(s: &Session<'_>) -> Result<Vec<GroupOverview>> {
@@ -201,7 +194,7 @@ fn groups(s: &Session<'_>) -> Result<Vec<GroupOverview>> {
             position: number(row, 2, ("subscriptions", "position"))?,
             lag: total(row, 4)?,
             attempts: count(row, 3, ("subscriptions", "attempts"))?,
-            held_until: held_until(cursor.lease.is_some(), cursor.due_at, s.now),
+            held_until: (cursor.lease.is_some() && cursor.due_at > s.now).then_some(cursor.due_at),
             entries: entries.get(&key).copied().unwrap_or_default(),
             group: key.0,
             name: key.1,
@@ -219,13 +212,8 @@ fn entries(s: &Session<'_>) -> Result<BTreeMap<(Group, Name), u64>> {
     Ok(found.into_iter().filter_map(|(key, count)| Some((key?, count))).collect())
 }
 
-/// The end of a lease that has not run out.
-fn held_until(leased: bool, due_at: Timestamp, now: Timestamp) -> Option<Timestamp> {
-    (leased && due_at > now).then_some(due_at)
-}
-
 /// Works out the totals of a state of the model at the time `now`: the same as [`overview`] of a store that holds
-/// this state.
+/// this state. Nothing here is shared with that, so that each can be held against the other.
 pub fn overview_of(state: &State, now: Timestamp) -> Overview {
     let aside = |place| state.records.values().filter(|record| record.place == place).count() as u64;
     let is_event = |row: &&LogRow| matches!(row, LogRow::Event(_));
@@ -246,29 +234,36 @@ pub fn overview_of(state: &State, now: Timestamp) -> Overview {
 }
 
 fn queue_of(state: &State, now: Timestamp) -> QueueOverview {
-    let mut names: BTreeMap<&Name, (NameOverview, Timestamp)> = BTreeMap::new();
-    let mut unreadable = state.unreadable.len() as u64;
-    for command in state.queue.values() {
-        let Some(name) = command.body.name() else {
-            unreadable += 1;
-            continue;
-        };
-        let none = || NameOverview { name: name.clone(), ready: 0, delayed: 0, leased: 0 };
-        let (of_name, due_at) = names.entry(name).or_insert_with(|| (none(), command.due_at));
-        *due_at = command.due_at.min(*due_at);
-        if command.due_at <= now {
-            of_name.ready += 1;
-        } else if command.lease.is_some() {
-            of_name.leased += 1;
-        } else {
-            of_name.delayed += 1;
-        }
+    let mut of_names: BTreeMap<&Name, Vec<&Command>> = BTreeMap::new();
+    // A command in the queue has a name; what has none is among the unreadable.
+    for (name, command) in state.queue.values().filter_map(|command| Some((command.body.name()?, command))) {
+        of_names.entry(name).or_default().push(command);
     }
-    let mut queue = QueueOverview { unreadable, ..QueueOverview::default() };
-    for (name, due_at) in names.into_values() {
-        queue.add(name, due_at, now);
+    let all: Vec<&Command> = of_names.values().flatten().copied().collect();
+    let [ready, delayed, leased] = counted(&all, now);
+    let first = all.iter().map(|command| command.due_at).filter(|due_at| *due_at <= now).min();
+    let names = of_names.into_iter().map(|(name, commands)| {
+        let [ready, delayed, leased] = counted(&commands, now);
+        NameOverview { name: name.clone(), ready, delayed, leased }
+    });
+    QueueOverview {
+        ready,
+        delayed,
+        leased,
+        unreadable: state.unreadable.len() as u64,
+        oldest_due_age_ms: first.map(|due_at| now.get() - due_at.get()),
+        names: names.collect(),
     }
-    queue
+}
+
+/// How many of these commands are ready, delayed and leased.
+fn counted(commands: &[&Command], now: Timestamp) -> [u64; 3] {
+    let waiting = |leased: bool| {
+        commands.iter().filter(|command| command.due_at > now && command.lease.is_some() == leased).count()
+            as u64
+    };
+    let ready = commands.iter().filter(|command| command.due_at <= now).count() as u64;
+    [ready, waiting(false), waiting(true)]
 }
 
 fn groups_of(state: &State, now: Timestamp) -> Vec<GroupOverview> {
@@ -281,7 +276,7 @@ fn groups_of(state: &State, now: Timestamp) -> Vec<GroupOverview> {
                 position: progress.position,
                 lag: lag_of(state, name, progress.position),
                 attempts: progress.attempts,
-                held_until: held_until(cursor.lease.is_some(), cursor.due_at, now),
+                held_until: cursor.lease.as_ref().map(|_| cursor.due_at).filter(|until| *until > now),
                 entries: entries_of(cursor, name),
             });
         }
