@@ -2,6 +2,7 @@
 //!
 //! The threads and what happened there stand in `docs/museum.md`. A mutant here knows only the mistake.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::mutant::{Mutant, contract};
@@ -28,6 +29,26 @@ pub(super) const MUTANTS: &[Mutant] = &[
                 (command.lease, command.due_at) = (None, now.plus(*delay_ms));
                 command.reason = Some(Arc::clone(reason));
                 return Reply::Settled(Settled::Requeued { due_at: command.due_at });
+            }
+            reply
+        },
+    },
+    Mutant {
+        name: "a_lease_that_ran_out_goes_on_under_its_token",
+        story: "Who takes a lease again that ran out only renews it, and nobody else was there; so its token stays.",
+        breaks: "tokens_only_grow",
+        scope: "leases",
+        apply: |state, now, op| {
+            let leased = |(seq, command): (&Seq, &Command)| Some((*seq, command.lease?.token));
+            let before: BTreeMap<Seq, Token> = state.queue.iter().filter_map(leased).collect();
+            let mut reply = contract(state, now, op);
+            if let (Op::Claim { .. }, Reply::HandedOut { deliveries, .. }) = (op, &mut reply) {
+                for delivery in deliveries {
+                    let lease = state.queue.get_mut(&delivery.seq).and_then(|command| command.lease.as_mut());
+                    if let (Some(lease), Some(token)) = (lease, before.get(&delivery.seq)) {
+                        (lease.token, delivery.token) = (*token, *token);
+                    }
+                }
             }
             reply
         },

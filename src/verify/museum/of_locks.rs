@@ -37,6 +37,18 @@ const EXHIBITS: &[Exhibit] = &[
         breaks: "a_stale_token_changes_nothing_and_is_told_so",
     },
     Exhibit {
+        title: "An owner that comes back goes on under its old number",
+        project: "sliceworkz eventstore",
+        thread: "Lease re-acquisition by same owner after expiry/release gets new token (#176)",
+        url: "https://github.com/sliceworkz/eventstore/pull/176",
+        story: "Each lease had a fencing token, which grew when the owner changed. An owner whose lease had run out and \
+                who took it again, or a process that was started anew under the same name, went on under the old \
+                number, although anyone might have held the lease in between. What an earlier self had begun could not \
+                be told from the work of the present one. Every time a lease is taken, it has a new token now.",
+        shown: Shown::Model("a_lease_that_ran_out_goes_on_under_its_token"),
+        breaks: "tokens_only_grow",
+    },
+    Exhibit {
         title: "A job is both finished and failed",
         project: "Solid Queue",
         thread: "Finished jobs ending up as failed with SolidQueue::Processes::ProcessPrunedError (#589)",
