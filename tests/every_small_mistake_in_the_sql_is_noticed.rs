@@ -39,7 +39,14 @@ fn a_mutant_is_noticed_or_known_to_make_no_difference() {
     assert!(!chosen.is_empty(), "no statement has one of these names");
     let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     let (mut by, mut wrong): (BTreeMap<&str, usize>, _) = (BTreeMap::new(), Vec::new());
-    for of in judge(threads, &chosen, |_| ()) {
+    let mut begun = 0;
+    let judged = judge(threads, &chosen, |_| {
+        begun += 1;
+        if begun % 100 == 0 {
+            println!("{begun} of {}", chosen.len());
+        }
+    });
+    for of in judged {
         let mutant = &of.mutant;
         let told = format!("{:?}: {}: {}", mutant.statement, mutant.kind, mutant.what);
         match (of.noticed, mutant.spared()) {

@@ -1,6 +1,7 @@
 //! Every connection to a store is set in the same way, whatever SQLite's own settings are when it begins.
 
 #![cfg(feature = "verify")]
+#![expect(clippy::unwrap_used, reason = "a failed step of a test is a failed test")]
 
 use fencepost::sqlite::{Durability, OpenOptions, Store, open_reader};
 use rusqlite::Connection;

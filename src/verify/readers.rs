@@ -42,12 +42,19 @@ pub fn leases(state: &State) -> Vec<(Lease, Option<Token>)> {
     commands.chain(cursors).chain([(Lease::Command(Seq::MAX), None)]).collect()
 }
 
+/// The name of a message, also where nothing else of it can be read.
+fn name_of(body: &Body) -> Option<Name> {
+    let Body::Unreadable { raw } = body else { return body.name().cloned() };
+    let mut values = raw.0.iter().filter(|(column, _)| &**column == "name");
+    values.find_map(|(_, value)| match value {
+        RawValue::Text(bytes) => Name::new(std::str::from_utf8(bytes).ok()?).ok(),
+        _ => None,
+    })
+}
+
 /// Whether a message has this name, also where nothing else of it can be read.
 pub fn is_named(body: &Body, name: &Name) -> bool {
-    match body {
-        Body::Unreadable { raw } => raw.0.contains(&("name".into(), RawValue::Text(name.as_str().into()))),
-        body => body.name() == Some(name),
-    }
+    name_of(body).as_ref() == Some(name)
 }
 
 /// Holds all that only reads against the state that the model has.
@@ -74,7 +81,7 @@ fn differences(store: &Store, state: &State, now: Timestamp) -> Result<Option<St
     }
     let mut names: Vec<Name> =
         state.queue.values().filter_map(|command| command.body.name().cloned()).collect();
-    names.extend(state.records.values().filter_map(|record| record.body.name().cloned()));
+    names.extend(state.records.values().filter_map(|record| name_of(&record.body)));
     names.sort();
     names.dedup();
     let each = names.iter().map(|name| Names::from([name.clone()]));

@@ -40,6 +40,7 @@ const ALL: &[(&str, Examination)] = &[
     ("a batch beside damage", |sql| in_words(damage::batches(sql))),
     ("any values in any columns", |sql| decode_row::play_seeds(sql).map_err(|error| error.to_string())),
     ("a log without its end", |sql| in_words(damage::log_short(sql))),
+    ("bookkeeping that cannot be read", |sql| in_words(damage::bookkeeping(sql))),
     ("a number that is there twice", |sql| in_words(damage::twice(sql))),
     ("several copies of events aside", |sql| in_words(aside::several(sql))),
     ("due times that cannot be read", |sql| in_words(aside::due_times(sql))),

@@ -316,6 +316,27 @@ pub(super) fn later(sql: &Statements) -> Result<Seen> {
     each(&store, LATE, &of_log(&state))
 }
 
+/// What is kept of a command whose bookkeeping cannot be read is told by all that reads records.
+pub(super) fn bookkeeping(sql: &Statements) -> Result<Seen> {
+    for (column, value) in [
+        ("due_at", RawValue::Text(b"5".to_vec())),
+        ("attempts", RawValue::Integer(-1)),
+        ("token", RawValue::Blob(vec![1])),
+        ("attempts_max", RawValue::Text(b"5".to_vec())),
+        ("corrupt", RawValue::Real(1.5_f64.to_bits())),
+        ("reason", RawValue::Integer(7)),
+    ] {
+        let mut store = Store::in_memory()?.with_statements(sql.clone());
+        store.apply(LATE, &send(Kind::Command))?;
+        plant(store.connection_mut(), "queue", Seq::from(1), column, &value)?;
+        store.apply(LATE, &claim(names(), 9))?;
+        if let Err(why) = readers::agree(&store, &store.snapshot()?, LATE) {
+            return Ok(Err(format!("{column} was {value:?}: {why}")));
+        }
+    }
+    Ok(Ok(()))
+}
+
 /// The end of the log is missing, or a group's place in it cannot be read: nothing is taken, given or deleted.
 pub(super) fn log_short(sql: &Statements) -> Result<Seen> {
     for (events, furnished) in [(1, false), (3, false), (0, true)] {
