@@ -148,3 +148,57 @@ async fn a_run_that_stops_gives_the_others_the_time_of_grace_and_no_more() {
     assert!(matches!(error.cause, RunCause::Stopped { .. }));
     assert_eq!(error.report.released.len(), 2);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_second_replica_stands_by_until_the_first_is_gone() {
+    let bus = paused();
+    bus.publish(Message::event("work")).await.unwrap();
+    let run = |hangs: bool, shutdown: &CancellationToken| {
+        let handlers = Handlers::new().named("service").on_event("work", move |_: Delivery| async move {
+            if hangs {
+                std::future::pending::<()>().await;
+            }
+            Ok(())
+        });
+        let options = RunOptions::new().shutdown(shutdown.clone()).grace(Duration::from_secs(1));
+        let bus = bus.clone();
+        tokio::spawn(async move { bus.subscribe(handlers, options).await })
+    };
+    let (first, second) = (CancellationToken::new(), CancellationToken::new());
+    let holds = run(true, &first);
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let stands_by = run(false, &second);
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    assert!(!stands_by.is_finished(), "it went away");
+    first.cancel();
+    assert_eq!(holds.await.unwrap().unwrap().released.len(), 1);
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    second.cancel();
+    assert_eq!(stands_by.await.unwrap().unwrap().acked, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_event_that_failed_comes_again_at_its_time() {
+    let bus = paused();
+    bus.publish(Message::event("work")).await.unwrap();
+    let begun = tokio::time::Instant::now();
+    let (shutdown, again) = (CancellationToken::new(), std::sync::Arc::new(std::sync::Mutex::new(None)));
+    let handlers = {
+        let (shutdown, again) = (shutdown.clone(), std::sync::Arc::clone(&again));
+        Handlers::new().named("service").on_event("work", move |delivery: Delivery| {
+            let (shutdown, again) = (shutdown.clone(), std::sync::Arc::clone(&again));
+            async move {
+                if delivery.attempt() == 1 {
+                    delivery.settle(Settlement::Nack { delay_ms: 1_234, reason: "not yet".into() }).await?;
+                } else {
+                    *again.lock().unwrap() = Some(begun.elapsed());
+                    shutdown.cancel();
+                }
+                Ok(())
+            }
+        })
+    };
+    bus.subscribe(handlers, RunOptions::new().shutdown(shutdown)).await.unwrap();
+    let again = again.lock().unwrap().unwrap().as_millis();
+    assert!((1_234..1_300).contains(&again), "after {again} ms");
+}

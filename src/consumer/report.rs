@@ -170,3 +170,33 @@ impl std::error::Error for RunError {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::error::Error as _;
+
+    use super::*;
+
+    #[test]
+    fn what_did_not_happen_is_not_told_and_what_was_settled_is_the_sum() {
+        let report = RunReport {
+            acked: 1,
+            retried: 2,
+            dead_lettered: 4,
+            parked: 8,
+            dropped: 16,
+            ..Default::default()
+        };
+        assert_eq!(report.settled(), 31);
+        assert_eq!(report.to_string(), "1 acked, 2 retried, 4 dead-lettered, 8 parked, 16 dropped");
+        assert_eq!(RunReport::default().to_string(), "0 acked");
+    }
+
+    #[test]
+    fn the_source_of_a_run_that_ended_early_is_what_the_bus_said() {
+        let ended = |cause| RunError { cause, report: Box::default() };
+        let failed = ended(RunCause::Bus(Error::Busy));
+        assert_eq!(failed.source().map(ToString::to_string), Some(Error::Busy.to_string()));
+        assert!(ended(RunCause::NoGroup).source().is_none());
+    }
+}
