@@ -152,6 +152,14 @@ pub fn verdict(
 mod tests {
     use super::*;
 
+    /// The first numbers of SplitMix64 from 0, as its authors publish them.
+    #[test]
+    fn a_number_is_scrambled_as_it_is_elsewhere() {
+        let state = |steps: u64| 0x9e37_79b9_7f4a_7c15_u64.wrapping_mul(steps);
+        let expected = [0xe220_a839_7b1d_cdaf, 0x6e78_9e6a_a1b9_65f4, 0x06c4_5d18_8009_454f];
+        assert_eq!([0, 1, 2].map(|steps| scramble(state(steps))), expected);
+    }
+
     #[test]
     fn a_back_off_doubles_stays_in_its_upper_half_and_has_a_longest_delay() {
         let retry = RetryPolicy { first_ms: 100, max_ms: 1_000, seed: 7 };

@@ -202,6 +202,7 @@ mod tests {
         let unwritable = std::collections::BTreeMap::from([(vec![1], 2)]);
         let error = Message::command("a").json(&unwritable).unwrap_err();
         assert!(matches!(error, DraftError::Json { .. }), "{error:?}");
+        assert!(std::error::Error::source(&error).is_some(), "what serde_json said is lost");
         let (message, _) = Message::command("a").json(&[1, 2]).unwrap().build().unwrap();
         assert_eq!(
             (&message.payload[..], message.content_type.as_str()),
