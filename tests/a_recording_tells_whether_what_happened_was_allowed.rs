@@ -80,6 +80,14 @@ async fn work(bus: &SqliteBus, clock: &ManualClock, round: u64) {
         Err::<(), _>("no")
     });
     assert!(matches!(undone.await, Err(TransactionError::Work("no"))));
+    // An effect that fails takes the ack back with it.
+    bus.send(Message::command("effect")).await.unwrap();
+    for fails in [true, false] {
+        clock.advance(100);
+        let delivery = bus.claim(&take(&["effect"])).await.unwrap().deliveries.pop().unwrap();
+        let done = delivery.transaction(move |_| if fails { Err("no") } else { Ok(()) }).await;
+        assert_eq!(done.is_err(), fails);
+    }
     bus.reset(Epoch::from(1).plus(round), Epoch::from(2).plus(round)).await.unwrap();
     bus.publish(Message::event("x").text("after")).await.unwrap();
 }
