@@ -46,7 +46,9 @@ fn a_store_is_hardened_and_syncs_as_far_as_its_durability_asks() {
 
 #[test]
 fn a_store_in_memory_is_hardened_as_well() {
-    is_hardened(Store::in_memory().unwrap().connection());
+    let store = Store::in_memory().unwrap();
+    is_hardened(store.connection());
+    assert_eq!(number(store.connection(), "synchronous"), 2);
 }
 
 #[test]
@@ -57,6 +59,7 @@ fn a_reader_is_hardened_and_cannot_write() {
     let reader = open_reader(&path, &OpenOptions::default()).unwrap();
     is_hardened(&reader);
     assert_eq!(number(&reader, "query_only"), 1);
+    assert_eq!(number(&reader, "synchronous"), 2);
     assert!(reader.execute("DELETE FROM ids", []).is_err());
     drop(store);
 }
