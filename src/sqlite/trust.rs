@@ -114,6 +114,13 @@ mod tests {
         assert_eq!(on("trigger", "LOG", "CREATE TRIGGER t ..."), Some("log"));
         assert_eq!(on("trigger", "bets", "CREATE TRIGGER t INSERT ON/**/\"queue\" BEGIN"), Some("queue"));
         assert_eq!(on("trigger", "bets", "CREATE TRIGGER t INSERT ON--x\nqueue BEGIN"), Some("queue"));
+        // A comment ends behind where it began, and may begin with the text.
+        assert_eq!(on("index", "bets", "/**/CREATE INDEX i ON bets(x)"), None);
+        assert_eq!(on("index", "bets", "CREATE INDEX i ON/*/queue */bets(x)"), None);
+        for other in ["my_queue", "queue2", "log$", "$log"] {
+            let trigger = format!("CREATE TRIGGER t INSERT ON {other} BEGIN SELECT 1; END");
+            assert_eq!(on("trigger", "bets", &trigger), None, "{other}");
+        }
         let theirs = "CREATE TRIGGER t INSERT ON bets BEGIN INSERT INTO queue VALUES (1); END";
         assert_eq!(on("trigger", "bets", theirs), None);
         assert_eq!(on("index", "bets", "CREATE INDEX i ON queue(x)"), Some("queue"));

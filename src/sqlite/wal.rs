@@ -43,17 +43,21 @@ const MAGIC: u32 = 0x377f_0682;
 pub(super) fn look(path: &Path) -> Result<Wal> {
     let mut name = path.as_os_str().to_owned();
     name.push("-wal");
-    let open = || match File::open(&name) {
+    Ok(look_at(|| match File::open(&name) {
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
         opened => opened.map(Some),
-    };
-    let Some(file) = open()? else { return Ok(Wal::default()) };
-    let (header, mut found) = find(BufReader::new(file))?;
+    })?)
+}
+
+/// Looks at what can be opened, if it is there, as often as it takes.
+fn look_at<R: Read>(mut open: impl FnMut() -> std::io::Result<Option<R>>) -> std::io::Result<Wal> {
+    let Some(wal) = open()? else { return Ok(Wal::default()) };
+    let (header, mut found) = find(BufReader::new(wal))?;
     // Whoever begins it anew writes its header first.
     if found.damaged.is_some() {
         let mut now = [0; HEADER_BYTES];
         let same =
-            open()?.is_some_and(|mut file| matches!(fill(&mut file, &mut now), Ok(true)) && now == header);
+            open()?.is_some_and(|mut wal| matches!(fill(&mut wal, &mut now), Ok(true)) && now == header);
         found.damaged = found.damaged.filter(|_| same);
     }
     Ok(found)
@@ -134,16 +138,23 @@ mod tests {
         super::find(bytes).unwrap().1
     }
 
-    #[test]
-    fn commits_behind_damage_are_found_and_a_torn_last_one_is_not() {
+    /// A database whose WAL holds twenty commits, that WAL, and the connection that keeps it there.
+    fn twenty_commits(page_bytes: i64) -> (tempfile::TempDir, Connection, Vec<u8>) {
         let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join("some.db");
-        let conn = Connection::open(&path).unwrap();
+        let conn = Connection::open(directory.path().join("some.db")).unwrap();
+        conn.pragma_update(None, "page_size", page_bytes).unwrap();
         conn.query_row("PRAGMA journal_mode = WAL", [], |_| Ok(())).unwrap();
         for n in 0..10 {
             conn.execute_batch(&format!("CREATE TABLE t{n} (x); INSERT INTO t{n} VALUES (1)")).unwrap();
         }
         let wal = fs::read(directory.path().join("some.db-wal")).unwrap();
+        (directory, conn, wal)
+    }
+
+    #[test]
+    fn commits_behind_damage_are_found_and_a_torn_last_one_is_not() {
+        let (directory, conn, wal) = twenty_commits(4_096);
+        let path = directory.path().join("some.db");
         let whole = Wal { commits: 20, damaged: None };
         assert_eq!((find(&wal), look(&path).unwrap()), (whole, whole));
         let frame = FRAME_HEADER_BYTES + 4_096;
@@ -164,5 +175,74 @@ mod tests {
         conn.query_row("PRAGMA wal_checkpoint(RESTART)", [], |_| Ok(())).unwrap();
         conn.execute_batch("INSERT INTO t1 VALUES (2)").unwrap();
         assert_eq!(look(&path).unwrap(), Wal { commits: 1, damaged: None });
+    }
+
+    #[test]
+    fn pages_of_any_size_are_found_and_a_size_that_cannot_be_is_not_believed() {
+        for page_bytes in [512, 4_096, 65_536] {
+            let (_directory, _conn, wal) = twenty_commits(page_bytes);
+            assert_eq!(find(&wal), Wal { commits: 20, damaged: None }, "{page_bytes}");
+        }
+        let (_directory, _conn, mut wal) = twenty_commits(4_096);
+        wal[8..12].copy_from_slice(&1_000_u32.to_be_bytes());
+        assert_eq!(find(&wal), Wal { commits: 0, damaged: Some(DamagedWal { frame: 0, commits: 20 }) });
+    }
+
+    #[test]
+    fn checksums_of_either_byte_order_are_those_of_sqlite() {
+        let (directory, _conn, mut wal) = twenty_commits(4_096);
+        let other = number(&wal, 0) ^ 1;
+        wal[..4].copy_from_slice(&other.to_be_bytes());
+        let big_endian = other == 0x377f_0683;
+        let mut sum = add_up([0, 0], &wal[..24], big_endian);
+        let put = |at: &mut [u8], sum: [u32; 2]| {
+            at[..4].copy_from_slice(&sum[0].to_be_bytes());
+            at[4..8].copy_from_slice(&sum[1].to_be_bytes());
+        };
+        put(&mut wal[24..32], sum);
+        for frame in wal[HEADER_BYTES..].chunks_exact_mut(FRAME_HEADER_BYTES + 4_096) {
+            sum = add_up(add_up(sum, &frame[..8], big_endian), &frame[FRAME_HEADER_BYTES..], big_endian);
+            put(&mut frame[16..24], sum);
+        }
+        assert_eq!(find(&wal), Wal { commits: 20, damaged: None });
+        let copy = directory.path().join("copy.db");
+        fs::copy(directory.path().join("some.db"), &copy).unwrap();
+        fs::write(directory.path().join("copy.db-wal"), &wal).unwrap();
+        let read = Connection::open(&copy).unwrap();
+        let tables: i64 = read.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0)).unwrap();
+        assert_eq!(tables, 10);
+    }
+
+    #[test]
+    fn damage_is_told_unless_the_wal_was_begun_anew_meanwhile() {
+        let (directory, _conn, mut wal) = twenty_commits(4_096);
+        wal[HEADER_BYTES + 30] ^= 1;
+        let damaged = Wal { commits: 0, damaged: Some(DamagedWal { frame: 1, commits: 20 }) };
+        fs::write(directory.path().join("copy.db-wal"), &wal).unwrap();
+        assert_eq!(look(&directory.path().join("copy.db")).unwrap(), damaged);
+        // What is there when it is looked at again.
+        let mut anew = wal.clone();
+        anew[16] ^= 1;
+        for (again, found) in [
+            (Some(&wal[..]), damaged),
+            (Some(&anew[..]), Wal { damaged: None, ..damaged }),
+            (Some(&wal[..HEADER_BYTES - 1]), Wal { damaged: None, ..damaged }),
+            (None, Wal { damaged: None, ..damaged }),
+        ] {
+            let mut looks = [Some(&wal[..]), again].into_iter();
+            assert_eq!(look_at(|| Ok(looks.next().unwrap())).unwrap(), found, "{:?}", again.map(<[u8]>::len));
+        }
+    }
+
+    #[test]
+    fn none_has_no_commits_and_one_that_cannot_be_read_is_an_error() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("some.db");
+        assert_eq!(look(&path).unwrap(), Wal::default());
+        fs::create_dir(directory.path().join("some.db-wal")).unwrap();
+        look(&path).unwrap_err();
+        // It cannot even be opened: something on the way to it is no directory.
+        fs::write(&path, "").unwrap();
+        look(&path.join("below")).unwrap_err();
     }
 }
