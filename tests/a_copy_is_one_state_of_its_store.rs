@@ -102,8 +102,11 @@ fn a_copy_of_a_store_at_work_is_a_state_that_it_passed_through() {
         let copy = directory.path().join(format!("copy-{n}.db"));
         let mut steps = 0;
         // Between the steps of the copying the store commits.
-        backup(&path, &copy, |_, _| {
+        let mut last = 0;
+        backup(&path, &copy, |done, total| {
             steps += 1;
+            assert!(last < done && done <= total, "{done} pages of {total} after {last}");
+            last = done;
             assert!(steps < 100, "the copying begins anew with each commit");
             store.apply(Timestamp::ZERO, &both(&payload)).unwrap();
         })
@@ -223,4 +226,7 @@ fn a_restored_copy_is_what_the_model_says_and_settles_nothing_of_the_originals_w
     assert_eq!(copied.apply(now, &late).unwrap(), Reply::Refused(Refusal::LeaseLost));
     drop(copied);
     assert_eq!(restore(&copy, next, now).unwrap(), Reply::Refused(Refusal::EpochRetired));
+    let missing = directory.path().join("missing.db");
+    assert!(matches!(restore(&missing, next, now), Err(Error::NotFound)));
+    assert!(!missing.exists());
 }

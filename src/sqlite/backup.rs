@@ -55,7 +55,7 @@ pub(crate) fn backup_on(
     if ["", "-wal", "-journal"].iter().any(|suffix| files.exists(&with_suffix(to, suffix))) {
         return Err(Error::Exists);
     }
-    let options = OpenOptions { create: false, vfs: vfs.map(str::to_owned), ..OpenOptions::default() };
+    let options = OpenOptions { vfs: vfs.map(str::to_owned), ..OpenOptions::default() };
     let sql = Statements::standard();
     let source = attach(from, &options)?;
     let partial = Partial::beside(files, to, from)?;
@@ -186,7 +186,7 @@ pub fn restore(path: &Path, next: Epoch, now: Timestamp) -> Result<Reply> {
 
 #[cfg(test)]
 mod tests {
-    use std::cell::RefCell;
+    use std::cell::{Cell, RefCell};
     use std::fs;
 
     use super::*;
@@ -196,6 +196,8 @@ mod tests {
     struct Recorder {
         done: RefCell<Vec<&'static str>>,
         failing: &'static [&'static str],
+        /// How many more names are taken when they are to be made.
+        taken: Cell<u32>,
     }
 
     impl Recorder {
@@ -213,6 +215,10 @@ mod tests {
         }
 
         fn create_new_like(&self, path: &Path, like: &Path) -> io::Result<()> {
+            if let Some(left) = self.taken.get().checked_sub(1) {
+                self.taken.set(left);
+                return Err(io::ErrorKind::AlreadyExists.into());
+            }
             self.step("create", || OperatingSystem.create_new_like(path, like))
         }
 
@@ -244,10 +250,14 @@ mod tests {
         Store::open(&from, &OpenOptions::default()).unwrap().close().unwrap();
         let files = Recorder { failing, ..Recorder::default() };
         let result = backup_on(&files, None, &from, &to, |_, _| {});
-        let entries = fs::read_dir(directory.path()).unwrap().map(|entry| entry.unwrap().file_name());
+        (result, files.done.into_inner(), names_in(directory.path()))
+    }
+
+    fn names_in(directory: &Path) -> Vec<String> {
+        let entries = fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().file_name());
         let mut names: Vec<_> = entries.map(|name| name.into_string().unwrap()).collect();
         names.sort();
-        (result, files.done.into_inner(), names)
+        names
     }
 
     #[test]
@@ -269,5 +279,42 @@ mod tests {
             assert!(matches!(result, Err(Error::Io { .. })), "{failing:?}: {result:?}");
             assert_eq!(names, ["bus.db"], "{failing:?}");
         }
+    }
+
+    #[test]
+    fn where_a_file_has_one_name_a_copy_takes_the_place_of_nothing_either() {
+        let directory = tempfile::tempdir().unwrap();
+        let (from, to) = (directory.path().join("bus.db"), directory.path().join("copy.db"));
+        Store::open(&from, &OpenOptions::default()).unwrap().close().unwrap();
+        let files = Recorder { failing: &["link"], ..Recorder::default() };
+        let result = backup_on(&files, None, &from, &to, |_, _| fs::write(&to, "mine").unwrap());
+        assert!(matches!(result, Err(Error::Exists)), "{result:?}");
+        assert_eq!(fs::read(&to).unwrap(), b"mine");
+        assert_eq!(names_in(directory.path()), ["bus.db", "copy.db"]);
+    }
+
+    #[test]
+    fn what_a_killed_copying_left_under_our_number_is_no_obstacle() {
+        let directory = tempfile::tempdir().unwrap();
+        let (from, to) = (directory.path().join("bus.db"), directory.path().join("copy.db"));
+        Store::open(&from, &OpenOptions::default()).unwrap().close().unwrap();
+        let files = Recorder { taken: Cell::new(2), ..Recorder::default() };
+        backup_on(&files, None, &from, &to, |_, _| {}).unwrap();
+        assert_eq!(files.taken.get(), 0);
+        assert_eq!(names_in(directory.path()), ["bus.db", "copy.db"]);
+    }
+
+    #[test]
+    fn what_is_migrated_after_the_first_look_is_not_copied() {
+        let directory = tempfile::tempdir().unwrap();
+        let (from, to) = (directory.path().join("bus.db"), directory.path().join("copy.db"));
+        Store::open(&from, &OpenOptions::default()).unwrap().close().unwrap();
+        let options = OpenOptions::default();
+        let source = attach(&from, &options).unwrap();
+        let newer = SCHEMA_VERSION + 1;
+        Connection::open(&from).unwrap().pragma_update(None, "user_version", newer).unwrap();
+        let result = copy(&source, &to, &options, &Statements::standard(), &mut |_, _| {});
+        assert!(matches!(result, Err(Error::NewerVersion { found, .. }) if found == newer), "{result:?}");
+        assert!(!to.exists());
     }
 }

@@ -83,3 +83,22 @@ impl Files for OperatingSystem {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_not_there_cannot_be_made_durable_and_nobody_says_that_it_was() {
+        let directory = tempfile::tempdir().unwrap();
+        let missing = directory.path().join("missing");
+        assert_eq!(OperatingSystem.sync(&missing).unwrap_err().kind(), io::ErrorKind::NotFound);
+        OperatingSystem.sync_directory_of(&missing).unwrap();
+        // A path of one part lies in the directory that the process works in.
+        OperatingSystem.sync_directory_of(Path::new("missing")).unwrap();
+        if cfg!(unix) {
+            let below = OperatingSystem.sync_directory_of(&missing.join("file"));
+            assert_eq!(below.unwrap_err().kind(), io::ErrorKind::NotFound);
+        }
+    }
+}

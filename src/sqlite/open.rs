@@ -203,7 +203,7 @@ pub(crate) fn check_connection(conn: &Connection) -> Result<i64> {
 /// WAL are looked at, so nobody else may have it open. Otherwise it keeps to SQLite's locks; a WAL that lies there
 /// without its index gets one.
 pub(super) fn still(path: &Path, alone: bool) -> Result<(Connection, Steps)> {
-    let options = OpenOptions { create: false, ..OpenOptions::default() };
+    let options = OpenOptions::default();
     if matches!(look(path, &options)?, Look::Empty) {
         return Err(Error::NotFound);
     }
