@@ -346,6 +346,9 @@ fn a_journal_of_an_interrupted_transaction_is_left_alone_and_reported() {
     furnished(&path).close().unwrap();
     fs::write(directory.path().join("bus.db-journal"), b"something").unwrap();
     assert_eq!(checked(&path).findings, [Finding::Interrupted]);
+    // One of no bytes is left of a transaction that ended.
+    fs::write(directory.path().join("bus.db-journal"), b"").unwrap();
+    assert_eq!(checked(&path).findings, []);
 }
 
 #[test]
