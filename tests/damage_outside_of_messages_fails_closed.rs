@@ -9,7 +9,7 @@ use fencepost::Error;
 use fencepost::error::Damage;
 use fencepost::sqlite::{Store, plant};
 use fencepost_model::op::{Op, Start};
-use fencepost_model::vocabulary::{Group, Kind, Message, Name, RawValue, Seq, Timestamp};
+use fencepost_model::vocabulary::{Epoch, Group, Kind, Message, Name, RawValue, Seq, Timestamp};
 
 fn name() -> Name {
     Name::new("a").unwrap()
@@ -85,7 +85,10 @@ fn a_damaged_counter_stops_what_needs_it() {
         ("queue_last", send()),
         ("log_head", publish()),
         ("token_last", poll()),
+        ("log_first", publish()),
+        ("log_first", poll()),
         ("epoch", Op::Reboot),
+        ("epoch", Op::Restore { next: Epoch::from(9) }),
         ("commit_seq", send()),
     ] {
         for value in [RawValue::Null, RawValue::Text(b"7".to_vec()), RawValue::Real(1.5_f64.to_bits())] {
@@ -98,6 +101,16 @@ fn a_damaged_counter_stops_what_needs_it() {
             );
             store.snapshot().unwrap_err();
         }
+    }
+}
+
+#[test]
+fn damage_that_two_columns_share_is_told_as_well() {
+    let mut store = store();
+    execute(&store, "UPDATE log SET seq = 77 WHERE seq = 3");
+    plant(store.connection_mut(), "store", Seq::from(1), "log_first", &RawValue::Null).unwrap();
+    for op in [publish(), poll()] {
+        assert_eq!(damage(&mut store, &op), Damage::Column { table: "store", column: "log_first" });
     }
 }
 

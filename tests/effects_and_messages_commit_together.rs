@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use fencepost::clock::{Clock, ManualClock};
@@ -145,6 +146,45 @@ async fn operations_need_a_transaction_and_a_file_of_ours() {
     let mut other = Connection::open_in_memory().unwrap();
     let transaction = other.transaction().unwrap();
     assert!(matches!(bus.within(&transaction), Err(Error::NotOurs { .. })));
+}
+
+/// Counts warnings.
+#[derive(Clone, Default)]
+struct Warnings(Arc<AtomicUsize>);
+
+impl tracing::Subscriber for Warnings {
+    fn enabled(&self, metadata: &tracing::Metadata<'_>) -> bool {
+        *metadata.level() == tracing::Level::WARN
+    }
+
+    fn new_span(&self, _: &tracing::span::Attributes<'_>) -> tracing::span::Id {
+        tracing::span::Id::from_u64(1)
+    }
+
+    fn record(&self, _: &tracing::span::Id, _: &tracing::span::Record<'_>) {}
+
+    fn record_follows_from(&self, _: &tracing::span::Id, _: &tracing::span::Id) {}
+
+    fn event(&self, _: &tracing::Event<'_>) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn enter(&self, _: &tracing::span::Id) {}
+
+    fn exit(&self, _: &tracing::span::Id) {}
+}
+
+#[tokio::test]
+async fn a_connection_that_syncs_less_than_its_bus_is_warned_of() {
+    let (files, bus) = bus(&clock()).await;
+    for (synchronous, warnings) in [("EXTRA", 0), ("FULL", 0), ("NORMAL", 1), ("OFF", 1)] {
+        let mut own = files.own();
+        own.pragma_update(None, "synchronous", synchronous).unwrap();
+        let transaction = own.transaction_with_behavior(TransactionBehavior::Immediate).unwrap();
+        let counted = Warnings::default();
+        tracing::subscriber::with_default(counted.clone(), || bus.within(&transaction).map(drop).unwrap());
+        assert_eq!(counted.0.load(Ordering::Relaxed), warnings, "{synchronous}");
+    }
 }
 
 /// Effects of a handler: they fail, panic, end the transaction, or go well.

@@ -108,7 +108,10 @@ pub(super) fn skip_tokens(s: &Session<'_>, restored: Option<Epoch>) -> Result<()
 /// Fails unless the log reaches its recorded head.
 pub(super) fn check_log_end(s: &Session<'_>) -> Result<()> {
     let end = s.first(Sql::LogEnd, &[], |row| {
-        Ok((number::<Seq>(row, 0, ("store", "log_head"))?, row.get::<_, bool>(1)?))
+        let head: Seq = number(row, 0, ("store", "log_head"))?;
+        // Nothing can be said of a log of which nobody knows where it begins.
+        let _: Seq = number(row, 1, ("store", "log_first"))?;
+        Ok((head, row.get::<_, bool>(2)?))
     })?;
     match end {
         None => Err(Error::row_missing("store")),

@@ -228,10 +228,10 @@ pub(super) fn reset(s: &Session<'_>, expected: Epoch, next: Epoch) -> Answer<Rep
 /// epoch, holders of cursors are fenced, and tokens come from the range of the new epoch, which neither the original
 /// nor another copy mints from (G4, G11).
 pub(super) fn restore(s: &Session<'_>, next: Epoch) -> Answer<Reply> {
+    let ended = store(s)?.epoch;
     if s.holds(Sql::EpochPast, named_params! {":epoch": int(next)})? {
         return Err(Refusal::EpochRetired.into());
     }
-    let ended = store(s)?.epoch;
     s.run(Sql::RecordsFollow, named_params! {":next": int(next), ":ended": int(ended)})?;
     s.run(Sql::CursorsFenceHeld, named_params! {":now": int(s.now)})?;
     skip_tokens(s, Some(next))?;

@@ -121,7 +121,7 @@ statements! {
     RecordNumberLast, Hot, ["G14"]: "SELECT record_last FROM store WHERE one = 1";
     /// Reads whether the log reaches its recorded head: it fails closed if not.
     LogEnd, Hot, ["G15"]:
-        "SELECT log_head, log_first > log_head OR EXISTS (SELECT 1 FROM log WHERE seq = log_head) \
+        "SELECT log_head, log_first, log_first > log_head OR EXISTS (SELECT 1 FROM log WHERE seq = log_head) \
          OR EXISTS (SELECT 1 FROM tombstones WHERE seq = log_head) FROM store WHERE one = 1";
     /// Moves the front of the log past what was deleted.
     LogFirst, Hot, ["G13", "G15"]: "UPDATE store SET log_first = :log_first WHERE one = 1";
