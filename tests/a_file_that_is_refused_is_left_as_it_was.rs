@@ -8,6 +8,7 @@ use std::fs;
 use std::path::Path;
 
 use fencepost::Error;
+use fencepost::error::Damage;
 use fencepost::sqlite::{Durability, OpenOptions, SCHEMA_VERSION, Store};
 use fencepost_model::op::{Op, Reply};
 use fencepost_model::vocabulary::{Kind, Message, Name, Timestamp};
@@ -107,6 +108,81 @@ fn a_directory_and_a_missing_file_are_refused() {
     let nowhere = directory.path().join("nowhere/bus.db");
     let error = Store::open(&nowhere, &OpenOptions::default()).unwrap_err();
     assert!(matches!(error, Error::CannotOpen { .. }), "{error:?}");
+}
+
+/// Not even root opens a socket as a file.
+#[cfg(unix)]
+#[test]
+fn what_is_there_and_cannot_be_opened_is_neither_missing_nor_a_directory() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("bus.db");
+    let _socket = std::os::unix::net::UnixListener::bind(&path).unwrap();
+    for create in [false, true] {
+        let error = refused(&path, &OpenOptions { create, ..OpenOptions::default() });
+        assert!(matches!(error, Error::CannotOpen { .. }), "{error:?}");
+    }
+}
+
+#[test]
+fn a_file_of_ours_with_a_schema_that_was_changed_keeps_its_wal() {
+    let directory = tempfile::tempdir().unwrap();
+    let (path, killed) = (directory.path().join("bus.db"), tempfile::tempdir().unwrap());
+    let mut store = Store::open(&path, &OpenOptions::default()).unwrap();
+    send(&mut store);
+    store.connection().execute_batch("CREATE INDEX theirs ON queue (payload)").unwrap();
+    for name in ["bus.db", "bus.db-wal"] {
+        fs::copy(directory.path().join(name), killed.path().join(name)).unwrap();
+    }
+    let path = killed.path().join("bus.db");
+    let before = listing(killed.path());
+    let error = Store::open(&path, &OpenOptions::default()).unwrap_err();
+    assert!(matches!(error, Error::Corrupt { what: Damage::Schema }), "{error:?}");
+    let after = listing(killed.path());
+    for name in ["bus.db", "bus.db-wal"] {
+        assert_eq!(
+            after.get(name).map(|(bytes, _)| bytes),
+            before.get(name).map(|(bytes, _)| bytes),
+            "{name}"
+        );
+    }
+}
+
+#[test]
+fn a_damaged_file_beside_a_journal_of_no_bytes_is_refused() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("bus.db");
+    fs::write(&path, "these are my notes, and they are longer than a header is\n".repeat(40)).unwrap();
+    fs::write(directory.path().join("bus.db-journal"), "").unwrap();
+    assert!(matches!(refused(&path, &OpenOptions::default()), Error::NotADatabase));
+}
+
+#[test]
+fn what_an_interrupted_transaction_of_somebody_else_left_is_not_made_ours() {
+    let directory = tempfile::tempdir().unwrap();
+    let (path, left) = (directory.path().join("theirs.db"), directory.path().join("left.db"));
+    let theirs = Connection::open(&path).unwrap();
+    theirs.execute_batch("PRAGMA application_id = 7; CREATE TABLE theirs (x)").unwrap();
+    // So much that it spills into the file before its commit.
+    theirs
+        .execute_batch(
+            "PRAGMA cache_size = 1; BEGIN; CREATE TABLE more (x); \
+             WITH RECURSIVE c (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM c LIMIT 200) \
+             INSERT INTO more SELECT randomblob(900) FROM c",
+        )
+        .unwrap();
+    let mut torn = fs::read(&path).unwrap();
+    // Nobody can say whose it is before the journal is played back.
+    torn[..100].fill(0);
+    fs::write(&left, torn).unwrap();
+    fs::copy(directory.path().join("theirs.db-journal"), directory.path().join("left.db-journal")).unwrap();
+    let error = Store::open(&left, &OpenOptions::default()).unwrap_err();
+    assert!(matches!(error, Error::NotOurs { application_id: 7 }), "{error:?}");
+    let names: Vec<String> = {
+        let read = Connection::open(&left).unwrap();
+        let mut statement = read.prepare("SELECT name FROM sqlite_schema").unwrap();
+        statement.query_map([], |row| row.get(0)).unwrap().map(Result::unwrap).collect()
+    };
+    assert_eq!(names, ["theirs"]);
 }
 
 #[test]
