@@ -133,9 +133,11 @@ fn run(what: &What, kind: Kind, delay: Duration) -> Result<Ended, Failed> {
     }
     let receipt = super::block_on(async {
         let bus = what.open().await?;
-        let receipt = accept(&bus, kind, draft).await.map_err(|error| what.bus.failed(error))?;
-        bus.close().await.map_err(|error| what.bus.failed(error))?;
-        Ok::<_, Failed>(receipt)
+        let accepted = accept(&bus, kind, draft).await;
+        // Refused or not, the file is closed before the process ends: else it would leave its WAL behind.
+        let closed = bus.close().await;
+        let both = accepted.and_then(|receipt| closed.map(|()| receipt));
+        both.map_err(|error| what.bus.failed(error))
     })?;
     let mut out = Out::new();
     let Receipt { seq, fresh } = receipt;

@@ -33,8 +33,8 @@ struct Accepted {
 }
 
 pub(super) async fn run(what: &What, kind: Kind, draft: Draft) -> Result<Ended, Failed> {
-    let bus = what.open().await?;
     let mut signals = Signals::new().map_err(Failed::System)?;
+    let bus = what.open().await?;
     let mut accepted = Accepted::default();
     let bar = progress();
     let ended = {
