@@ -288,3 +288,27 @@ fn who_opens_a_file_while_another_creates_it_opens_it_too() {
         });
     }
 }
+
+/// The room of a simulated disk is its own: what this machine has under the same name says nothing.
+#[cfg(feature = "verify")]
+#[test]
+fn a_file_is_made_on_another_disk_although_this_one_has_the_name() {
+    use fencepost::verify::disk::{Disk, Mounted, Profile};
+
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("b.db");
+    fs::write(&path, "a letter to a friend, of some length").unwrap();
+    let before = listing(folder.path());
+    let mounted = Mounted::new(Disk::new(Profile::UNIX)).unwrap();
+    let options = OpenOptions {
+        boot_id: Some("a boot".to_owned()),
+        vfs: Some(mounted.name().to_owned()),
+        ..OpenOptions::default()
+    };
+    for sent in 1..=2 {
+        let mut store = Store::open(&path, &options).unwrap();
+        assert!(matches!(send(&mut store), Reply::Accepted { seq, fresh: true } if seq.get() == sent));
+        store.close().unwrap();
+    }
+    assert_eq!(listing(folder.path()), before);
+}

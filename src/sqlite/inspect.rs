@@ -68,11 +68,12 @@ pub fn inspect_by(path: &Path, sql: &Statements) -> Result<Inspection> {
         return Ok(Inspection { interrupted: true, ..Inspection::default() });
     }
     let Wal { damaged, .. } = wal::look(path)?;
-    let seen = look_at(path, sql)?;
+    let seen = look_at(path, sql, || {})?;
     Ok(Inspection { wal: damaged, ..seen })
 }
 
-fn look_at(path: &Path, sql: &Statements) -> Result<Inspection> {
+/// Looks through the file. `meanwhile` is what others do between the look and the question whether it holds.
+fn look_at(path: &Path, sql: &Statements, meanwhile: impl FnOnce()) -> Result<Inspection> {
     // If no WAL lies beside it, or one that holds nothing, the file is looked at as it lies there. If somebody wrote
     // meanwhile, what was seen is worth nothing. (SQLite cannot read, without writing an index, a WAL in which it finds no
     // commit, as a process leaves it that is killed in between, or damage to its header: it tries for ten seconds and
@@ -83,6 +84,7 @@ fn look_at(path: &Path, sql: &Statements) -> Result<Inspection> {
             || Ok::<_, Error>(std::fs::metadata(path).map(|found| (found.len(), found.modified().ok()))?);
         let before = std::fs::metadata(path).ok().map(|found| (found.len(), found.modified().ok()));
         let seen = look_through(path, sql, true)?;
+        meanwhile();
         if holds_nothing()? && before == Some(stamp()?) {
             return Ok(seen);
         }
@@ -149,4 +151,39 @@ fn schema(conn: &Connection, sql: &Statements) -> Result<Vec<SchemaObject>> {
             sql: text(row, 3)?,
         })
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use fencepost_model::op::Op;
+    use fencepost_model::vocabulary::{Kind, Message, Name};
+
+    use super::*;
+    use crate::sqlite::open::OpenOptions;
+    use crate::sqlite::store::Store;
+
+    #[test]
+    fn what_is_written_during_the_look_is_seen_whether_it_stays_in_the_wal_or_not() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("b.db");
+        let commands = |seen: &Inspection| seen.survey.as_ref().unwrap().rows["queue"];
+        let mut sent = 0;
+        for stays in [true, false, true] {
+            let (mut store, before) = (None, sent);
+            Store::open(&path, &OpenOptions::default()).unwrap().close().unwrap();
+            let seen = look_at(&path, &Statements::standard(), || {
+                let mut other = Store::open(&path, &OpenOptions::default()).unwrap();
+                let message = Message::new(Kind::Command, Name::new("a").unwrap(), *b"x").into();
+                other.apply(Timestamp::ZERO, &Op::Send { message, delay_ms: 0 }).unwrap();
+                sent += 1;
+                if stays {
+                    store = Some(other);
+                } else {
+                    other.close().unwrap();
+                }
+            });
+            let seen = seen.unwrap();
+            assert_eq!((commands(&seen), sent), (before + 1, before + 1), "stays in the WAL: {stays}");
+        }
+    }
 }
