@@ -12,6 +12,9 @@ use program::{Program, Ran};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 
+/// How long commands sleep that nobody is to wait for.
+const SLEEP: Duration = Duration::from_secs(120);
+
 /// A program at work whose handler has begun: it printed `started`.
 fn started(program: &Program, arguments: &[&str]) -> (Child, BufReader<ChildStdout>) {
     let mut command = program.command(arguments);
@@ -171,9 +174,10 @@ fn what_a_command_left_in_the_background_holds_up_nobody() {
     let program = Program::new();
     program.done(&["send", "b.db", "a", "x"]);
     let began = Instant::now();
-    let ran = program.run(&["listen", "b.db", "--drain", "--on", "a=sleep 20 >/dev/null & exit 0"]);
+    let ran = program.run(&["listen", "b.db", "--drain", "--on", "a=sleep 120 >/dev/null & echo $!"]);
     assert_eq!((ran.status, ran.error.as_str()), (Some(0), "fencepost: 1 acked\n"));
-    assert!(began.elapsed() < Duration::from_secs(15));
+    assert!(began.elapsed() < SLEEP);
+    kill_process(Pid::from_raw(ran.out.trim().parse().unwrap()).unwrap(), Signal::KILL).unwrap();
 }
 
 #[test]
@@ -196,12 +200,12 @@ fn what_does_not_finish_within_the_grace_is_given_back_with_all_that_it_began() 
     let program = Program::new();
     program.done(&["send", "b.db", "a", "x"]);
     let began = Instant::now();
-    let command = "a=echo started; sleep 30 & wait";
+    let command = "a=echo started; sleep 120 & wait";
     let (child, out) = started(&program, &["listen", "b.db", "--grace", "200ms", "--on", command]);
     signal(&child, Signal::TERM);
     // Its output ends when nobody is left who could write to it.
     let ran = end(child, out);
-    assert!(began.elapsed() < Duration::from_secs(20));
+    assert!(began.elapsed() < SLEEP);
     assert_eq!((ran.status, ran.error.as_str()), (Some(0), "fencepost: 0 acked, 1 released\n"));
     let told = program.done(&["listen", "b.db", "--drain", "--on", "a=echo attempt $FENCEPOST_ATTEMPT"]);
     assert_eq!(told, "attempt 1\n");
@@ -212,13 +216,13 @@ fn a_second_wish_ends_at_once() {
     let program = Program::new();
     program.done(&["send", "b.db", "a", "x"]);
     let began = Instant::now();
-    let command = "a=echo started; exec sleep 30";
+    let command = "a=echo started; exec sleep 120";
     let (child, out) = started(&program, &["listen", "b.db", "--grace", "60s", "--on", command]);
     // Two of a kind that come together are one, so they are different.
     signal(&child, Signal::INT);
     signal(&child, Signal::TERM);
     let ran = end(child, out);
-    assert!(began.elapsed() < Duration::from_secs(20));
+    assert!(began.elapsed() < SLEEP);
     assert_eq!(ran.status, Some(1));
     assert!(ran.error.contains("ended at once"), "{}", ran.error);
     assert_eq!(program.stats()["queue"]["leased"], 1);
