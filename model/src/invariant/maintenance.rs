@@ -51,7 +51,8 @@ pub(super) fn a_remembered_id_is_accepted_once(t: &Transition<'_>) -> Verdict {
     }
     if let (Op::ForgetIds { retention_ms }, Reply::Forgotten { ids }) = (t.op, t.reply) {
         let size = |state: &State| (state.command_ids.len() + state.event_ids.len()) as u64;
-        ensure!(size(t.before) - size(t.after) == *ids, "{ids} ids were said to be forgotten");
+        let forgotten = size(t.before).checked_sub(size(t.after));
+        ensure!(forgotten == Some(*ids), "{ids} ids were said to be forgotten");
         let over = |known: &Remembered| known.ended_at.is_some_and(|at| at.plus(*retention_ms) <= t.now);
         let left = t.after.command_ids.values().filter(|known| over(known)).count();
         ensure!(left == 0, "{left} ids whose time is up are remembered");
