@@ -68,6 +68,22 @@ pub(super) fn a_position_passes_an_event_only_by_its_settlement(t: &Transition<'
             ensure!(lease.is_none(), "a seek did not fence the holder of {group}");
             judged = true;
         }
+        (
+            Op::Settle { target: Target::Event { group, .. }, .. },
+            Reply::Refused(Refusal::NotNext { next }),
+        ) => {
+            let expected = t.before.groups.get(group).and_then(|cursor| {
+                let (first, _) = unsettled(t.before, cursor).next()?;
+                (first <= cursor.lease?.handed_through).then_some(first)
+            });
+            ensure!(*next == expected, "{group} was told that {next:?} is next, but {expected:?} is");
+        }
+        (_, Reply::Refused(Refusal::BeyondHead { head })) => {
+            ensure!(*head == t.before.head, "the head is {}, and was said to be {head}", t.before.head);
+        }
+        (_, Reply::Refused(Refusal::Pruned { first })) => {
+            ensure!(*first == t.before.first, "{} is the first, and was said to be {first}", t.before.first);
+        }
         _ => {}
     }
     for (group, after) in &t.after.groups {
@@ -249,6 +265,17 @@ pub(super) fn each_poll_hands_out_the_lowest_unsettled_numbers(t: &Transition<'_
             "the cursor of {group} is due at {} and not at {}",
             after.due_at,
             expected.unwrap_or_default()
+        );
+    }
+    if let (
+        Op::Settle { target: Target::Entry { group, record }, .. },
+        Reply::Settled(Settled::Requeued { due_at }),
+    ) = (t.op, t.reply)
+    {
+        let is = t.after.groups.get(group).and_then(|cursor| Some(cursor.entries.get(record)?.due_at));
+        ensure!(
+            is == Some(*due_at),
+            "entry {record} of {group} was said to be due at {due_at}, and is at {is:?}"
         );
     }
     let Op::Poll { group, names, token, max, attempts_max, .. } = t.op else { return Verdict::Vacuous };

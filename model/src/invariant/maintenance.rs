@@ -1,8 +1,10 @@
 //! G10 to G13 and G15: ids, epochs, transactions, pruning, numbers.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use crate::ghost::Ghost;
+use crate::invariant::records::is_unreadable;
 use crate::invariant::{Transition, Verdict, ensure};
 use crate::op::{Op, Refusal, Reply};
 use crate::state::{Body, LogRow, Origin, Remembered, State};
@@ -33,7 +35,23 @@ pub(super) fn a_remembered_id_is_accepted_once(t: &Transition<'_>) -> Verdict {
         (&t.before.command_ids, &t.after.command_ids, false),
         (&t.before.event_ids, &t.after.event_ids, true),
     ] {
+        for (id, known) in after.iter().filter(|(id, _)| !before.contains_key(*id)) {
+            let accepted = matches!(
+                (t.op, t.reply),
+                (Op::Send { message, .. } | Op::Publish { message }, Reply::Accepted { seq, fresh: true })
+                    if message.id.as_ref() == Some(id) && *seq == known.seq
+            );
+            ensure!(accepted, "the id {id} came to be remembered by \"{}\"", describe(t.op));
+        }
         for (id, known) in before {
+            if let Some(ended_at) = after.get(id).map(|after| after.ended_at) {
+                let ends = known.ended_at.is_none() && ended_at == Some(t.now);
+                ensure!(
+                    ends || ended_at == known.ended_at,
+                    "the id {id}, which ended at {:?}, is said to have ended at {ended_at:?}",
+                    known.ended_at
+                );
+            }
             if after.get(id).is_some_and(|after| after.seq == known.seq && after.content == known.content) {
                 continue;
             }
@@ -284,11 +302,39 @@ pub(super) fn numbers_go_on_one_by_one(t: &Transition<'_>) -> Verdict {
         ensure!(new.is_none_or(|new| new == expected), "the {of} gave number {new:?} after {before}");
         ensure!(after == expected, "the last number of the {of} went from {before} to {after}");
     }
+    for (seq, before) in &t.before.log {
+        let Some(after) = t.after.log.get(seq).filter(|after| *after != before) else { continue };
+        let surfaced = *after == LogRow::Tombstone && is_unreadable(before);
+        ensure!(surfaced, "another event stands at {seq} after \"{}\"", describe(t.op));
+    }
+    let fresh = match t.op {
+        Op::Send { message, .. } => {
+            queue_last.map(|seq| (seq, message, t.after.queue.get(&seq).map(|command| &command.body)))
+        }
+        Op::Publish { message } => head.map(|seq| {
+            let body = t.after.log.get(&seq).and_then(|row| match row {
+                LogRow::Event(body) => Some(body),
+                LogRow::Tombstone => None,
+            });
+            (seq, message, body)
+        }),
+        _ => None,
+    };
+    if let Some((seq, message, body)) = fresh {
+        let is = body == Some(&Body::Sound { message: Arc::clone(message), at: t.now });
+        ensure!(is, "what was accepted now as {seq} is not there as it was");
+    }
     if let Some(seq) = head {
         let reused = t.ghost.published.contains_key(&(t.before.epoch, seq));
         ensure!(!reused, "number {seq} of epoch {} was used before", t.before.epoch);
     }
-    ensure!(t.after.record_last >= t.before.record_last, "the record counter went back");
+    let new = t.after.records.keys().filter(|id| **id > t.before.record_last).count();
+    let (last, after) = (t.before.record_last, t.after.record_last);
+    let expected = last.plus(new as u64);
+    ensure!(
+        after == expected,
+        "the last number of a record went from {last} to {after}, with {new} new ones"
+    );
     if queue_last.or(head).is_some() { Verdict::Held } else { Verdict::Vacuous }
 }
 

@@ -23,6 +23,8 @@ pub(super) fn at_most_one_lease_is_current_for_a_delivery(t: &Transition<'_>) ->
                 "{lease:?} was handed out under token {}, which is not its current one",
                 delivery.token
             );
+            let (told, ends) = (delivery.lease_until, ends_at(t.after, &lease));
+            ensure!(ends == Some(told), "{lease:?} was handed out until {told}, but ends at {ends:?}");
         }
         if deliveries.is_empty()
             && let Op::Poll { group, .. } = t.op
@@ -33,6 +35,23 @@ pub(super) fn at_most_one_lease_is_current_for_a_delivery(t: &Transition<'_>) ->
                 "a poll without a hand-out changed the cursor's lease"
             );
         }
+    }
+    let told = match (t.op, t.reply) {
+        (Op::Extend { lease, .. }, Reply::Extended { until }) => {
+            Some((lease.clone(), ends_at(t.after, lease), *until))
+        }
+        (Op::Poll { group, .. }, Reply::Refused(Refusal::Held { until })) => {
+            let lease = Lease::Cursor(group.clone());
+            Some((lease.clone(), ends_at(t.before, &lease), *until))
+        }
+        (Op::Cancel { seq }, Reply::Refused(Refusal::Held { until })) => {
+            Some((Lease::Command(*seq), ends_at(t.before, &Lease::Command(*seq)), *until))
+        }
+        _ => None,
+    };
+    if let Some((lease, ends, told)) = told {
+        judged = true;
+        ensure!(ends == Some(told), "{lease:?} is said to last until {told}, but ends at {ends:?}");
     }
     if let (Op::Cancel { seq }, Reply::Cancelled) = (t.op, t.reply) {
         judged = true;
@@ -62,6 +81,18 @@ pub(super) fn at_most_one_lease_is_current_for_a_delivery(t: &Transition<'_>) ->
         );
     }
     if judged { Verdict::Held } else { Verdict::Vacuous }
+}
+
+/// When a lease ends, if there is one.
+fn ends_at(state: &State, lease: &Lease) -> Option<Timestamp> {
+    match lease {
+        Lease::Command(seq) => {
+            state.queue.get(seq).filter(|command| command.lease.is_some()).map(|of| of.due_at)
+        }
+        Lease::Cursor(group) => {
+            state.groups.get(group).filter(|cursor| cursor.lease.is_some()).map(|of| of.due_at)
+        }
+    }
 }
 
 /// Whether a lease has an owner whose time has not run out.
@@ -107,6 +138,9 @@ pub(super) fn current_tokens_are_distinct(state: &State, _: &Ghost) -> Verdict {
 /// G3: a token that is not the current one of what it names is refused as `LeaseLost` (or because what it names is
 /// gone or unreadable), and the state is as before; a current one is not told that it was lost.
 pub(super) fn a_stale_token_changes_nothing_and_is_told_so(t: &Transition<'_>) -> Verdict {
+    if let Reply::Refused(refusal) = t.reply {
+        ensure!(t.before == t.after, "the answer was {refusal:?}, but the state changed");
+    }
     let Some((lease, token)) = presented(t.op) else { return Verdict::Vacuous };
     if holds(t) {
         let foreign_entry = matches!(t.op, Op::Settle { target: Target::Entry { .. }, .. });
@@ -334,6 +368,12 @@ pub(super) fn claims_come_oldest_due_first(t: &Transition<'_>) -> Verdict {
             after.due_at,
             expected.unwrap_or_default()
         );
+    }
+    if let (Op::Settle { target: Target::Command(seq), .. }, Reply::Settled(Settled::Requeued { due_at })) =
+        (t.op, t.reply)
+    {
+        let is = t.after.queue.get(seq).map(|command| command.due_at);
+        ensure!(is == Some(*due_at), "command {seq} was said to be due at {due_at}, and is at {is:?}");
     }
     let (Op::Claim { names, max, attempts_max, .. }, Reply::HandedOut { deliveries, dead_lettered }) =
         (t.op, t.reply)

@@ -2,10 +2,10 @@
 
 use crate::ghost::Ghost;
 use crate::invariant::{Transition, Verdict, ensure, repairs};
-use crate::op::{Op, Refusal, Reply, Settled, Settlement, Target};
+use crate::op::{Lease, Op, Refusal, Reply, Settled, Settlement, Target};
 use crate::state::{Body, Cause, LogRow, Origin, Place, State};
 use crate::story::describe;
-use crate::vocabulary::{Message, Raw, RecordId, Seq};
+use crate::vocabulary::{Group, Message, Raw, RecordId, Seq};
 
 /// G1: ready, leased, dead, parked, or ended by someone who said so; and what is there is what was sent.
 pub(super) fn every_accepted_command_is_in_exactly_one_place(state: &State, ghost: &Ghost) -> Verdict {
@@ -38,14 +38,29 @@ pub(super) fn nothing_is_lost_on_the_way(t: &Transition<'_>) -> Verdict {
         };
         ensure!(record.at == t.now, "record {id} was not moved now");
     }
+    let made: Vec<RecordId> =
+        t.after.records.keys().filter(|id| !t.before.records.contains_key(*id)).copied().collect();
+    ensure!(
+        named_records(t.reply) == made,
+        "records {made:?} were made, but {:?} told",
+        named_records(t.reply)
+    );
     for (id, before) in &t.before.records {
         let gone = matches!(t.op, Op::Purge { record } | Op::Redrive { record } if record == id)
             && !matches!(t.reply, Reply::Refused(_));
         let repaired =
             matches!((t.op, t.reply), (Op::Repair { record, .. }, Reply::Repaired { .. }) if record == id);
+        let restored = matches!((t.op, t.reply), (Op::Restore { .. }, Reply::EpochBegun { .. }));
         let same = t.after.records.get(id).is_some_and(|after| {
-            let kept = after.body == before.body || (repaired && !before.body.is_sound());
-            kept && after.place == before.place && after.cause == before.cause
+            let mut expected = before.clone();
+            // What may be another after these, they are judged by.
+            if repaired && !before.body.is_sound() {
+                expected.body = after.body.clone();
+            }
+            if restored {
+                expected.origin = after.origin.clone();
+            }
+            *after == expected
         });
         ensure!(same || gone, "record {id} was changed or lost by \"{}\"", describe(t.op));
     }
@@ -71,7 +86,10 @@ pub(super) fn nothing_is_lost_on_the_way(t: &Transition<'_>) -> Verdict {
         ensure!(right, "command {seq} could not be read, and was not moved to the dead as corrupt");
     }
     for (seq, before) in &t.before.queue {
-        if t.after.queue.contains_key(seq) {
+        if let Some(after) = t.after.queue.get(seq) {
+            let nacked = matches!(t.op, Op::Settle { target: Target::Command(of), .. } if of == seq);
+            ensure!(after.body == before.body, "command {seq} became another message");
+            ensure!(nacked || after.reason == before.reason, "the reason of command {seq} was changed");
             continue;
         }
         judged = true;
@@ -92,7 +110,29 @@ fn entries_and_events_keep_everything(t: &Transition<'_>) -> Verdict {
     for (group, before) in &t.before.groups {
         let after = t.after.groups.get(group);
         for (id, entry) in &before.entries {
-            let Some(record) = t.after.records.get(id) else { continue };
+            if let Some(is) = after.and_then(|after| after.entries.get(id)) {
+                let touched = may_touch(t, group, *id);
+                ensure!(
+                    touched || is == entry,
+                    "entry {id} of {group} was changed by \"{}\"",
+                    describe(t.op)
+                );
+                let nacked = matches!(t.op, Op::Settle { .. });
+                ensure!(
+                    is.body == entry.body && is.seq == entry.seq && (nacked || is.reason == entry.reason),
+                    "entry {id} of {group} became another"
+                );
+            }
+            let Some(record) = t.after.records.get(id) else {
+                let stays = after.is_some_and(|after| after.entries.contains_key(id));
+                let handled = matches!(
+                    (t.op, t.reply),
+                    (Op::Settle { target: Target::Entry { group: by, record }, .. }, Reply::Settled(Settled::Acked | Settled::Dropped))
+                        if by == group && record == id
+                );
+                ensure!(stays || handled, "entry {id} of {group} was lost by \"{}\"", describe(t.op));
+                continue;
+            };
             let reason = said(t.op).or(entry.reason.clone());
             ensure!(record.attempts == entry.attempts, "entry {id} of {group} lost its attempts on the way");
             ensure!(record.reason == reason, "entry {id} of {group} was moved aside for {:?}", record.reason);
@@ -125,6 +165,19 @@ fn entries_and_events_keep_everything(t: &Transition<'_>) -> Verdict {
             );
         }
     }
+    for (group, after) in &t.after.groups {
+        let before = t.before.groups.get(group);
+        for id in
+            after.entries.keys().filter(|id| before.is_none_or(|before| !before.entries.contains_key(id)))
+        {
+            let redriven = matches!(
+                (t.op, t.reply),
+                (Op::Redrive { record: of }, Reply::Redriven(Target::Entry { group: to, record }))
+                    if of == id && record == id && to == group
+            );
+            ensure!(redriven, "entry {id} of {group} came by \"{}\"", describe(t.op));
+        }
+    }
     for (id, record) in &t.after.records {
         let Origin::Log { seq, group: Some(group), .. } = &record.origin else { continue };
         let known = t.before.records.contains_key(id);
@@ -149,6 +202,19 @@ fn entries_and_events_keep_everything(t: &Transition<'_>) -> Verdict {
         }
     }
     Verdict::Held
+}
+
+/// Whether this operation may change this entry in its place.
+fn may_touch(t: &Transition<'_>, group: &Group, id: RecordId) -> bool {
+    let this = |target: &Target| matches!(target, Target::Entry { group: by, record } if by == group && *record == id);
+    match (t.op, t.reply) {
+        (Op::Poll { .. }, Reply::HandedOut { deliveries, .. }) => {
+            deliveries.iter().any(|delivery| this(&delivery.target))
+        }
+        (Op::Settle { target, .. }, Reply::Settled(_)) => this(target),
+        (Op::Release { lease, .. }, Reply::Released) => *lease == Lease::Cursor(group.clone()),
+        _ => false,
+    }
 }
 
 /// Whether an event is the next of its name for a group at this position.
@@ -265,7 +331,7 @@ pub(super) fn a_corrupt_row_never_reaches_a_handler(t: &Transition<'_>) -> Verdi
         }
     }
     if let (Op::Claim { max, .. }, Reply::HandedOut { dead_lettered, .. }) = (t.op, t.reply) {
-        let surfaced = t.before.unreadable.len() - t.after.unreadable.len();
+        let surfaced = t.before.unreadable.len().saturating_sub(t.after.unreadable.len());
         let expected = t.before.unreadable.len().min(max.get() as usize);
         ensure!(surfaced == expected, "{surfaced} unreadable commands were surfaced, not {expected}");
         ensure!(dead_lettered.len() >= surfaced, "unreadable commands were surfaced without a word");
@@ -319,7 +385,7 @@ fn polls(t: &Transition<'_>) -> bool {
     t.before.groups.get(group).is_some_and(|cursor| token.is_some() || cursor.due_at <= t.now)
 }
 
-fn is_unreadable(row: &LogRow) -> bool {
+pub(super) fn is_unreadable(row: &LogRow) -> bool {
     matches!(row, LogRow::Event(Body::Unreadable { .. }))
 }
 
