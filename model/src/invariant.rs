@@ -6,6 +6,7 @@
 //! is not counted as a success.
 
 mod alone;
+mod answers;
 mod log;
 mod maintenance;
 mod queue;

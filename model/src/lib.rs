@@ -87,12 +87,13 @@
 //!
 //! - **G1** `every_accepted_command_is_in_exactly_one_place`. A command that was accepted is ready, leased, dead or
 //!   parked, or it has ended because someone said so: it was acked, dropped, cancelled or purged. Whatever is moved
-//!   aside keeps its message, its attempts and the last reason.
+//!   aside keeps its message, its attempts and the last reason. What is aside or waits in a group stays as it is.
 //! - **G2** `at_most_one_lease_is_current_for_a_delivery`. Nothing is handed out while somebody's lease on it runs,
-//!   nobody withdraws what is held, and no two leases share a token.
+//!   nobody withdraws what is held, and no two leases share a token. The end that a holder is told is the end.
 //! - **G3** `a_stale_token_changes_nothing_and_is_told_so`. Only the current token of a lease settles, extends or
 //!   releases; any other is answered [`LeaseLost`](op::Refusal::LeaseLost). A current token still settles after its
-//!   time ran out, as long as nobody has taken the lease since.
+//!   time ran out, as long as nobody has taken the lease since. For everybody, what is answered is so, and a refusal
+//!   changes nothing.
 //! - **G4** `tokens_only_grow`. A token is never minted twice: not after a crash, a nack, a redrive or a seek, not
 //!   after a power cut took the newest away ([`TOKENS_SKIPPED`](step::TOKENS_SKIPPED)), and not by a restored copy
 //!   ([`TOKENS_PER_EPOCH`](step::TOKENS_PER_EPOCH)).
@@ -115,7 +116,8 @@
 //!   [`Op::Atomic`](op::Op::Atomic), or none. Judged by [`World::judge`](world::World::judge), which looks inside.
 //! - **G13** `prune_keeps_what_a_group_still_needs`, and what is young, and goes from the front only.
 //! - **G14** `redrive_moves_and_never_copies`: back to where it came from, and for an event to that group alone.
-//! - **G15** `sequence_numbers_are_dense_and_never_reused`, not even after everything was pruned or reset.
+//! - **G15** `sequence_numbers_are_dense_and_never_reused`, not even after everything was pruned or reset; what stands
+//!   at a number is what was accepted under it.
 //!
 //! **Liveness**, for consumers that ask for every name, a clock that goes on, finite delays, and handlers that end.
 //! Each is checked from every state of a scope by running fair consumers to a bound, [`liveness::LIVENESS`].

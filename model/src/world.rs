@@ -227,6 +227,20 @@ impl World {
         rules: &dyn Rules,
         tally: &Tally,
     ) {
+        if let (Op::Atomic(ops), Reply::Refused(Refusal::Aborted { index, refusal })) = (op, reply) {
+            let mut state = before.clone();
+            let answers = ops.iter().map(|op| rules.apply(&mut state, self.now, op));
+            let first = answers.zip(0_u32..).find_map(|(reply, index)| match reply {
+                Reply::Refused(refusal) => Some((index, refusal)),
+                _ => None,
+            });
+            if first.as_ref() != Some(&(*index, Refusal::clone(refusal))) {
+                self.broke(
+                    TRANSACTIONS,
+                    format!("a transaction says that it was aborted by part {}", index + 1),
+                );
+            }
+        }
         let (Op::Atomic(ops), Reply::Done(replies)) = (op, reply) else {
             self.judge_one(before, op, reply, after, tally);
             return;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::ghost::Ghost;
-use crate::invariant::records::is_unreadable;
+use crate::invariant::records::{is_fresh, is_unreadable};
 use crate::invariant::{Transition, Verdict, ensure};
 use crate::op::{Op, Refusal, Reply};
 use crate::state::{Body, LogRow, Origin, Remembered, State};
@@ -309,7 +309,8 @@ pub(super) fn numbers_go_on_one_by_one(t: &Transition<'_>) -> Verdict {
     }
     let fresh = match t.op {
         Op::Send { message, .. } => {
-            queue_last.map(|seq| (seq, message, t.after.queue.get(&seq).map(|command| &command.body)))
+            let fresh = |seq| t.after.queue.get(&seq).filter(|command| is_fresh(command));
+            queue_last.map(|seq| (seq, message, fresh(seq).map(|command| &command.body)))
         }
         Op::Publish { message } => head.map(|seq| {
             let body = t.after.log.get(&seq).and_then(|row| match row {

@@ -3,9 +3,9 @@
 use std::collections::BTreeSet;
 
 use crate::ghost::Ghost;
-use crate::invariant::{Transition, Verdict, current, ensure, holds, presented};
+use crate::invariant::{Transition, Verdict, answers, current, ensure, holds, presented};
 use crate::op::{Delivery, Lease, Op, Refusal, Reply, Settled, Settlement, Target};
-use crate::state::{Cause, Command, Cursor, Origin, Progress, State};
+use crate::state::{Cause, Command, Cursor, CursorLease, Origin, Progress, State};
 use crate::vocabulary::{Names, Seq, Timestamp, Token};
 
 /// G2: what is handed out was free, or under the very token that polls; only a settlement, a release or the owner's
@@ -79,6 +79,13 @@ pub(super) fn at_most_one_lease_is_current_for_a_delivery(t: &Transition<'_>) ->
             was == is || may_change_lease(t, &Lease::Cursor(group.clone())),
             "the cursor of {group} changed from token {was:?} to {is:?}"
         );
+        let polled = matches!(t.op, Op::Poll { group: by, .. } if by == group);
+        if let (Some(was), Some(is), false) = (cursor.lease, after.lease, polled) {
+            ensure!(
+                is == CursorLease { token: is.token, handed_through: is.handed_through, ..was },
+                "what is known of the lease of {group} changed from {was:?} to {is:?}"
+            );
+        }
     }
     if judged { Verdict::Held } else { Verdict::Vacuous }
 }
@@ -135,11 +142,11 @@ pub(super) fn current_tokens_are_distinct(state: &State, _: &Ghost) -> Verdict {
     if seen.is_empty() { Verdict::Vacuous } else { Verdict::Held }
 }
 
-/// G3: a token that is not the current one of what it names is refused as `LeaseLost` (or because what it names is
+/// G3: what is answered is so; and a token that is not the current one of what it names is refused as `LeaseLost` (or because what it names is
 /// gone or unreadable), and the state is as before; a current one is not told that it was lost.
 pub(super) fn a_stale_token_changes_nothing_and_is_told_so(t: &Transition<'_>) -> Verdict {
-    if let Reply::Refused(refusal) = t.reply {
-        ensure!(t.before == t.after, "the answer was {refusal:?}, but the state changed");
+    if let broken @ Verdict::Broken(_) = answers::what_is_answered_is_so(t) {
+        return broken;
     }
     let Some((lease, token)) = presented(t.op) else { return Verdict::Vacuous };
     if holds(t) {
@@ -232,6 +239,14 @@ pub(super) fn attempts_are_counted_and_limited(t: &Transition<'_>) -> Verdict {
             let (seq, attempt) = (delivery.seq, delivery.attempt);
             ensure!(attempt >= 1, "{seq} was handed out as attempt 0");
             ensure!(attempt <= max, "{seq} was handed out for attempt {attempt} of at most {max}");
+            if let Target::Command(seq) = &delivery.target {
+                let command = t.after.queue.get(seq);
+                let kept = command.and_then(|command| Some((command.attempts, command.lease?.attempts_max)));
+                ensure!(
+                    kept == Some((attempt, max)),
+                    "{seq} was handed out for attempt {attempt} of {max}, not {kept:?}"
+                );
+            }
         }
         for record in dead_lettered.iter().filter_map(|id| t.after.records.get(id)) {
             let early = record.cause == Cause::AttemptsExhausted && record.attempts < max;

@@ -3,7 +3,7 @@
 use crate::ghost::Ghost;
 use crate::invariant::{Transition, Verdict, ensure, repairs};
 use crate::op::{Lease, Op, Refusal, Reply, Settled, Settlement, Target};
-use crate::state::{Body, Cause, LogRow, Origin, Place, State};
+use crate::state::{Body, Cause, Command, Entry, LogRow, Origin, Place, State};
 use crate::story::describe;
 use crate::vocabulary::{Group, Message, Raw, RecordId, Seq};
 
@@ -315,6 +315,15 @@ pub(super) fn a_corrupt_row_never_reaches_a_handler(t: &Transition<'_>) -> Verdi
                 ),
             };
             let is_entry = matches!(delivery.target, Target::Entry { .. });
+            ensure!(
+                row_of(t.after, &delivery.target) == Some((delivery.seq, &delivery.body)),
+                "what was delivered as {:?} is not what is there",
+                delivery.target
+            );
+            if let Target::Command(seq) = &delivery.target {
+                let noted = t.after.queue.get(seq).and_then(|command| Some(command.lease?.corrupt));
+                ensure!(noted == Some(!delivery.body.is_sound()), "how {seq} was handed out is not noted");
+            }
             match &delivery.body {
                 Body::Sound { message, .. } => {
                     ensure!(sent == Some(message), "{} was delivered but not sent", delivery.seq);
@@ -369,6 +378,21 @@ pub(super) fn a_corrupt_row_never_reaches_a_handler(t: &Transition<'_>) -> Verdi
         _ => {}
     }
     if judged { Verdict::Held } else { Verdict::Vacuous }
+}
+
+/// The number and the content of the row that a delivery is of.
+fn row_of<'a>(state: &'a State, target: &Target) -> Option<(Seq, &'a Body)> {
+    match target {
+        Target::Command(seq) => Some((*seq, &state.queue.get(seq)?.body)),
+        Target::Event { seq, .. } => match state.log.get(seq)? {
+            LogRow::Event(body) => Some((*seq, body)),
+            LogRow::Tombstone => None,
+        },
+        Target::Entry { group, record } => {
+            let entry = state.groups.get(group)?.entries.get(record)?;
+            Some((entry.seq, &entry.body))
+        }
+    }
 }
 
 /// The message that a person gave a group's copy of an event.
@@ -461,6 +485,7 @@ pub(super) fn redrive_moves_and_never_copies(t: &Transition<'_>) -> Verdict {
         state.queue.len() + state.records.len() + entries
     };
     ensure!(others(t.before) == others(t.after), "a redrive made or lost a message");
+    let before = record;
     let back = match (&record.origin, t.reply) {
         (Origin::Queue { seq }, Reply::Redriven(Target::Command(to))) if to == seq => {
             fresh_command(t.after, *seq, &record.body)
@@ -475,8 +500,17 @@ pub(super) fn redrive_moves_and_never_copies(t: &Transition<'_>) -> Verdict {
             ensure!(*epoch == t.before.epoch, "a record of epoch {epoch} was redriven in {}", t.before.epoch);
             Some(to) == group.as_ref()
                 && record == id
-                && entry
-                    .is_some_and(|entry| entry.seq == *seq && entry.attempts == 0 && entry.due_at == t.now)
+                && entry.is_some_and(|entry| {
+                    *entry
+                        == Entry {
+                            seq: *seq,
+                            body: before.body.clone(),
+                            due_at: t.now,
+                            attempts: 0,
+                            counted: None,
+                            reason: None,
+                        }
+                })
         }
         _ => false,
     };
@@ -484,9 +518,11 @@ pub(super) fn redrive_moves_and_never_copies(t: &Transition<'_>) -> Verdict {
     Verdict::Held
 }
 
+/// Whether a command has no past.
+pub(super) fn is_fresh(command: &Command) -> bool {
+    command.attempts == 0 && command.lease.is_none() && command.reason.is_none()
+}
+
 fn fresh_command(state: &State, seq: Seq, body: &Body) -> bool {
-    state
-        .queue
-        .get(&seq)
-        .is_some_and(|command| command.attempts == 0 && command.lease.is_none() && command.body == *body)
+    state.queue.get(&seq).is_some_and(|command| is_fresh(command) && command.body == *body)
 }
