@@ -10,7 +10,9 @@ use std::fmt::Write as _;
 
 use fencepost_model::coverage::Tally;
 use fencepost_model::generate::{Numbers, choose};
-use fencepost_model::invariant::GUARANTEES;
+use fencepost_model::invariant::{GUARANTEES, STANDING, Verdict};
+use fencepost_model::liveness::{LIVENESS, Liveness};
+use fencepost_model::mutant;
 use fencepost_model::op::{Op, Reply};
 use fencepost_model::scope::{self, Scope};
 use fencepost_model::state::State;
@@ -18,13 +20,13 @@ use fencepost_model::world::{Contract, Move, Outcome, World};
 use serde_json::{Value, json};
 
 /// How many walks go through each scope.
-const WALKS: u64 = 5;
+const WALKS: u64 = 3;
 
 /// How far a walk goes.
 const MOVES: usize = 60;
 
 /// How many changes are made of what a transition left, and as many of what was answered.
-const CHANGES: usize = 8;
+const CHANGES: usize = 7;
 
 /// One operation as it happened.
 struct Transition {
@@ -297,4 +299,62 @@ fn a_transition_that_is_changed_in_one_place_is_refused_by_the_same_guarantees_a
     let names: Vec<String> =
         (0..GUARANTEES.len()).map(|n| format!("{}{}", GUARANTEES[n].id, prime(n))).collect();
     keep("transitions", &told(&counts, &names));
+}
+
+#[test]
+fn a_state_that_is_changed_in_one_place_is_refused_by_what_stands_alone_as_ever() {
+    let mut counts: BTreeMap<String, Count> = BTreeMap::new();
+    let mut numbers = Numbers::new(2);
+    for name in scope::names().into_iter().chain(["wide"]) {
+        let scope = scope::by_name(name).expect("the scope of a name");
+        for of in transitions(&scope) {
+            for (path, after) in some_changes(&of.after, "state", &mut numbers) {
+                let refuses =
+                    |index: &usize| matches!((STANDING[*index].of_state)(&after), Verdict::Broken(_));
+                counts.entry(called(&path)).or_default().add(&(0..STANDING.len()).filter(refuses).collect());
+            }
+        }
+    }
+    let names: Vec<String> = STANDING.iter().map(|of| of.id.to_owned()).collect();
+    keep("states", &told(&counts, &names));
+}
+
+#[test]
+fn what_never_comes_about_under_a_mistake_is_told_by_the_same_properties_as_ever() {
+    let mut text = String::new();
+    let mut all: BTreeMap<&str, [u32; 3]> = BTreeMap::new();
+    for mutant in mutant::all() {
+        let scope = scope::by_name(mutant.scope).expect("a mutant names a scope that exists");
+        let mut world = scope.world();
+        let mut broken: BTreeMap<&str, (u32, usize)> = BTreeMap::new();
+        for (index, number) in Numbers::new(3).take(MOVES).enumerate() {
+            let Some(action) = choose(&scope, &world, number) else { break };
+            world.perform(&action, &Contract, &Tally::new());
+            if index % 6 != 0 {
+                continue;
+            }
+            for property in LIVENESS {
+                let count = all.entry(property.id).or_default();
+                match property.check(&world, &mutant) {
+                    Liveness::Vacuous => count[0] += 1,
+                    Liveness::Held => count[1] += 1,
+                    Liveness::Broken(why) => {
+                        count[2] += 1;
+                        let (again, steps) = property.counterexample(&world, &mutant).expect("it is broken");
+                        assert_eq!(again, why);
+                        let (worlds, taken) = broken.entry(property.id).or_default();
+                        (*worlds, *taken) = (*worlds + 1, *taken + steps.len());
+                    }
+                }
+            }
+        }
+        for (id, (worlds, steps)) in broken {
+            let _ = writeln!(text, "{}: {id} in {worlds} worlds, {steps} steps", mutant.name);
+        }
+    }
+    for (id, [vacuous, held, broken]) in all {
+        let _ =
+            writeln!(text, "{id}: nothing to judge in {vacuous} worlds, held in {held}, broken in {broken}");
+    }
+    keep("liveness", &text);
 }

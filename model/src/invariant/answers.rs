@@ -1,0 +1,109 @@
+//! G3, for whoever presents no token: what is answered is so.
+
+use crate::invariant::{Transition, Verdict, ensure};
+use crate::op::{Op, Refusal, Reply, Start};
+use crate::state::State;
+use crate::story::{answer, describe};
+use crate::vocabulary::{Group, Name, Seq};
+
+/// An answer is one that its operation has, a refusal changes nothing, and where it names what is lacking, that is
+/// lacking; nobody is told that it was done where it could not be.
+pub(super) fn what_is_answered_is_so(t: &Transition<'_>) -> Verdict {
+    let is = match t.reply {
+        Reply::Refused(refusal) => {
+            ensure!(t.before == t.after, "the answer was {refusal:?}, but the state changed");
+            is_lacking(t.before, t.op, refusal)
+        }
+        _ => belongs(t) && could_be_done(t.before, t.op),
+    };
+    ensure!(is, "\"{}\" was answered \"{}\"", describe(t.op), answer(t.reply));
+    Verdict::Held
+}
+
+fn belongs(t: &Transition<'_>) -> bool {
+    matches!(
+        (t.op, t.reply),
+        (Op::Send { .. } | Op::Publish { .. }, Reply::Accepted { .. })
+            | (Op::Claim { .. } | Op::Poll { .. }, Reply::HandedOut { .. })
+            | (Op::Settle { .. }, Reply::Settled(_))
+            | (Op::Release { .. }, Reply::Released)
+            | (Op::Extend { .. }, Reply::Extended { .. })
+            | (Op::Cancel { .. }, Reply::Cancelled)
+            | (Op::Subscribe { .. }, Reply::Subscribed { .. })
+            | (Op::Unsubscribe { .. }, Reply::Unsubscribed { .. })
+            | (Op::Seek { .. }, Reply::Sought)
+            | (Op::Redrive { .. }, Reply::Redriven(_))
+            | (Op::Purge { .. }, Reply::Purged)
+            | (Op::Repair { .. }, Reply::Repaired { .. })
+            | (Op::Prune { .. }, Reply::Pruned { .. })
+            | (Op::ForgetIds { .. }, Reply::Forgotten { .. })
+            | (Op::Reset { .. } | Op::Restore { .. }, Reply::EpochBegun { .. })
+            | (Op::Reboot, Reply::Rebooted)
+            | (Op::Atomic(_), Reply::Done(_))
+    )
+}
+
+fn reads(state: &State, group: &Group, name: &Name) -> bool {
+    state.groups.get(group).is_some_and(|cursor| cursor.names.contains_key(name))
+}
+
+/// Whether a position lies outside of what is kept, and on which side.
+fn outside(state: &State, position: Seq) -> Option<Refusal> {
+    if position > state.head {
+        Some(Refusal::BeyondHead { head: state.head })
+    } else {
+        (position < state.first.before()).then_some(Refusal::Pruned { first: state.first })
+    }
+}
+
+/// Where a person asks by number or name: whether what is asked for is there. The rest is judged elsewhere.
+fn could_be_done(before: &State, op: &Op) -> bool {
+    match op {
+        Op::Purge { record } => before.records.contains_key(record),
+        Op::Cancel { seq } => before.queue.get(seq).is_some_and(|command| command.body.is_sound()),
+        Op::Unsubscribe { group, name } => reads(before, group, name),
+        Op::Seek { group, name, position } => {
+            reads(before, group, name) && outside(before, *position).is_none()
+        }
+        _ => true,
+    }
+}
+
+/// Whether a refusal is one that its operation has, and its reason is there. Those of whoever presents a token, and
+/// those that another guarantee is about, are judged elsewhere.
+fn is_lacking(before: &State, op: &Op, refusal: &Refusal) -> bool {
+    match (op, refusal) {
+        (Op::Purge { record }, Refusal::NotFound) => !before.records.contains_key(record),
+        (Op::Cancel { seq }, Refusal::NotFound) => {
+            !before.queue.contains_key(seq) && !before.unreadable.contains_key(seq)
+        }
+        (Op::Cancel { seq }, Refusal::Corrupt) => {
+            before.unreadable.contains_key(seq)
+                || before.queue.get(seq).is_some_and(|command| !command.body.is_sound())
+        }
+        (Op::Cancel { .. }, Refusal::Held { .. }) => true,
+        (Op::Unsubscribe { group, name } | Op::Seek { group, name, .. }, Refusal::NotSubscribed) => {
+            !reads(before, group, name)
+        }
+        (
+            Op::Seek { position, .. } | Op::Subscribe { start: Start::After(position), .. },
+            outside_of @ (Refusal::BeyondHead { .. } | Refusal::Pruned { .. }),
+        ) => outside(before, *position).as_ref() == Some(outside_of),
+        (Op::Poll { group, .. }, Refusal::NotSubscribed) => !before.groups.contains_key(group),
+        (Op::Poll { .. }, Refusal::NamesMissing { .. } | Refusal::Held { .. } | Refusal::LeaseLost) => true,
+        (Op::Settle { .. } | Op::Release { .. } | Op::Extend { .. }, refusal) => matches!(
+            refusal,
+            Refusal::LeaseLost
+                | Refusal::Corrupt
+                | Refusal::NotFound
+                | Refusal::NotNext { .. }
+                | Refusal::NotSubscribed
+        ),
+        (Op::Send { .. } | Op::Publish { .. }, refusal) => {
+            matches!(refusal, Refusal::Conflict { .. } | Refusal::WrongKind)
+        }
+        (Op::Redrive { .. } | Op::Repair { .. } | Op::Reset { .. } | Op::Restore { .. }, _) => true,
+        (Op::Atomic(_), Refusal::Aborted { .. }) => true,
+        _ => false,
+    }
+}
