@@ -81,6 +81,8 @@ fn instead(value: &Value) -> Vec<Value> {
         "purged",
         "rebooted",
     ];
+    const REFUSALS: [&str; 7] =
+        ["lease-lost", "not-found", "not-subscribed", "epoch-retired", "corrupt", "legible", "wrong-kind"];
     let mut others: Vec<Value> = match value {
         Value::Number(number) => {
             let number = number.as_u64().unwrap_or_default();
@@ -98,6 +100,19 @@ fn instead(value: &Value) -> Vec<Value> {
     };
     if matches!(value, Value::String(_) | Value::Object(_)) {
         others.extend(WORDS.map(|word| json!(word)));
+        others.extend(REFUSALS.map(|word| json!({ "refused": word })));
+    }
+    if let Value::Object(_) = value {
+        others.extend([
+            json!({"accepted": {"seq": 1, "fresh": false}}),
+            json!({"handed-out": {"deliveries": [], "dead_lettered": []}}),
+            json!({"subscribed": {"position": 1, "fresh": true}}),
+            json!({"unsubscribed": {"returned": []}}),
+            json!({"pruned": {"first": 1, "removed": 0, "dead_lettered": []}}),
+            json!({"forgotten": {"ids": 0}}),
+            json!({"epoch-begun": {"returned": []}}),
+            json!({"settled": "acked"}),
+        ]);
     }
     others.retain(|other| other != value);
     others
@@ -139,9 +154,10 @@ fn places(value: &Value, path: &str, way: &mut Vec<String>, all: &mut Vec<Place>
     let is_map = MAPS.contains(&path.rsplit('.').next().unwrap_or_default());
     let (keys, same): (Vec<String>, bool) = match value {
         Value::Object(members) => (members.keys().cloned().collect(), is_map),
-        // What is longer is a payload.
-        Value::Array(members) if members.len() < 20 => {
-            ((0..members.len()).map(|n| n.to_string()).collect(), true)
+        // Of what is longer, which is what somebody's bytes are, the first is enough.
+        Value::Array(members) => {
+            let some = if members.len() < 20 { members.len() } else { 1 };
+            ((0..some).map(|n| n.to_string()).collect(), true)
         }
         _ => return,
     };

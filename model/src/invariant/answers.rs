@@ -1,10 +1,10 @@
 //! G3, for whoever presents no token: what is answered is so.
 
 use crate::invariant::{Transition, Verdict, ensure};
-use crate::op::{Op, Refusal, Reply, Start};
+use crate::op::{Op, Refusal, Reply, Start, Target};
 use crate::state::State;
 use crate::story::{answer, describe};
-use crate::vocabulary::{Group, Name, Seq};
+use crate::vocabulary::{Group, Kind, Name, Seq};
 
 /// An answer is one that its operation has, a refusal changes nothing, and where it names what is lacking, that is
 /// lacking; nobody is told that it was done where it could not be.
@@ -90,18 +90,20 @@ fn is_lacking(before: &State, op: &Op, refusal: &Refusal) -> bool {
             outside_of @ (Refusal::BeyondHead { .. } | Refusal::Pruned { .. }),
         ) => outside(before, *position).as_ref() == Some(outside_of),
         (Op::Poll { group, .. }, Refusal::NotSubscribed) => !before.groups.contains_key(group),
-        (Op::Poll { .. }, Refusal::NamesMissing { .. } | Refusal::Held { .. } | Refusal::LeaseLost) => true,
-        (Op::Settle { .. } | Op::Release { .. } | Op::Extend { .. }, refusal) => matches!(
-            refusal,
-            Refusal::LeaseLost
-                | Refusal::Corrupt
-                | Refusal::NotFound
-                | Refusal::NotNext { .. }
-                | Refusal::NotSubscribed
-        ),
-        (Op::Send { .. } | Op::Publish { .. }, refusal) => {
-            matches!(refusal, Refusal::Conflict { .. } | Refusal::WrongKind)
+        (Op::Poll { token, .. }, Refusal::LeaseLost) => token.is_some(),
+        (Op::Poll { .. }, Refusal::NamesMissing { .. } | Refusal::Held { .. }) => true,
+        (Op::Settle { target, .. }, refusal) => match refusal {
+            Refusal::LeaseLost | Refusal::Corrupt | Refusal::NotSubscribed => true,
+            Refusal::NotNext { .. } => matches!(target, Target::Event { .. }),
+            Refusal::NotFound => matches!(target, Target::Entry { .. }),
+            _ => false,
+        },
+        (Op::Release { .. } | Op::Extend { .. }, refusal) => {
+            matches!(refusal, Refusal::LeaseLost | Refusal::Corrupt | Refusal::NotSubscribed)
         }
+        (Op::Send { message, .. }, Refusal::WrongKind) => message.kind != Kind::Command,
+        (Op::Publish { message }, Refusal::WrongKind) => message.kind != Kind::Event,
+        (Op::Send { .. } | Op::Publish { .. }, Refusal::Conflict { .. }) => true,
         (Op::Redrive { .. } | Op::Repair { .. } | Op::Reset { .. } | Op::Restore { .. }, _) => true,
         (Op::Atomic(_), Refusal::Aborted { .. }) => true,
         _ => false,

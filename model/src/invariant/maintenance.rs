@@ -189,6 +189,8 @@ pub(super) fn a_retired_epoch_moves_nothing(t: &Transition<'_>) -> Verdict {
     for (group, cursor) in &t.after.groups {
         ensure!(cursor.lease.is_none(), "the holder of {group} was not fenced");
         ensure!(!is_reset || cursor.entries.is_empty(), "{group} keeps entries of a retired epoch");
+        let begins = cursor.names.values().all(|progress| progress.position == t.after.head);
+        ensure!(!is_reset || begins, "{group} does not begin where the new epoch does");
     }
     let names = |state: &State| -> Vec<_> {
         let of = |(group, cursor): (&crate::vocabulary::Group, &crate::state::Cursor)| {

@@ -150,6 +150,9 @@ pub(super) fn a_stale_token_changes_nothing_and_is_told_so(t: &Transition<'_>) -
     }
     let Some((lease, token)) = presented(t.op) else { return Verdict::Vacuous };
     if holds(t) {
+        let given = matches!(t.op, Op::Release { .. } | Op::Extend { .. });
+        let refused = matches!(t.reply, Reply::Refused(_));
+        ensure!(!(given && refused), "token {token} is current for {lease:?} but was answered {:?}", t.reply);
         let foreign_entry = matches!(t.op, Op::Settle { target: Target::Entry { .. }, .. });
         let lost = *t.reply == Reply::Refused(Refusal::LeaseLost);
         ensure!(
@@ -333,9 +336,18 @@ fn attempts_of_groups(t: &Transition<'_>) -> Verdict {
     let mut judged = false;
     for (group, before) in &t.before.groups {
         let Some(after) = t.after.groups.get(group) else { continue };
+        let token = after.lease.map(|lease| lease.token);
+        for (name, is) in &after.names {
+            let same = before.names.get(name).is_some_and(|was| was.position == is.position);
+            let first = is.attempts == 0 || (is.attempts == 1 && is.counted.is_some() && is.counted == token);
+            ensure!(
+                same || first,
+                "{group} counts {} attempts for the next {name}, which is another",
+                is.attempts
+            );
+        }
         for (name, was) in &before.names {
             let Some(is) = after.names.get(name).filter(|is| is.position == was.position) else { continue };
-            let token = after.lease.map(|lease| lease.token);
             let anew = matches!(t.op, Op::Reset { .. } | Op::Seek { .. }) && is.attempts == 0;
             let counted = is.attempts == was.attempts + 1 && was.counted != is.counted && is.counted == token;
             let released =

@@ -135,6 +135,8 @@ fn entries_and_events_keep_everything(t: &Transition<'_>) -> Verdict {
             ensure!(record.attempts == entry.attempts, "entry {id} of {group} lost its attempts on the way");
             ensure!(record.reason == reason, "entry {id} of {group} was moved aside for {:?}", record.reason);
             ensure!(record.body == entry.body, "entry {id} of {group} was moved aside as another message");
+            let origin = Origin::Log { epoch: t.before.epoch, seq: entry.seq, group: Some(group.clone()) };
+            ensure!(record.origin == origin, "entry {id} of {group} was moved aside as {:?}", record.origin);
         }
         if let (Op::Unsubscribe { group: left, name }, Reply::Unsubscribed { returned }) = (t.op, t.reply)
             && left == group
