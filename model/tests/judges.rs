@@ -217,8 +217,20 @@ fn changed(value: &Value, way: &[String], change: &Change) -> Value {
     whole
 }
 
-/// A few of the changes of a value that still mean something, each another value.
-fn some_changes<T>(value: &T, path: &str, numbers: &mut Numbers) -> Vec<(String, T)>
+/// Whether what stands there is not what stood there before.
+fn is_new(value: &Value, before: &Value, way: &[String]) -> bool {
+    fn at<'a>(value: &'a Value, way: &[String]) -> Option<&'a Value> {
+        way.iter().try_fold(value, |at, key| match at {
+            Value::Array(members) => members.get(key.parse::<usize>().ok()?),
+            at => at.get(key),
+        })
+    }
+    at(value, way) != at(before, way)
+}
+
+/// A few of the changes of a value that still mean something, each another value: half of them where it is not as it was
+/// `before`.
+fn some_changes<T>(value: &T, before: Option<&T>, path: &str, numbers: &mut Numbers) -> Vec<(String, T)>
 where
     T: serde::Serialize + serde::de::DeserializeOwned + PartialEq,
 {
@@ -230,10 +242,14 @@ where
     for (path, way, change) in all {
         by_place.entry((way, path)).or_default().push(change);
     }
-    let mut left: Vec<_> = by_place.into_iter().collect();
+    let before = before.map(|before| serde_json::to_value(before).expect("it can be written"));
+    let new = |way: &[String]| before.as_ref().is_some_and(|before| is_new(&written, before, way));
+    let (mut fresh, mut old): (Vec<_>, Vec<_>) = by_place.into_iter().partition(|((way, _), _)| new(way));
     let mut some = Vec::new();
-    while some.len() < CHANGES && !left.is_empty() {
+    while some.len() < CHANGES && !(fresh.is_empty() && old.is_empty()) {
         let number = numbers.next().expect("numbers have no end") as usize;
+        let of_fresh = old.is_empty() || (!fresh.is_empty() && (number / 1_000_000).is_multiple_of(2));
+        let left = if of_fresh { &mut fresh } else { &mut old };
         let place = number % left.len();
         let ((way, path), changes) = &mut left[place];
         let change = changes.swap_remove(number / 1_000 % changes.len());
@@ -291,10 +307,10 @@ fn a_transition_that_is_changed_in_one_place_is_refused_by_the_same_guarantees_a
     for name in scope::names().into_iter().chain(["wide"]) {
         let scope = scope::by_name(name).expect("the scope of a name");
         for of in transitions(&scope) {
-            for (path, after) in some_changes(&of.after, "state", &mut numbers) {
+            for (path, after) in some_changes(&of.after, Some(&of.world.state), "state", &mut numbers) {
                 counts.entry(called(&path)).or_default().add(&broken(&of, &of.reply, &after));
             }
-            for (path, reply) in some_changes(&of.reply, "reply", &mut numbers) {
+            for (path, reply) in some_changes(&of.reply, None, "reply", &mut numbers) {
                 counts.entry(called(&path)).or_default().add(&broken(&of, &reply, &of.after));
             }
             if of.after != of.world.state {
@@ -324,7 +340,7 @@ fn a_state_that_is_changed_in_one_place_is_refused_by_what_stands_alone_as_ever(
     for name in scope::names().into_iter().chain(["wide"]) {
         let scope = scope::by_name(name).expect("the scope of a name");
         for of in transitions(&scope) {
-            for (path, after) in some_changes(&of.after, "state", &mut numbers) {
+            for (path, after) in some_changes(&of.after, Some(&of.world.state), "state", &mut numbers) {
                 let refuses =
                     |index: &usize| matches!((STANDING[*index].of_state)(&after), Verdict::Broken(_));
                 counts.entry(called(&path)).or_default().add(&(0..STANDING.len()).filter(refuses).collect());
