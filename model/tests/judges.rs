@@ -19,6 +19,9 @@ use fencepost_model::state::{Cause, State};
 use fencepost_model::world::{Contract, Move, Outcome, World};
 use serde_json::{Value, json};
 
+#[path = "shared/keep.rs"]
+mod keep;
+
 /// How many walks go through each scope.
 const WALKS: u64 = 3;
 
@@ -292,14 +295,6 @@ fn told(counts: &BTreeMap<String, Count>, names: &[String]) -> String {
     text
 }
 
-fn keep(name: &str, text: &str) {
-    let mut settings = insta::Settings::clone_current();
-    settings.set_snapshot_path("judges");
-    settings.set_prepend_module_to_snapshot(false);
-    settings.set_omit_expression(true);
-    settings.bind(|| insta::assert_snapshot!(name, text));
-}
-
 #[test]
 fn a_transition_that_is_changed_in_one_place_is_refused_by_the_same_guarantees_as_ever() {
     let mut counts: BTreeMap<String, Count> = BTreeMap::new();
@@ -330,7 +325,7 @@ fn a_transition_that_is_changed_in_one_place_is_refused_by_the_same_guarantees_a
         |index: usize| if index > 0 && GUARANTEES[index - 1].id == GUARANTEES[index].id { "'" } else { "" };
     let names: Vec<String> =
         (0..GUARANTEES.len()).map(|n| format!("{}{}", GUARANTEES[n].id, prime(n))).collect();
-    keep("transitions", &told(&counts, &names));
+    keep::keep("judges", "transitions", &told(&counts, &names));
 }
 
 /// Few changes come upon this by chance: of the records, those that were just made, and of these, those for this cause.
@@ -372,7 +367,7 @@ fn a_state_that_is_changed_in_one_place_is_refused_by_what_stands_alone_as_ever(
         }
     }
     let names: Vec<String> = STANDING.iter().map(|of| of.id.to_owned()).collect();
-    keep("states", &told(&counts, &names));
+    keep::keep("judges", "states", &told(&counts, &names));
 }
 
 #[test]
@@ -412,5 +407,5 @@ fn what_never_comes_about_under_a_mistake_is_told_by_the_same_properties_as_ever
         let _ =
             writeln!(text, "{id}: nothing to judge in {vacuous} worlds, held in {held}, broken in {broken}");
     }
-    keep("liveness", &text);
+    keep::keep("judges", "liveness", &text);
 }

@@ -9,13 +9,8 @@ use fencepost_model::vocabulary::{Kind, Message, Name, Timestamp};
 use fencepost_model::world::{Contract, Move};
 use fencepost_model::{apply, story};
 
-fn keep(name: &str, text: &str) {
-    let mut settings = insta::Settings::clone_current();
-    settings.set_snapshot_path("stories");
-    settings.set_prepend_module_to_snapshot(false);
-    settings.set_omit_expression(true);
-    settings.bind(|| insta::assert_snapshot!(name, text));
-}
+#[path = "shared/keep.rs"]
+mod keep;
 
 fn path(scope: &Scope, seed: u64, moves: usize) -> Vec<Move> {
     let mut world = scope.world();
@@ -31,7 +26,7 @@ fn path(scope: &Scope, seed: u64, moves: usize) -> Vec<Move> {
 #[test]
 fn a_walk_through_everything_is_told_in_the_same_words() {
     let scope = scope::by_name("wide").expect("a scope");
-    keep("wide", &story::tell(&scope, &path(&scope, 5, 90), &Contract));
+    keep::keep("stories", "wide", &story::tell(&scope, &path(&scope, 5, 90), &Contract));
 }
 
 #[test]
@@ -44,7 +39,7 @@ fn the_moves_of_a_walk_are_told_a_line_each() {
         text += &story::line(&action, reply.as_ref());
         text.push('\n');
     }
-    keep("lines", &text);
+    keep::keep("stories", "lines", &text);
 }
 
 #[test]
@@ -56,7 +51,7 @@ fn what_a_scope_begins_with_is_told_and_numbered_with_the_rest() {
         assert!((1..9).contains(&before), "{before}");
         let moves = path(&scope, 1, 10);
         for moves in [&moves[..9 - before], &moves[..10 - before]] {
-            keep(&format!("{name}-{}", moves.len()), &story::tell(&scope, moves, &Contract));
+            keep::keep("stories", &format!("{name}-{}", moves.len()), &story::tell(&scope, moves, &Contract));
         }
     }
 }

@@ -1,0 +1,13 @@
+//! A text that is kept beside the tests, for a reviewer to see change.
+
+/// Holds a text against the snapshot of this name in this folder of the tests.
+///
+/// # Panics
+/// If it is another.
+pub(crate) fn keep(folder: &str, name: &str, text: &str) {
+    let mut settings = insta::Settings::clone_current();
+    settings.set_snapshot_path(format!("../{folder}"));
+    settings.set_prepend_module_to_snapshot(false);
+    settings.set_omit_expression(true);
+    settings.bind(|| insta::assert_snapshot!(name, text));
+}
