@@ -3,7 +3,7 @@
 //! What always holds: an error that time cures never ends a run; whatever ends it, what was taken is settled, given
 //! back, or reported as neither. What is owed to each end of a handler is specified in
 //! [`fencepost_model::policy`]; the code here does not call it, and is held against it by
-//! `tests/the_run_loop_does_what_the_policy_says.rs`.
+//! `tests/consumer/the_run_loop_does_what_the_policy_says.rs`.
 
 mod attempt;
 mod group;

@@ -1,0 +1,67 @@
+//! A disk that fails, memory that runs out and bits that change are told as they are: by an error that says what it
+//! left, and never by a message that nobody sent.
+//!
+//! Allocations can be made to fail before SQLite's first use in a process alone, so these tests have one of their own.
+
+use fencepost::verify::crash::act::next;
+use fencepost::verify::crash::case::Level;
+use fencepost::verify::disk::Profile;
+use fencepost::verify::faults::case::{Manner, Setting};
+use fencepost::verify::faults::stage::Beginning;
+use fencepost::verify::faults::sync::{Going, Syncs};
+use fencepost::verify::faults::{self, control};
+use fencepost::verify::run::Reach;
+use fencepost_model::scope;
+
+use crate::alone::ran_alone;
+
+#[test]
+fn a_quick_run_holds_and_has_seen_what_it_is_for() {
+    if ran_alone(a_quick_run_holds_and_has_seen_what_it_is_for) {
+        return;
+    }
+    faults::prepare().unwrap();
+    let found = faults::run(Reach::Quick, 1, 2, |_, _| {}).unwrap();
+    assert_eq!(found.complaints, Vec::<String>::new());
+    assert_eq!(found.broken, None);
+    let figures = found.figures;
+    for count in [figures.io_errors, figures.disk_full, figures.allocations, figures.failed_syncs] {
+        assert!(count > 0, "{figures:?}");
+    }
+    assert!(figures.recovered > figures.io_errors, "{figures:?}");
+    assert!(figures.flips.total > 0 && figures.short_reads.total > 0, "{figures:?}");
+    assert_eq!(figures.controls.caught, control::ALL.len());
+}
+
+#[test]
+fn each_mistake_is_caught_by_the_promise_that_is_named_for_it() {
+    if ran_alone(each_mistake_is_caught_by_the_promise_that_is_named_for_it) {
+        return;
+    }
+    faults::prepare().unwrap();
+    for control in control::ALL {
+        let wrong = control.run().unwrap().unwrap_or_else(|why| panic!("{}: {why}", control.name));
+        assert_eq!(wrong.property, control.breaks);
+    }
+}
+
+#[test]
+fn nothing_is_built_on_what_a_failed_sync_left_of_a_killed_process() {
+    if ran_alone(nothing_is_built_on_what_a_failed_sync_left_of_a_killed_process) {
+        return;
+    }
+    faults::prepare().unwrap();
+    let setting = Setting { level: Level::PowerLoss, profile: Profile::UNIX, manner: Manner::Cold };
+    let beginning = Beginning::new(&scope::by_name("cuts-queue").unwrap(), setting).unwrap();
+    let acts = next(&beginning.scope, setting.level, &beginning.moment, false);
+    let send = acts.iter().find(|act| act.kind() == "send").unwrap();
+    let mut syncs = Syncs::new(setting.level).unwrap();
+    let mut failed = 0;
+    for at in 0.. {
+        match syncs.play(&beginning, send, at, Going::Killed).unwrap() {
+            Some(synced) => failed += u32::from(synced),
+            None => break,
+        }
+    }
+    assert!(failed > 0);
+}

@@ -1,0 +1,105 @@
+//! Every seed and every finding of the fuzz targets is played without a fuzzer, and the seeds are those that the targets
+//! name.
+//!
+//! `FENCEPOST_WRITE_SEEDS=1 cargo test --all-features --test processes what_fuzzing_found_stays_fixed` writes the seeds. With
+//! `FENCEPOST_CORPUS` set to a folder of corpora, such as `fuzz/corpus`, these are played as well: to measure what they
+//! reach.
+
+#![expect(clippy::unwrap_used, reason = "a failed step of a test is a failed test")]
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use fencepost::verify::fuzz::{TARGETS, Target};
+
+fn folder(of: &str, target: &str) -> PathBuf {
+    // In whichever package these tests stand, the targets are above it.
+    let folders = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().map(|folder| folder.join("fuzz"));
+    let fuzz = folders.into_iter().find(|folder| folder.join("fuzz_targets").is_dir()).unwrap();
+    fuzz.join(of).join(target)
+}
+
+/// Every target.
+fn all() -> impl Iterator<Item = &'static Target> {
+    TARGETS.iter().chain([&fencepost::cli::fuzz::TARGET])
+}
+
+/// The files of a folder by name; none if there is no such folder.
+fn files(folder: &Path) -> BTreeMap<String, Vec<u8>> {
+    let Ok(entries) = fs::read_dir(folder) else { return BTreeMap::new() };
+    let read =
+        |entry: fs::DirEntry| (entry.file_name().into_string().unwrap(), fs::read(entry.path()).unwrap());
+    entries.map(Result::unwrap).map(read).collect()
+}
+
+/// Plays everything there is for a target.
+fn replay(name: &str) {
+    let target = all().find(|target| target.name == name).unwrap();
+    let seeds: BTreeMap<String, Vec<u8>> = (target.seeds)().into_iter().collect();
+    let folder_of_seeds = folder("seeds", name);
+    if std::env::var_os("FENCEPOST_WRITE_SEEDS").is_some() {
+        let _ = fs::remove_dir_all(&folder_of_seeds);
+        fs::create_dir_all(&folder_of_seeds).unwrap();
+        for (file, bytes) in &seeds {
+            fs::write(folder_of_seeds.join(file), bytes).unwrap();
+        }
+    }
+    let there = files(&folder_of_seeds);
+    assert!(!there.is_empty(), "{name} has no seeds");
+    assert!(
+        there == seeds,
+        "the seeds of {name} are not those that it names: write them anew, and look at them"
+    );
+    let grown = std::env::var_os("FENCEPOST_CORPUS").map(|corpora| files(&Path::new(&corpora).join(name)));
+    let grown = grown.unwrap_or_default();
+    for (file, bytes) in there.iter().chain(&files(&folder("regressions", name))).chain(&grown) {
+        println!("{name}: {file}");
+        (target.play)(bytes);
+    }
+}
+
+#[test]
+fn decode_row() {
+    replay("decode_row");
+}
+
+#[test]
+fn ops() {
+    replay("ops");
+}
+
+#[test]
+fn open_file() {
+    replay("open_file");
+}
+
+#[test]
+fn page_flip() {
+    replay("page_flip");
+}
+
+#[test]
+fn metadata() {
+    replay("metadata");
+}
+
+#[test]
+fn trace() {
+    replay("trace");
+}
+
+#[test]
+fn cli_args() {
+    replay("cli_args");
+}
+
+#[test]
+fn no_target_is_left_out() {
+    let this = include_str!("what_fuzzing_found_stays_fixed.rs");
+    for Target { name, .. } in all() {
+        assert!(this.contains(&format!("replay(\"{name}\")")), "{name} is not replayed");
+        let target = folder("fuzz_targets", "").join(format!("{name}.rs"));
+        assert!(target.exists(), "{name} has no file in fuzz/fuzz_targets");
+    }
+}
