@@ -33,7 +33,7 @@ mod unix {
     use std::sync::{Arc, Mutex, mpsc};
     use std::time::Duration;
 
-    use fencepost::sqlite::{Durability, Look, OpenOptions, Store, Watcher, Way};
+    use fencepost::internals::sqlite::{Durability, Look, OpenOptions, Store, Watcher, Way};
     use fencepost_model::op::Op;
     use fencepost_model::vocabulary::{Kind, Message, Name, Timestamp};
     use rustix::time::{ClockId, clock_gettime};

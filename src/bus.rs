@@ -5,11 +5,11 @@
 //! module decides nothing: the operations are the contract's.
 
 pub mod backend;
-pub(crate) mod memory;
-pub(crate) mod operations;
+pub mod memory;
+pub mod operations;
 pub mod signals;
-pub(crate) mod sqlite;
-pub(crate) mod transaction;
+pub mod sqlite;
+pub mod transaction;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -154,7 +154,7 @@ pub trait Bus: Clone + Send + Sync + 'static {
 }
 
 /// Wraps the types of the caller's work, which a backend does not know.
-pub(crate) fn unknown<T: Send + 'static, E: Send + 'static>(
+pub fn unknown<T: Send + 'static, E: Send + 'static>(
     work: impl FnOnce(&Tx<'_>) -> Result<T, E> + Send + 'static,
 ) -> backend::Work {
     Box::new(move |tx| match work(tx) {
@@ -164,7 +164,7 @@ pub(crate) fn unknown<T: Send + 'static, E: Send + 'static>(
 }
 
 /// Unwraps them again.
-pub(crate) fn known<T: 'static, E: 'static>(done: Transacted) -> Result<T, TransactionError<E>> {
+pub fn known<T: 'static, E: 'static>(done: Transacted) -> Result<T, TransactionError<E>> {
     let lost = || TransactionError::Store(Error::TransactionEnded);
     match done {
         Ok((_, done)) => done.downcast().map(|done| *done).map_err(|_| lost()),

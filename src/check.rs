@@ -233,7 +233,9 @@ pub fn check(path: impl AsRef<Path>) -> Result<CheckReport> {
     Ok(report(&inspect(path.as_ref())?))
 }
 
-pub(crate) fn report(seen: &Inspection) -> CheckReport {
+/// The report of an inspection.
+#[doc(hidden)]
+pub fn report(seen: &Inspection) -> CheckReport {
     let mut report = CheckReport::default();
     if seen.interrupted {
         report.find(Finding::Interrupted);

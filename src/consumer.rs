@@ -7,10 +7,10 @@
 
 mod attempt;
 mod group;
-pub(crate) mod mutant;
-pub(crate) mod options;
+pub mod mutant;
+pub mod options;
 mod queue;
-pub(crate) mod report;
+pub mod report;
 
 use std::sync::Arc;
 use std::time::Duration;

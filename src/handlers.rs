@@ -24,6 +24,11 @@ pub type HandlerResult = Result<(), HandlerError>;
 pub struct HandlerError(pub(crate) Outcome);
 
 impl HandlerError {
+    /// What it asks for: a retry, with or without a delay of its own, the failure policy, or a place among the parked.
+    pub fn outcome(&self) -> &Outcome {
+        &self.0
+    }
+
     /// It failed, and may succeed later: after the back-off.
     pub fn retryable(reason: impl fmt::Display) -> Self {
         Self(Outcome::Retryable { delay_ms: None, reason: text(reason) })

@@ -1,8 +1,8 @@
-//! A durable message bus in one SQLite file, held step for step against an executable specification.
+//! A durable message bus in one SQLite file, checked step for step against an executable specification.
 //!
-//! Commands wait in a queue, and each is handled by one of the consumers that compete for its name, under a lease and
-//! a fencing token. Events stand in a log, and each is handled by every consumer group, in order. What fails for good
-//! is moved aside with all that is known of it.
+//! Commands wait in a queue. Each command is handled by one of the consumers that compete for its name, under a lease and a
+//! fencing token. Events stand in a log. Each event is handled by every consumer group, in order. A message that fails for
+//! good is set aside with all that is known of it.
 //!
 //! ```
 //! # tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
@@ -25,21 +25,37 @@
 //! # }).unwrap();
 //! ```
 //!
-//! - [`SqliteBus`] is the bus in a file, [`MemoryBus`] the model behind the same methods, for tests.
-//! - [`Bus`] has the operations, [`BusConsumer`] runs [`Handlers`], [`Delivery`] is what a handler gets.
-//! - [`Delivery::transaction`] commits a handler's effects together with its ack; [`SqliteBus::within`] is an outbox.
+//! - [`SqliteBus`] is the bus in a file. [`MemoryBus`] is the model behind the same methods, for tests.
+//! - [`Bus`] has the operations, [`BusConsumer`] runs [`Handlers`], and a handler gets a [`Delivery`].
+//! - [`Delivery::transaction`] commits a handler's effects together with its ack. [`SqliteBus::within`] sends messages in a
+//!   transaction of the caller (an outbox).
+//! - [`check`] checks a file, and repairs it.
 //!
-//! The specification is the crate [`fencepost_model`]; start there to learn what the bus promises. [`sqlite`] keeps
-//! the promises in SQL, [`verify`] holds the two together, [`check`] looks whether a file keeps them.
-//! With the feature `record`, a bus records what it does ([`SqliteBusBuilder::record`]), and [`mod@audit`] judges it.
+//! The crate [`fencepost_model`] is the specification: read it to learn what the bus promises. The crate `fencepost-verify`
+//! holds this crate against it, and the crate `fencepost-cli` is the program `fencepost`.
+//!
+//! # Crate features
+//!
+//! No feature is on by default.
+//!
+//! - `record`: a bus records what it does (`SqliteBusBuilder::record`), and the module `audit` checks a recording.
+//! - `metrics`: counters, gauges and histograms through the [`metrics`](https://docs.rs/metrics) facade.
+//! - `unstable-internals`: the module `internals`, for the checkers of this crate. Any release may change it.
 #![deny(unsafe_code)]
+#![cfg_attr(
+    not(feature = "unstable-internals"),
+    expect(
+        unreachable_pub,
+        dead_code,
+        unused_imports,
+        reason = "some items are there for the checkers alone"
+    )
+)]
 
 #[cfg(feature = "record")]
 pub mod audit;
-pub mod bus;
+mod bus;
 pub mod check;
-#[cfg(feature = "cli")]
-pub mod cli;
 pub mod clock;
 mod consumer;
 mod delivery;
@@ -48,11 +64,13 @@ mod handlers;
 mod mistakes;
 #[cfg(feature = "record")]
 pub mod record;
-pub mod sqlite;
+mod sqlite;
 pub mod telemetry;
 mod threads;
-#[cfg(feature = "verify")]
-pub mod verify;
+
+#[cfg(feature = "unstable-internals")]
+#[doc(hidden)]
+pub mod internals;
 
 pub use bus::memory::MemoryBus;
 pub use bus::operations::{Pruned, Receipt, Subscription};

@@ -4,7 +4,7 @@
 macro_rules! mistakes {
     ($(#[$about:meta])* $mutant:ident { $($(#[$doc:meta])* $name:ident,)+ }) => {
         $(#[$about])*
-        #[cfg_attr(not(feature = "verify"), expect(unreachable_pub, reason = "it is public with `verify` alone"))]
+        #[cfg_attr(not(feature = "unstable-internals"), expect(unreachable_pub, reason = "it is public with `verify` alone"))]
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
         pub enum $mutant {
             $($(#[$doc])* $name,)+
@@ -12,7 +12,7 @@ macro_rules! mistakes {
 
         impl $mutant {
             /// All of them.
-            #[cfg(feature = "verify")]
+            #[cfg(feature = "unstable-internals")]
             pub const ALL: &'static [Self] = &[$(Self::$name,)+];
         }
     };

@@ -5,12 +5,12 @@
 //! one transaction; a refused one changes nothing; nothing here reads a clock or a random number. This module must
 //! not know of consumers or handlers; the one thread in it only watches for other processes ([`Watcher`]).
 
-pub(crate) mod backup;
+pub mod backup;
 mod batch;
 mod cursor;
 mod due;
 mod execute;
-pub(crate) mod files;
+pub mod files;
 mod ids;
 mod inspect;
 mod listing;
@@ -18,7 +18,7 @@ mod log;
 mod migrate;
 mod open;
 mod overview;
-pub(crate) mod plain;
+pub mod plain;
 mod plant;
 mod poll;
 mod quarantine;
@@ -54,9 +54,9 @@ pub use overview::{
 #[doc(hidden)]
 pub use plant::{plant, raw_columns};
 pub use quarantine::quarantine;
-#[cfg(feature = "cli")]
-pub(crate) use records::cause_word;
-#[cfg(feature = "verify")]
+#[cfg(feature = "unstable-internals")]
+pub use records::cause_word;
+#[cfg(feature = "unstable-internals")]
 #[doc(hidden)]
 pub use rows::columns_of;
 pub use rows::{BODY_COLUMNS, BOOKKEEPING_COLUMNS};

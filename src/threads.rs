@@ -5,9 +5,9 @@
 //! who goes on is decided at each point and each wait, and time passes when the stage says so. No lock is held at a
 //! point. This module must not know what the threads do.
 
-pub(crate) mod mutant;
-#[cfg_attr(not(feature = "verify"), path = "threads/no_stage.rs")]
-pub(crate) mod stage;
+pub mod mutant;
+#[cfg_attr(not(feature = "unstable-internals"), path = "threads/no_stage.rs")]
+pub mod stage;
 
 use std::collections::BTreeMap;
 use std::io;
@@ -27,7 +27,7 @@ use stage::{Player, here};
 
 /// Where another thread may go on: before each lock, each shared number, and each message to another thread.
 #[inline]
-pub(crate) fn point(what: &'static str) {
+pub fn point(what: &'static str) {
     if let Some(here) = here() {
         here.point(what);
     }
@@ -35,22 +35,22 @@ pub(crate) fn point(what: &'static str) {
 
 /// Whether this mistake is to be made: never, but on a stage.
 #[inline]
-pub(crate) fn mutates(mutant: Mutant) -> bool {
+pub fn mutates(mutant: Mutant) -> bool {
     here().is_some_and(|here| here.mutates(mutant))
 }
 
 /// Whether what the operating system tells of can be heard.
-pub(crate) fn is_staged() -> bool {
+pub fn is_staged() -> bool {
     here().is_some()
 }
 
 /// `Instant::now`.
-pub(crate) fn now() -> Instant {
+pub fn now() -> Instant {
     here().map_or_else(Instant::now, |here| here.now())
 }
 
 /// `tokio::time::sleep`.
-pub(crate) async fn sleep(duration: Duration) {
+pub async fn sleep(duration: Duration) {
     let staged = here().map(|here| here.sleep(duration));
     match staged {
         Some(sleep) => sleep.await,
@@ -60,7 +60,7 @@ pub(crate) async fn sleep(duration: Duration) {
 
 /// A thread that was begun here.
 #[derive(Debug)]
-pub(crate) struct Thread(Kind);
+pub struct Thread(Kind);
 
 #[derive(Debug)]
 enum Kind {
@@ -70,13 +70,13 @@ enum Kind {
 
 /// How a thread that was begun here rests: it is given this.
 #[derive(Debug)]
-pub(crate) struct Rest(Option<Arc<Notify>>);
+pub struct Rest(Option<Arc<Notify>>);
 
 /// `std::thread::Builder::spawn`.
 ///
 /// # Errors
 /// The operating system has no thread to spare.
-pub(crate) fn spawn(name: &'static str, work: impl FnOnce(Rest) + Send + 'static) -> io::Result<Thread> {
+pub fn spawn(name: &'static str, work: impl FnOnce(Rest) + Send + 'static) -> io::Result<Thread> {
     if let Some(here) = here() {
         let bell = Arc::new(Notify::new());
         let rest = Rest(Some(Arc::clone(&bell)));
@@ -89,7 +89,7 @@ pub(crate) fn spawn(name: &'static str, work: impl FnOnce(Rest) + Send + 'static
 
 impl Thread {
     /// `Thread::unpark`.
-    pub(crate) fn unpark(&self) {
+    pub fn unpark(&self) {
         match &self.0 {
             Kind::Plain(thread) => thread.thread().unpark(),
             Kind::Staged(_, bell) => {
@@ -100,7 +100,7 @@ impl Thread {
     }
 
     /// Whether this is the thread that asks.
-    pub(crate) fn is_current(&self) -> bool {
+    pub fn is_current(&self) -> bool {
         match &self.0 {
             Kind::Plain(thread) => thread.thread().id() == thread::current().id(),
             Kind::Staged(player, _) => player.is_current(),
@@ -108,7 +108,7 @@ impl Thread {
     }
 
     /// `JoinHandle::join`. A panic in the thread has said so already.
-    pub(crate) fn join(self) {
+    pub fn join(self) {
         match self.0 {
             Kind::Plain(thread) => drop(thread.join()),
             Kind::Staged(player, _) => player.join(),
@@ -118,7 +118,7 @@ impl Thread {
 
 impl Rest {
     /// `thread::park`, or `thread::park_timeout`.
-    pub(crate) fn park(&self, timeout: Option<Duration>) {
+    pub fn park(&self, timeout: Option<Duration>) {
         match (here(), &self.0, timeout) {
             (Some(here), Some(bell), timeout) => {
                 here.point("rests");
@@ -141,7 +141,7 @@ impl Rest {
 }
 
 /// `Receiver::blocking_recv`.
-pub(crate) fn receive<T>(line: &mut mpsc::Receiver<T>) -> Option<T> {
+pub fn receive<T>(line: &mut mpsc::Receiver<T>) -> Option<T> {
     match here() {
         Some(here) => {
             here.point("waits for a request");
@@ -155,7 +155,7 @@ pub(crate) fn receive<T>(line: &mut mpsc::Receiver<T>) -> Option<T> {
 ///
 /// # Errors
 /// Nobody receives any more.
-pub(crate) fn send<T>(line: &mpsc::Sender<T>, value: T) -> Result<(), Lost> {
+pub fn send<T>(line: &mpsc::Sender<T>, value: T) -> Result<(), Lost> {
     match here() {
         Some(here) => {
             here.point("sends a request");
@@ -169,7 +169,7 @@ pub(crate) fn send<T>(line: &mpsc::Sender<T>, value: T) -> Result<(), Lost> {
 ///
 /// # Errors
 /// Nobody is left who could answer.
-pub(crate) fn wait<T>(answer: oneshot::Receiver<T>) -> Result<T, Lost> {
+pub fn wait<T>(answer: oneshot::Receiver<T>) -> Result<T, Lost> {
     let answered = match here() {
         Some(here) => {
             here.point("waits for an answer");
@@ -190,7 +190,7 @@ impl Wake for Unpark {
 }
 
 /// Waits for a future for no longer than this, without a runtime. It may eat a token of `thread::unpark`.
-pub(crate) fn at_most<T>(longest: Duration, future: impl Future<Output = T>) -> Option<T> {
+pub fn at_most<T>(longest: Duration, future: impl Future<Output = T>) -> Option<T> {
     let mut future = pin!(future);
     if let Some(here) = here() {
         let over = here.sleep(longest);
@@ -219,13 +219,13 @@ pub(crate) fn at_most<T>(longest: Duration, future: impl Future<Output = T>) -> 
 
 /// What was begun will not end in its own way: its runtime shut down, or it panicked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Lost;
+pub struct Lost;
 
 /// `tokio::task::spawn_blocking`.
 ///
 /// # Errors
 /// As there.
-pub(crate) async fn beside<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Lost> {
+pub async fn beside<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Lost> {
     let (done, result) = oneshot::channel();
     let staged = here().is_some();
     if staged {
@@ -238,7 +238,7 @@ pub(crate) async fn beside<T: Send + 'static>(work: impl FnOnce() -> T + Send + 
 
 /// `JoinSet`: tasks that end at the latest when this is dropped.
 #[derive(Debug)]
-pub(crate) struct Tasks<T>(Set<T>);
+pub struct Tasks<T>(Set<T>);
 
 /// The number of a task that has ended, and what came of it.
 type End<T> = (u64, Option<T>);
@@ -253,8 +253,15 @@ enum Set<T> {
     },
 }
 
+impl<T: Send + 'static> Default for Tasks<T> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl<T: Send + 'static> Tasks<T> {
-    pub(crate) fn new() -> Self {
+    /// `JoinSet::new`.
+    pub fn new() -> Self {
         Self(match here() {
             Some(_) => Set::Staged { running: BTreeMap::new(), begun: 0, ends: mpsc::unbounded_channel() },
             None => Set::Plain(JoinSet::new()),
@@ -262,7 +269,7 @@ impl<T: Send + 'static> Tasks<T> {
     }
 
     /// `JoinSet::spawn`.
-    pub(crate) fn spawn(&mut self, task: impl Future<Output = T> + Send + 'static) {
+    pub fn spawn(&mut self, task: impl Future<Output = T> + Send + 'static) {
         match &mut self.0 {
             Set::Plain(set) => drop(set.spawn(task)),
             Set::Staged { running, begun, ends } => {
@@ -285,7 +292,7 @@ impl<T: Send + 'static> Tasks<T> {
     }
 
     /// `JoinSet::join_next`: nothing, if there is none.
-    pub(crate) async fn next(&mut self) -> Option<Result<T, Lost>> {
+    pub async fn next(&mut self) -> Option<Result<T, Lost>> {
         match &mut self.0 {
             Set::Plain(set) => Some(set.join_next().await?.map_err(|_| Lost)),
             Set::Staged { running, .. } if running.is_empty() => None,
@@ -298,7 +305,7 @@ impl<T: Send + 'static> Tasks<T> {
     }
 
     /// `JoinSet::try_join_next`: nothing, if none has ended.
-    pub(crate) fn try_next(&mut self) -> Option<Result<T, Lost>> {
+    pub fn try_next(&mut self) -> Option<Result<T, Lost>> {
         match &mut self.0 {
             Set::Plain(set) => Some(set.try_join_next()?.map_err(|_| Lost)),
             Set::Staged { running, ends, .. } => {
@@ -310,7 +317,7 @@ impl<T: Send + 'static> Tasks<T> {
     }
 
     /// `JoinSet::len`.
-    pub(crate) fn len(&self) -> usize {
+    pub fn len(&self) -> usize {
         match &self.0 {
             Set::Plain(set) => set.len(),
             Set::Staged { running, .. } => running.len(),
@@ -318,7 +325,7 @@ impl<T: Send + 'static> Tasks<T> {
     }
 
     /// `JoinSet::is_empty`.
-    pub(crate) fn is_empty(&self) -> bool {
+    pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 }

@@ -431,5 +431,5 @@ fn remembered<'a>(state: &'a mut State, message: &Message) -> Option<&'a mut Rem
     ids.get_mut(message.id.as_ref()?)
 }
 
-#[cfg(all(test, feature = "verify"))]
+#[cfg(test)]
 mod tests;

@@ -43,7 +43,7 @@ pub struct Pruned {
 }
 
 /// From arguments to operations, and from replies to results.
-pub(crate) mod request {
+pub mod request {
     use super::{
         Arc, Draft, Error, Group, Limits, Name, Names, NonZeroU32, Op, Pruned, Raw, Receipt, RecordId, Reply,
         Result, Settled, Subscription,
@@ -73,111 +73,159 @@ pub(crate) mod request {
         Ok((Arc::new(message), delay_ms))
     }
 
-    pub(crate) fn send(draft: Draft, limits: &Limits) -> Result<Op> {
+    /// Puts a command into the queue.
+    ///
+    /// # Errors
+    /// A draft that is not valid, or too large.
+    pub fn send(draft: Draft, limits: &Limits) -> Result<Op> {
         let (message, delay_ms) = message(draft, limits)?;
         Ok(Op::Send { message, delay_ms })
     }
 
-    pub(crate) fn publish(draft: Draft, limits: &Limits) -> Result<Op> {
+    /// Appends an event to the log.
+    ///
+    /// # Errors
+    /// As [`send`].
+    pub fn publish(draft: Draft, limits: &Limits) -> Result<Op> {
         let (message, _) = message(draft, limits)?;
         Ok(Op::Publish { message })
     }
 
     /// What was sent once is not sent again, so it keeps the trace that it had and is given no other.
-    pub(crate) fn repair(record: RecordId, draft: Draft, limits: &Limits) -> Result<Op> {
+    pub fn repair(record: RecordId, draft: Draft, limits: &Limits) -> Result<Op> {
         let (message, _) = within_limits(draft, limits)?;
         Ok(Op::Repair { record, message })
     }
 
     /// The name of a group.
-    pub(crate) fn group(group: &str) -> Result<Group> {
+    pub fn group(group: &str) -> Result<Group> {
         Group::new(group).map_err(|source| Error::Group { source })
     }
 
     /// The name of messages.
-    pub(crate) fn name(name: &str) -> Result<Name> {
+    pub fn name(name: &str) -> Result<Name> {
         Name::new(name).map_err(|rule| fencepost_model::vocabulary::DraftError::Name(rule).into())
     }
 
     /// The names of messages.
-    pub(crate) fn names(names: &[&str]) -> Result<Names> {
+    pub fn names(names: &[&str]) -> Result<Names> {
         names.iter().map(|text| name(text)).collect()
     }
 
     /// A duration in milliseconds.
-    pub(crate) fn ms(duration: std::time::Duration) -> u64 {
+    pub fn ms(duration: std::time::Duration) -> u64 {
         u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
     }
 
     /// At least one.
-    pub(crate) fn at_least_one(number: u32) -> NonZeroU32 {
+    pub fn at_least_one(number: u32) -> NonZeroU32 {
         NonZeroU32::new(number).unwrap_or(NonZeroU32::MIN)
     }
 
-    pub(crate) fn accepted(reply: Reply) -> Result<Receipt> {
+    /// The result of an operation that is answered like this.
+    ///
+    /// # Errors
+    /// A refusal.
+    pub fn accepted(reply: Reply) -> Result<Receipt> {
         match reply {
             Reply::Accepted { seq, fresh } => Ok(Receipt { seq, fresh }),
             other => unexpected(other),
         }
     }
 
-    pub(crate) fn subscribed(reply: Reply) -> Result<Subscription> {
+    /// The result of an operation that is answered like this.
+    ///
+    /// # Errors
+    /// A refusal.
+    pub fn subscribed(reply: Reply) -> Result<Subscription> {
         match reply {
             Reply::Subscribed { position, fresh } => Ok(Subscription { position, fresh }),
             other => unexpected(other),
         }
     }
 
-    pub(crate) fn returned(reply: Reply) -> Result<Vec<RecordId>> {
+    /// The result of an operation that is answered like this.
+    ///
+    /// # Errors
+    /// A refusal.
+    pub fn returned(reply: Reply) -> Result<Vec<RecordId>> {
         match reply {
             Reply::Unsubscribed { returned } | Reply::EpochBegun { returned } => Ok(returned),
             other => unexpected(other),
         }
     }
 
-    pub(crate) fn nothing(reply: Reply) -> Result<()> {
+    /// The result of an operation that is answered like this.
+    ///
+    /// # Errors
+    /// A refusal.
+    pub fn nothing(reply: Reply) -> Result<()> {
         match reply {
             Reply::Cancelled | Reply::Sought | Reply::Purged | Reply::Released | Reply::Rebooted => Ok(()),
             other => unexpected(other),
         }
     }
 
-    pub(crate) fn redriven(reply: Reply) -> Result<fencepost_model::op::Target> {
+    /// The result of an operation that is answered like this.
+    ///
+    /// # Errors
+    /// A refusal.
+    pub fn redriven(reply: Reply) -> Result<fencepost_model::op::Target> {
         match reply {
             Reply::Redriven(target) => Ok(target),
             other => unexpected(other),
         }
     }
 
-    pub(crate) fn repaired(reply: Reply) -> Result<Raw> {
+    /// The result of an operation that is answered like this.
+    ///
+    /// # Errors
+    /// A refusal.
+    pub fn repaired(reply: Reply) -> Result<Raw> {
         match reply {
             Reply::Repaired { replaced } => Ok(replaced),
             other => unexpected(other),
         }
     }
 
-    pub(crate) fn pruned(reply: Reply) -> Result<Pruned> {
+    /// The result of an operation that is answered like this.
+    ///
+    /// # Errors
+    /// A refusal.
+    pub fn pruned(reply: Reply) -> Result<Pruned> {
         match reply {
             Reply::Pruned { first, removed, dead_lettered } => Ok(Pruned { first, removed, dead_lettered }),
             other => unexpected(other),
         }
     }
 
-    pub(crate) fn forgotten(reply: Reply) -> Result<u64> {
+    /// The result of an operation that is answered like this.
+    ///
+    /// # Errors
+    /// A refusal.
+    pub fn forgotten(reply: Reply) -> Result<u64> {
         match reply {
             Reply::Forgotten { ids } => Ok(ids),
             other => unexpected(other),
         }
     }
 
-    pub(crate) fn settled(reply: Reply) -> Result<Settled> {
+    /// The result of an operation that is answered like this.
+    ///
+    /// # Errors
+    /// A refusal.
+    pub fn settled(reply: Reply) -> Result<Settled> {
         match reply {
             Reply::Settled(settled) => Ok(settled),
             other => unexpected(other),
         }
     }
 
-    pub(crate) fn extended(reply: Reply) -> Result<fencepost_model::vocabulary::Timestamp> {
+    /// The result of an operation that is answered like this.
+    ///
+    /// # Errors
+    /// A refusal.
+    pub fn extended(reply: Reply) -> Result<fencepost_model::vocabulary::Timestamp> {
         match reply {
             Reply::Extended { until } => Ok(until),
             other => unexpected(other),

@@ -1,7 +1,8 @@
 //! The bus in a SQLite file.
 //!
-//! What always holds: one thread owns the connection that writes ([`writer`]); readers have their own ([`readers`]);
-//! clones share both. This module must not know what operations do.
+//! Invariant: one thread owns the connection that writes (`writer`), each reader has a connection of its own (`readers`), and
+//! clones of a bus share both.
+//! Does not depend on: what an operation does.
 
 mod readers;
 pub(crate) mod witness;
@@ -35,8 +36,8 @@ use crate::threads::{self, mutates, point};
 
 use readers::Readers;
 use witness::Witness;
-#[cfg(feature = "verify")]
-pub(crate) use writer::BATCH_OPS_MAX;
+#[cfg(feature = "unstable-internals")]
+pub use writer::BATCH_OPS_MAX;
 use writer::{Request, Writer, closed, unanswered};
 
 /// A durable bus in one SQLite file. Clones are the same bus; the file is closed with the last of them.

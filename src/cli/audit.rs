@@ -8,9 +8,9 @@ use std::path::PathBuf;
 use clap::Args;
 use serde::Serialize;
 
-use crate::audit::{Audit, Verdict, audit};
-use crate::cli::ended::{Ended, Failed};
-use crate::cli::out::{Out, Plain};
+use crate::ended::{Ended, Failed};
+use crate::out::{Out, Plain};
+use fencepost::audit::{Audit, Verdict, audit};
 
 const AFTER_HELP: &str = "\
 Examples:

@@ -8,10 +8,10 @@ use fencepost_model::op::Reply;
 use fencepost_model::vocabulary::Epoch;
 use indicatif::ProgressBar;
 
-use crate::cli::ended::{Ended, Failed};
-use crate::cli::opening::now;
-use crate::cli::out::Out;
-use crate::cli::parse::number;
+use crate::ended::{Ended, Failed};
+use crate::opening::now;
+use crate::out::Out;
+use crate::parse::number;
 
 const AFTER_BACKUP: &str = "\
 Example:
@@ -34,7 +34,7 @@ pub(super) struct Backup {
 pub(super) fn backup(arguments: &Backup) -> Result<Ended, Failed> {
     let bar = std::io::stderr().is_terminal().then(|| ProgressBar::new(0));
     let mut copied = 0;
-    let done = crate::sqlite::backup(&arguments.file, &arguments.to, |pages, pages_all| {
+    let done = fencepost::internals::sqlite::backup(&arguments.file, &arguments.to, |pages, pages_all| {
         copied = pages;
         if let Some(bar) = &bar {
             bar.set_length(pages_all);
@@ -45,7 +45,7 @@ pub(super) fn backup(arguments: &Backup) -> Result<Ended, Failed> {
         bar.finish_and_clear();
     }
     done.map_err(|error| match error {
-        crate::Error::Exists => Failed::At { path: arguments.to.clone(), error },
+        fencepost::Error::Exists => Failed::At { path: arguments.to.clone(), error },
         error => Failed::At { path: arguments.file.clone(), error },
     })?;
     let mut out = Out::new();
@@ -76,7 +76,9 @@ pub(super) struct Restore {
 
 pub(super) fn restore(arguments: &Restore) -> Result<Ended, Failed> {
     let failed = Failed::at(&arguments.file);
-    let returned = match crate::sqlite::restore(&arguments.file, arguments.epoch, now()).map_err(&failed)? {
+    let returned = match fencepost::internals::sqlite::restore(&arguments.file, arguments.epoch, now())
+        .map_err(&failed)?
+    {
         Reply::EpochBegun { returned } => returned.len(),
         Reply::Refused(refusal) => return Err(failed(refusal.into())),
         _ => 0,

@@ -5,10 +5,10 @@ use std::path::PathBuf;
 use clap::Args;
 use serde::Serialize;
 
-use crate::check::{CheckReport, RepairReport, check, repair};
-use crate::cli::ended::{Ended, Failed};
-use crate::cli::opening::now;
-use crate::cli::out::{Out, Plain};
+use crate::ended::{Ended, Failed};
+use crate::opening::now;
+use crate::out::{Out, Plain};
+use fencepost::check::{CheckReport, RepairReport, check, repair};
 
 const AFTER_HELP: &str = "\
 Examples:

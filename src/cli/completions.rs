@@ -2,8 +2,8 @@
 
 use clap::{Args, CommandFactory as _};
 
-use crate::cli::ended::{Ended, Failed};
-use crate::cli::out::Out;
+use crate::ended::{Ended, Failed};
+use crate::out::Out;
 
 /// Print what a shell needs to complete commands and options.
 #[derive(Debug, Args)]

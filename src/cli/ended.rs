@@ -9,7 +9,7 @@ use std::process::ExitCode;
 
 use fencepost_model::vocabulary::{Name, RecordId};
 
-use crate::cli::out::Plain;
+use crate::out::Plain;
 
 /// How a command ended that ran.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,16 +21,22 @@ pub(super) enum Ended {
     /// Not everything could be judged, and why not has been said.
     Open,
     /// All held.
+    #[cfg(feature = "verify")]
     Held,
     /// A guarantee is broken.
+    #[cfg(feature = "verify")]
     Broken,
 }
 
 impl Ended {
     pub(super) fn status(self) -> ExitCode {
         match self {
-            Self::Done | Self::Held => ExitCode::SUCCESS,
-            Self::No | Self::Broken => ExitCode::from(1),
+            Self::Done => ExitCode::SUCCESS,
+            Self::No => ExitCode::from(1),
+            #[cfg(feature = "verify")]
+            Self::Held => ExitCode::SUCCESS,
+            #[cfg(feature = "verify")]
+            Self::Broken => ExitCode::from(1),
             Self::Open => ExitCode::from(2),
         }
     }
@@ -41,22 +47,15 @@ impl Ended {
 pub(super) enum Failed {
     /// A file could not be read or written.
     File { path: PathBuf, source: std::io::Error },
-    /// A file is not a trace that can be run.
-    Trace { path: PathBuf, source: crate::verify::trace::TraceError },
-    /// There is no such scope.
-    UnknownScope(String),
-    /// There is no such mutant.
-    UnknownMutant(String),
-    /// The acts before a cut of the power could not be done again.
-    Replay(String),
+    /// A check could not be run.
+    #[cfg(feature = "verify")]
+    Check(crate::checking::CannotCheck),
     /// The store could not be run.
-    Store(crate::Error),
+    Store(fencepost::Error),
     /// The bus in this file could not do it, or refused.
-    At { path: PathBuf, error: crate::Error },
+    At { path: PathBuf, error: fencepost::Error },
     /// The report could not be written as JSON.
     Json(serde_json::Error),
-    /// The address cannot be listened on.
-    Address { address: String, source: std::io::Error },
     /// Standard output cannot be written to.
     Output(std::io::Error),
     /// There is no record with this number.
@@ -76,14 +75,14 @@ pub(super) enum Failed {
     /// Two shell commands for one name.
     Twice(Name),
     /// The run of handlers ended before its time.
-    Run(crate::RunError),
+    Run(fencepost::RunError),
     /// There is no such command.
     UnknownCommand(String),
 }
 
 impl Failed {
     /// What a bus in a file said.
-    pub(super) fn at(path: &Path) -> impl Fn(crate::Error) -> Self + use<> {
+    pub(super) fn at(path: &Path) -> impl Fn(fencepost::Error) -> Self + use<> {
         let path = path.to_owned();
         move |error| Self::At { path: path.clone(), error }
     }
@@ -93,7 +92,9 @@ impl Failed {
         match self {
             Self::Store(error) | Self::At { error, .. } if error.refusal().is_some() => ExitCode::from(1),
             Self::NoRecord(_) | Self::Elsewhere { .. } => ExitCode::from(1),
-            Self::Run(error) if matches!(error.cause, crate::RunCause::Stopped { .. }) => ExitCode::from(1),
+            Self::Run(error) if matches!(error.cause, fencepost::RunCause::Stopped { .. }) => {
+                ExitCode::from(1)
+            }
             Self::Line { why, .. } => why.status(),
             _ => ExitCode::from(2),
         }
@@ -104,17 +105,11 @@ impl fmt::Display for Failed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::File { path, source } => write!(f, "{}: {source}", path.display()),
-            Self::Trace { path, source } => write!(f, "{}: {source}", path.display()),
-            Self::UnknownScope(name) => {
-                let names = fencepost_model::scope::names().join(", ");
-                write!(f, "there is no scope {name:?}; there are {names}")
-            }
-            Self::UnknownMutant(name) => write!(f, "there is no mutant {name:?} in this version"),
-            Self::Replay(why) => write!(f, "what came before the cut cannot be done again: {why}"),
+            #[cfg(feature = "verify")]
+            Self::Check(why) => why.fmt(f),
             Self::Store(error) => write!(f, "{}", Whole(error)),
             Self::At { path, error } => write!(f, "{}: {}", path.display(), Whole(error)),
             Self::Json(error) => error.fmt(f),
-            Self::Address { address, source } => write!(f, "{address}: {source}"),
             Self::Output(source) => write!(f, "standard output: {source}"),
             Self::NoRecord(record) => write!(f, "there is no record {record}"),
             Self::Elsewhere { record, is, asked } => {
@@ -139,16 +134,18 @@ impl fmt::Display for Failed {
 }
 
 /// An error with what caused it, where its own text does not say that.
-pub(super) struct Whole<'a>(pub(super) &'a crate::Error);
+pub(super) struct Whole<'a>(pub(super) &'a fencepost::Error);
 
 impl fmt::Display for Whole<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)?;
         match self.0 {
-            crate::Error::Indeterminate { source } | crate::Error::NotRecorded { source } => {
+            fencepost::Error::Indeterminate { source } | fencepost::Error::NotRecorded { source } => {
                 write!(f, " ({})", Whole(source))
             }
-            crate::Error::CannotOpen { .. } | crate::Error::Sqlite { .. } | crate::Error::Io { .. } => {
+            fencepost::Error::CannotOpen { .. }
+            | fencepost::Error::Sqlite { .. }
+            | fencepost::Error::Io { .. } => {
                 self.0.source().map_or(Ok(()), |source| write!(f, " ({source})"))
             }
             _ => Ok(()),
@@ -156,8 +153,8 @@ impl fmt::Display for Whole<'_> {
     }
 }
 
-impl From<crate::Error> for Failed {
-    fn from(error: crate::Error) -> Self {
+impl From<fencepost::Error> for Failed {
+    fn from(error: fencepost::Error) -> Self {
         Self::Store(error)
     }
 }

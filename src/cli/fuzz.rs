@@ -8,7 +8,7 @@ use clap::Parser as _;
 use clap::error::ErrorKind;
 
 use super::{Arguments, sentence};
-use crate::verify::fuzz::Target;
+use fencepost_verify::fuzz::Target;
 
 /// The target.
 pub const TARGET: Target = Target { name: "cli_args", play, seeds };

@@ -4,11 +4,11 @@ use clap::{Args, Subcommand};
 use fencepost_model::op::{Op, Reply};
 use fencepost_model::vocabulary::{Group, Name};
 
-use crate::cli::ended::{Ended, Failed};
-use crate::cli::opening::BusFile;
-use crate::cli::out::Out;
-use crate::cli::parse::{Position, position};
-use crate::cli::stats::groups_table;
+use crate::ended::{Ended, Failed};
+use crate::opening::BusFile;
+use crate::out::Out;
+use crate::parse::{Position, position};
+use crate::stats::groups_table;
 
 const AFTER_HELP: &str = "\
 Examples:

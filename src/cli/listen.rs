@@ -15,12 +15,12 @@ use fencepost_model::policy::FailurePolicy;
 use fencepost_model::vocabulary::{Group, Name};
 use tokio_util::sync::CancellationToken;
 
-use crate::cli::ended::{Ended, Failed};
-use crate::cli::opening::{BusFile, Record};
-use crate::cli::out::say;
-use crate::cli::parse::{Position, duration, handler, position};
-use crate::cli::signals::Signals;
-use crate::{BusConsumer as _, Handlers, RunCause, RunError, RunOptions, RunReport, SqliteBus};
+use crate::ended::{Ended, Failed};
+use crate::opening::{BusFile, Record};
+use crate::out::say;
+use crate::parse::{Position, duration, handler, position};
+use crate::signals::Signals;
+use fencepost::{BusConsumer as _, Handlers, RunCause, RunError, RunOptions, RunReport, SqliteBus};
 
 const AFTER_LISTEN: &str = "\
 Examples:

@@ -11,11 +11,11 @@ use fencepost_model::op::{Op, Reply};
 use fencepost_model::vocabulary::Timestamp;
 use rusqlite::Connection;
 
-use crate::cli::ended::Failed;
-use crate::cli::parse::duration;
-use crate::clock::{Clock as _, SystemClock};
-use crate::sqlite::{OpenOptions, Overview, Statements, Store, open_reader, overview};
-use crate::{Recording, SqliteBus, SqliteBusBuilder};
+use crate::ended::Failed;
+use crate::parse::duration;
+use fencepost::clock::{Clock as _, SystemClock};
+use fencepost::internals::sqlite::{OpenOptions, Overview, Statements, Store, open_reader, overview};
+use fencepost::{Recording, SqliteBus, SqliteBusBuilder};
 
 #[derive(Debug, Args)]
 pub(super) struct BusFile {
@@ -34,7 +34,7 @@ pub(super) struct Record {
     #[arg(long, value_name = "RECORDING")]
     record: Option<PathBuf>,
     /// How large the recording and its predecessor may become together, in bytes.
-    #[arg(long, value_name = "BYTES", default_value_t = crate::record::BYTES_MAX, requires = "record")]
+    #[arg(long, value_name = "BYTES", default_value_t = fencepost::record::BYTES_MAX, requires = "record")]
     record_bytes_max: u64,
     /// Record payloads and the values of metadata as they are, and not their digests.
     #[arg(long, requires = "record")]
@@ -58,7 +58,7 @@ impl BusFile {
     }
 
     /// What the bus said about it.
-    pub(super) fn failed(&self, error: crate::Error) -> Failed {
+    pub(super) fn failed(&self, error: fencepost::Error) -> Failed {
         Failed::At { path: self.path.clone(), error }
     }
 

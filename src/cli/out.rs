@@ -11,7 +11,7 @@ use std::time::Duration;
 use fencepost_model::vocabulary::Timestamp;
 use serde::Serialize;
 
-use crate::cli::ended::Failed;
+use crate::ended::Failed;
 
 /// Says a sentence on standard error. Who closed that wants to hear nothing.
 pub(super) fn say(sentence: &dyn Display) {

@@ -6,10 +6,10 @@ use clap::Args;
 use fencepost_model::op::{Op, Reply};
 use serde::Serialize;
 
-use crate::cli::ended::{Ended, Failed};
-use crate::cli::opening::{BusFile, now};
-use crate::cli::out::Out;
-use crate::cli::parse::{duration, ms};
+use crate::ended::{Ended, Failed};
+use crate::opening::{BusFile, now};
+use crate::out::Out;
+use crate::parse::{duration, ms};
 
 const AFTER_HELP: &str = "\
 Examples:

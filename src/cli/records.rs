@@ -12,11 +12,11 @@ use fencepost_model::state::Place;
 use fencepost_model::vocabulary::{Name, RecordId};
 use rusqlite::Connection;
 
-use crate::cli::ended::{Ended, Failed};
-use crate::cli::opening::BusFile;
-use crate::cli::out::Out;
-use crate::cli::parse::number;
-use crate::sqlite::{Listed, RecordFilter, Statements, record, records};
+use crate::ended::{Ended, Failed};
+use crate::opening::BusFile;
+use crate::out::Out;
+use crate::parse::number;
+use fencepost::internals::sqlite::{Listed, RecordFilter, Statements, record, records};
 
 const AFTER_HELP: &str = "\
 Examples, for `dead` and `parked` alike:

@@ -13,12 +13,12 @@ use clap::Args;
 use fencepost_model::vocabulary::{ContentType, Draft, Kind, Message, MessageId, Name};
 use serde::Serialize;
 
-use crate::bus::operations::Receipt;
-use crate::cli::ended::{Ended, Failed};
-use crate::cli::opening::{BusFile, Record};
-use crate::cli::out::Out;
-use crate::cli::parse::{duration, pair};
-use crate::{Bus as _, SqliteBus};
+use crate::ended::{Ended, Failed};
+use crate::opening::{BusFile, Record};
+use crate::out::Out;
+use crate::parse::{duration, pair};
+use fencepost::internals::bus::operations::Receipt;
+use fencepost::{Bus as _, SqliteBus};
 
 const AFTER_SEND: &str = "\
 Examples:
@@ -150,7 +150,7 @@ fn run(what: &What, kind: Kind, delay: Duration) -> Result<Ended, Failed> {
     Ok(Ended::Done)
 }
 
-async fn accept(bus: &SqliteBus, kind: Kind, draft: Draft) -> crate::Result<Receipt> {
+async fn accept(bus: &SqliteBus, kind: Kind, draft: Draft) -> fencepost::Result<Receipt> {
     match kind {
         Kind::Command => bus.send(draft).await,
         Kind::Event => bus.publish(draft).await,
@@ -165,7 +165,7 @@ pub(super) fn payload(typed: &str, bytes_max: usize) -> Result<Vec<u8>, Failed> 
     };
     let bytes = payload.len();
     if bytes > bytes_max {
-        return Err(crate::Error::PayloadTooLarge { bytes, bytes_max }.into());
+        return Err(fencepost::Error::PayloadTooLarge { bytes, bytes_max }.into());
     }
     Ok(payload)
 }

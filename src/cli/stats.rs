@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use clap::Args;
 
-use crate::cli::ended::{Ended, Failed};
-use crate::cli::opening::BusFile;
-use crate::cli::out::{Out, span};
-use crate::sqlite::{GroupOverview, Overview};
+use crate::ended::{Ended, Failed};
+use crate::opening::BusFile;
+use crate::out::{Out, span};
+use fencepost::internals::sqlite::{GroupOverview, Overview};
 
 /// How long between two looks.
 const EVERY: Duration = Duration::from_secs(1);

@@ -67,27 +67,27 @@ mistakes! {
 
 /// Which mutant a loop is: none, but for those that `verify::consumer` runs.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Strain {
-    #[cfg(feature = "verify")]
+pub struct Strain {
+    #[cfg(feature = "unstable-internals")]
     mutant: Option<Mutant>,
 }
 
 impl Strain {
     /// The strain of this mutant.
-    #[cfg(feature = "verify")]
-    pub(crate) const fn of(mutant: Option<Mutant>) -> Self {
+    #[cfg(feature = "unstable-internals")]
+    pub const fn of(mutant: Option<Mutant>) -> Self {
         Self { mutant }
     }
 
     /// Whether this mistake is to be made.
-    #[cfg(feature = "verify")]
-    pub(crate) fn is(self, mutant: Mutant) -> bool {
+    #[cfg(feature = "unstable-internals")]
+    pub fn is(self, mutant: Mutant) -> bool {
         self.mutant == Some(mutant)
     }
 
     /// Whether this mistake is to be made: never.
-    #[cfg(not(feature = "verify"))]
-    pub(crate) const fn is(self, _: Mutant) -> bool {
+    #[cfg(not(feature = "unstable-internals"))]
+    pub const fn is(self, _: Mutant) -> bool {
         false
     }
 }

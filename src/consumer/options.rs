@@ -134,8 +134,8 @@ impl RunOptions {
     }
 
     /// Makes a known mistake, to be noticed.
-    #[cfg(feature = "verify")]
-    pub(crate) fn strain(mut self, strain: Strain) -> Self {
+    #[cfg(feature = "unstable-internals")]
+    pub fn strain(mut self, strain: Strain) -> Self {
         self.strain = strain;
         self
     }

@@ -44,7 +44,7 @@ pub fn backup(from: &Path, to: &Path, progress: impl FnMut(u64, u64)) -> Result<
 }
 
 /// Copies a store on a disk, which SQLite knows as the registered file system `vfs`: [`backup`], for simulated disks.
-pub(crate) fn backup_on(
+pub fn backup_on(
     files: &dyn Files,
     vfs: Option<&str>,
     from: &Path,

@@ -10,7 +10,7 @@ use std::io;
 use std::path::Path;
 
 /// A file system, as far as SQLite does not speak to it. The parent of every path is a directory that is there.
-pub(crate) trait Files {
+pub trait Files {
     /// Whether there is anything under this name, be it a link to nothing.
     fn exists(&self, path: &Path) -> bool;
 
@@ -41,7 +41,7 @@ pub(crate) trait Files {
 
 /// The file system of this machine.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct OperatingSystem;
+pub struct OperatingSystem;
 
 impl Files for OperatingSystem {
     fn exists(&self, path: &Path) -> bool {

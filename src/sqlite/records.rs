@@ -54,7 +54,7 @@ pub(super) const fn place_word(place: Place) -> &'static str {
 }
 
 /// The word of a cause in the tables.
-pub(crate) const fn cause_word(cause: Cause) -> &'static str {
+pub const fn cause_word(cause: Cause) -> &'static str {
     match cause {
         Cause::Settled => "settled",
         Cause::AttemptsExhausted => "attempts-exhausted",

@@ -121,7 +121,7 @@ pub(super) fn encode(message: &Message, seq: u64, at: Timestamp) -> Encoded {
 }
 
 /// The [`BODY_COLUMNS`] of a message, as this program writes them.
-#[cfg(feature = "verify")]
+#[cfg(feature = "unstable-internals")]
 pub fn columns_of(message: &Message, seq: fencepost_model::vocabulary::Seq, at: Timestamp) -> Raw {
     let encoded = encode(message, seq.get(), at);
     let text = |text: &str| RawValue::Text(text.as_bytes().to_vec());

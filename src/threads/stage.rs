@@ -1,6 +1,6 @@
 //! The stage: who decides, on this thread of the operating system, who goes on and how time passes.
 //!
-//! What always holds: without [`put_up`] there is none, and every function of [`threads`](super) is the plain call.
+//! What always holds: without [`put_up`] there is none, and every function of `threads` is the plain call.
 //! This module must not know who directs: that is `verify::threads`.
 
 use std::cell::RefCell;
@@ -14,7 +14,7 @@ use futures_util::future::BoxFuture;
 use super::mutant::Mutant;
 
 /// What directs a stage.
-pub(crate) trait Stage {
+pub trait Stage {
     /// Another may go on. What whoever runs does next is told for the timeline.
     fn point(&self, what: &'static str);
 
@@ -39,14 +39,14 @@ thread_local! {
 }
 
 /// Puts up a stage on this thread of the operating system, for as long as what is returned lives.
-pub(crate) fn put_up(stage: Rc<dyn Stage>) -> PutUp {
+pub fn put_up(stage: Rc<dyn Stage>) -> PutUp {
     STAGE.with(|here| *here.borrow_mut() = Some(stage));
     PutUp
 }
 
 /// A stage that is up.
 #[derive(Debug)]
-pub(crate) struct PutUp;
+pub struct PutUp;
 
 impl Drop for PutUp {
     fn drop(&mut self) {
@@ -56,49 +56,57 @@ impl Drop for PutUp {
 
 /// The stage that whoever asks is on.
 #[derive(Clone)]
-pub(crate) struct Here(Rc<dyn Stage>);
+pub struct Here(Rc<dyn Stage>);
 
 /// The stage of this thread of the operating system, if there is one.
 #[inline]
-pub(crate) fn here() -> Option<Here> {
+pub fn here() -> Option<Here> {
     STAGE.with(|here| here.borrow().clone().map(Here))
 }
 
 impl Here {
-    pub(crate) fn point(&self, what: &'static str) {
+    /// [`Stage::point`].
+    pub fn point(&self, what: &'static str) {
         // Nobody else is let in while a panic goes through.
         if !std::thread::panicking() {
             self.0.point(what);
         }
     }
 
-    pub(crate) fn mutates(&self, mutant: Mutant) -> bool {
+    /// [`Stage::mutates`].
+    pub fn mutates(&self, mutant: Mutant) -> bool {
         self.0.mutates(mutant)
     }
 
-    pub(crate) fn now(&self) -> Instant {
+    /// [`Stage::now`].
+    pub fn now(&self) -> Instant {
         self.0.now()
     }
 
-    pub(crate) fn sleep(&self, duration: Duration) -> BoxFuture<'static, ()> {
+    /// [`Stage::sleep`].
+    pub fn sleep(&self, duration: Duration) -> BoxFuture<'static, ()> {
         self.0.sleep(duration)
     }
 
-    pub(crate) fn block_on<T>(&self, future: impl Future<Output = T>) -> T {
+    /// [`Stage::wait`], with the result of the future.
+    pub fn block_on<T>(&self, future: impl Future<Output = T>) -> T {
         let mut done = None;
         self.0.wait(pin!(async { done = Some(future.await) }));
         done.unwrap_or_else(|| unreachable!("a wait ends when its future is done"))
     }
 
-    pub(crate) fn spawn(&self, name: &'static str, work: Box<dyn FnOnce() + Send>) -> Player {
+    /// [`Stage::spawn`].
+    pub fn spawn(&self, name: &'static str, work: Box<dyn FnOnce() + Send>) -> Player {
         self.0.spawn(name, work)
     }
 }
 
 /// Someone who was begun on a stage.
-pub(crate) struct Player {
-    pub(crate) is_current: Box<dyn Fn() -> bool + Send + Sync>,
-    pub(crate) join: Box<dyn FnOnce() + Send + Sync>,
+pub struct Player {
+    /// Whether this task is the one that asks.
+    pub is_current: Box<dyn Fn() -> bool + Send + Sync>,
+    /// Waits until this task has ended.
+    pub join: Box<dyn FnOnce() + Send + Sync>,
 }
 
 impl fmt::Debug for Player {
@@ -108,11 +116,13 @@ impl fmt::Debug for Player {
 }
 
 impl Player {
-    pub(crate) fn is_current(&self) -> bool {
+    /// Whether this task is the one that asks.
+    pub fn is_current(&self) -> bool {
         (self.is_current)()
     }
 
-    pub(crate) fn join(self) {
+    /// Waits until this task has ended.
+    pub fn join(self) {
         (self.join)();
     }
 }

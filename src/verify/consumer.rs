@@ -17,10 +17,10 @@ use std::fmt;
 use proptest::strategy::{Strategy, ValueTree};
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 
-pub use crate::consumer::mutant::Mutant;
-use crate::verify::consumer::judge::Judge;
-use crate::verify::consumer::scenario::{Scenario, Stop};
-pub use crate::verify::consumer::stage::{Played, play};
+use crate::consumer::judge::Judge;
+use crate::consumer::scenario::{Scenario, Stop};
+pub use crate::consumer::stage::{Played, play};
+pub use fencepost::internals::consumer::mutant::Mutant;
 
 macro_rules! rules {
     ($($(#[$doc:meta])* $name:ident,)+) => {

@@ -3,7 +3,7 @@
 //! The store works on a simulated [`disk`](super::disk); each of its I/O events is a place where the power may go, and
 //! each choice of fates for what was not durable is an image. SQLite recovers the image, and what is found must be a
 //! state of the model: after all that was acknowledged, or with the one operation in flight; under
-//! [`ProcessCrash`](crate::sqlite::Durability::ProcessCrash), after some prefix. This room must not know how a disk
+//! [`ProcessCrash`](fencepost::internals::sqlite::Durability::ProcessCrash), after some prefix. This room must not know how a disk
 //! fails (that is `disk`), nor what operations do (that is the model).
 
 pub mod act;

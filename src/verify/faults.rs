@@ -7,7 +7,7 @@
 
 use std::sync::OnceLock;
 
-use crate::verify::disk::{AllocationFaults, keep_no_account_of_memory};
+use crate::disk::{AllocationFaults, keep_no_account_of_memory};
 
 pub mod case;
 pub mod control;

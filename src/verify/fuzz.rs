@@ -23,7 +23,7 @@ use std::thread::LocalKey;
 pub use bytes::{Bytes, Writer};
 pub use furnished::Sent;
 
-use crate::error::Result;
+use fencepost::error::Result;
 
 /// Plays on a stage that is made once for each thread.
 ///

@@ -18,9 +18,9 @@ use fencepost_model::state::State;
 use fencepost_model::world::{Move, World};
 use stateright::{Checker, HasDiscoveries, Model, Property};
 
-use crate::error::{Error, Result};
-use crate::sqlite::Statements;
-use crate::verify::subject::{Bench, Call, Difference, Image, Remains, call, compare, undigest};
+use crate::subject::{Bench, Call, Difference, Image, Remains, call, compare, undigest};
+use fencepost::error::{Error, Result};
+use fencepost::internals::sqlite::Statements;
 
 /// The property that the store does what the model does.
 pub const AGREES: &str = "the_store_does_what_the_model_does";

@@ -11,7 +11,7 @@ use fencepost_model::scope::Scope;
 use fencepost_model::story;
 use fencepost_model::world::{Contract, Move};
 
-use crate::verify::pool;
+use crate::pool;
 
 /// A guarantee that was found broken, with how to see it.
 #[derive(Clone, Debug)]

@@ -6,9 +6,9 @@ use fencepost_model::check::Search;
 use fencepost_model::mutant;
 use fencepost_model::scope;
 
-use crate::verify::lockstep::Lockstep;
-use crate::verify::pool;
-use crate::verify::sql_mutant;
+use crate::lockstep::Lockstep;
+use crate::pool;
+use crate::sql_mutant;
 
 /// What the phase found about one set of mutants.
 #[derive(Clone, Debug, Default)]

@@ -10,10 +10,10 @@ mod text;
 
 use rusqlite::Connection;
 
-use crate::error::Result;
-use crate::sqlite::{StatementId, Statements, Store};
-use crate::verify::pool;
+use crate::pool;
 use examine::{Noticed, examine};
+use fencepost::error::Result;
+use fencepost::internals::sqlite::{StatementId, Statements, Store};
 
 /// A statement with one small mistake in it.
 #[derive(Clone, Debug)]

@@ -4,8 +4,8 @@ use fencepost_model::op::Lease;
 use fencepost_model::state::{Body, Place, State};
 use fencepost_model::vocabulary::{Group, Name, Names, RawValue, RecordId, Seq, Timestamp, Token};
 
-use crate::error::Result;
-use crate::sqlite::{
+use fencepost::error::Result;
+use fencepost::internals::sqlite::{
     Listed, RecordFilter, Store, lease_is_current, next_due_commands, next_due_group, overview, overview_of,
     record, records, snapshot, snapshot_by,
 };

@@ -9,11 +9,11 @@ use fencepost_model::invariant::GUARANTEES;
 use fencepost_model::liveness::LIVENESS;
 use serde::Serialize;
 
-use crate::verify::crash::phase::CrashPhase;
-use crate::verify::faults::FaultsPhase;
-use crate::verify::history::phase::HistoryPhase;
-use crate::verify::mutants::Killed;
-use crate::verify::schedule::phase::SchedulePhase;
+use crate::crash::phase::CrashPhase;
+use crate::faults::FaultsPhase;
+use crate::history::phase::HistoryPhase;
+use crate::mutants::Killed;
+use crate::schedule::phase::SchedulePhase;
 
 /// Whether everything that was checked held.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]

@@ -13,14 +13,12 @@ use fencepost_model::op::Op;
 use fencepost_model::scope::{self, Scope};
 use fencepost_model::world::Move;
 
-use crate::error::Result;
-use crate::sqlite::Statements;
-use crate::verify::lockstep::{AGREES, Found, Lockstep};
-use crate::verify::report::{
-    Coverage, LockstepPhase, ModelPhase, MutantsPhase, Outcome, Phases, Report, lines,
-};
-use crate::verify::trace::Trace;
-use crate::verify::{crash, faults, history, model, mutants, pool, schedule, sequence};
+use crate::lockstep::{AGREES, Found, Lockstep};
+use crate::report::{Coverage, LockstepPhase, ModelPhase, MutantsPhase, Outcome, Phases, Report, lines};
+use crate::trace::Trace;
+use crate::{crash, faults, history, model, mutants, pool, schedule, sequence};
+use fencepost::error::Result;
+use fencepost::internals::sqlite::Statements;
 
 /// How far to go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -410,7 +408,7 @@ impl Run<'_> {
 
     fn mutants(&mut self, progress: &mut (dyn Progress + Send)) {
         let began = Instant::now();
-        let (of_model, of_sql) = (fencepost_model::mutant::all().len(), crate::verify::sql_mutant::ALL.len());
+        let (of_model, of_sql) = (fencepost_model::mutant::all().len(), crate::sql_mutant::ALL.len());
         let total = of_model + of_sql;
         let mut done = 0;
         let mut at = |part: &str| {

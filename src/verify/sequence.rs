@@ -16,9 +16,9 @@ use proptest::collection::vec;
 use proptest::prelude::any;
 use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestError, TestRng, TestRunner};
 
-use crate::error::Result;
-use crate::sqlite::{Durability, OpenOptions, Statements, Store};
-use crate::verify::subject::{Call, Remains, call, compare, damage, undigest};
+use crate::subject::{Call, Remains, call, compare, damage, undigest};
+use fencepost::error::Result;
+use fencepost::internals::sqlite::{Durability, OpenOptions, Statements, Store};
 
 /// A store in a file beside a world.
 pub struct Side {
@@ -74,7 +74,7 @@ impl Side {
     }
 
     fn store(&mut self) -> Result<&mut Store> {
-        self.store.as_mut().ok_or(crate::error::Error::Closed)
+        self.store.as_mut().ok_or(fencepost::error::Error::Closed)
     }
 
     fn close(&mut self) -> Result<()> {
@@ -131,7 +131,7 @@ impl Side {
                 return Wrong { property, why: format!("{}\n{what}", broken.why) };
             }
         }
-        Wrong { property: crate::verify::lockstep::AGREES, why: what }
+        Wrong { property: crate::lockstep::AGREES, why: what }
     }
 
     fn perform(
@@ -159,7 +159,7 @@ impl Side {
             }
             Call::FallBack(now, op) => {
                 self.close()?;
-                let copy = self.copy.clone().ok_or(crate::error::Error::Closed)?;
+                let copy = self.copy.clone().ok_or(fencepost::error::Error::Closed)?;
                 self.path = self.next_path();
                 let copied = Store::open(&copy, &options())?;
                 vacuum_into(&copied, &self.path)?;
@@ -220,7 +220,7 @@ pub fn run(sql: &Statements, seed: u64, sequences: u32, steps: usize, tally: &Ta
         }
         Err(TestError::Abort(reason)) => {
             let why = format!("the runner gave up: {reason}");
-            Some((Vec::new(), Wrong { property: crate::verify::lockstep::AGREES, why }))
+            Some((Vec::new(), Wrong { property: crate::lockstep::AGREES, why }))
         }
     };
     Ok(Found { sequences, moves, failure })
@@ -233,7 +233,7 @@ fn walk(scope: &Scope, sql: &Statements, numbers: &[u32], tally: &Tally) -> (Vec
         Ok(side) => side,
         Err(error) => {
             let why = format!("the store could not be opened: {error}");
-            return (moves, Some(Wrong { property: crate::verify::lockstep::AGREES, why }));
+            return (moves, Some(Wrong { property: crate::lockstep::AGREES, why }));
         }
     };
     for number in numbers {

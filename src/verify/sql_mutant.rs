@@ -3,8 +3,8 @@
 //! For each one a scope is named in which the lockstep shows it. A mutant that nothing can show is listed with the
 //! reason, and a run says that it survived. A piece that is not there any more is an error, not a mutant that lives.
 
-use crate::sqlite::StatementId as Sql;
-use crate::sqlite::Statements;
+use fencepost::internals::sqlite::StatementId as Sql;
+use fencepost::internals::sqlite::Statements;
 
 /// A statement with a mistake in it.
 #[derive(Clone, Copy, Debug)]

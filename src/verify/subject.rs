@@ -17,8 +17,8 @@ use fencepost_model::vocabulary::{Content, MessageId, Raw, RawValue, Timestamp};
 use fencepost_model::world::{Contract, Move, Outcome, Row, Rules, World, Wound};
 use rusqlite::{Connection, OpenFlags};
 
-use crate::error::{Error, Result};
-use crate::sqlite::{
+use fencepost::error::{Error, Result};
+use fencepost::internals::sqlite::{
     BODY_COLUMNS, BOOKKEEPING_COLUMNS, Statements, Store, digest, execute, plant, raw_columns, snapshot,
 };
 

@@ -2,7 +2,7 @@
 //! watcher and its looks, signals, the tasks of a run and their heartbeats, and how all of them end.
 //!
 //! What runs is the product's own code, as coroutines of one thread, over the one seam that it begins threads, waits
-//! and tells the time by (`crate::threads`); the store is the real one on the simulated [`disk`](super::disk). At each
+//! and tells the time by (`fencepost::internals::threads`); the store is the real one on the simulated [`disk`](super::disk). At each
 //! point of that seam, before each lock, each shared number and each message, [`explore`] decides who goes on. A
 //! scenario says who plays and what must have come of it, by promises that are sentences; a [`Mutant`] of the product
 //! makes one known mistake, for which a scenario and a promise are named before it is run. This room must not know how
@@ -24,16 +24,16 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
-pub use crate::threads::mutant::Mutant;
 pub use control::{Control, controls};
 pub use director::Wrong;
+pub use fencepost::internals::threads::mutant::Mutant;
 
-use crate::error::{Error, Result};
-use crate::verify::crash::recorder::beside_others;
-use crate::verify::pool;
-use crate::verify::run::Reach;
-use crate::verify::schedule::explore::{Board, Explored, Search, explore};
+use crate::crash::recorder::beside_others;
+use crate::pool;
+use crate::run::Reach;
+use crate::schedule::explore::{Board, Explored, Search, explore};
 use director::{Caught, Director};
+use fencepost::error::{Error, Result};
 use scenario::Scenario;
 use scene::Scene;
 
@@ -134,7 +134,7 @@ pub fn search(scenario: &str, mutant: Option<Mutant>, search: &Search) -> Result
     let board = Arc::<Board>::default();
     let director = Director::new(Arc::clone(&board), mutant, scenario.stuck);
     let scene = Arc::new(Scene::new(director.clone())?);
-    let _up = crate::threads::stage::put_up(Rc::new(director.clone()));
+    let _up = fencepost::internals::threads::stage::put_up(Rc::new(director.clone()));
     let play = scenario.play;
     let explored = explore(search, &board, move || {
         let director = &scene.director;

@@ -10,10 +10,10 @@ use fencepost_model::world::Move;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::verify::crash::case::Case;
-use crate::verify::crash::search::Cut;
-use crate::verify::history::record::History;
-use crate::verify::schedule;
+use crate::crash::case::Case;
+use crate::crash::search::Cut;
+use crate::history::record::History;
+use crate::schedule;
 
 /// The version of the format that this program reads and writes.
 pub const VERSION: u32 = 2;

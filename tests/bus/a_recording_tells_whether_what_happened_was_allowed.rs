@@ -10,8 +10,8 @@ use std::time::Duration;
 
 use fencepost::audit::{Audit, Doubt, Verdict, audit};
 use fencepost::clock::{Clock, ManualClock};
+use fencepost::internals::sqlite::{OpenOptions, Store, plant};
 use fencepost::record::previous;
-use fencepost::sqlite::{OpenOptions, Store, plant};
 use fencepost::{
     Bus, Error, Message, Recording, Settlement, SqliteBus, Start, Take, Timestamp, TransactionError,
 };

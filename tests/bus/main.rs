@@ -1,7 +1,6 @@
 //! The bus keeps the contract for its callers: transactions, outboxes, recordings, metrics and traces, and its own
 //! threads.
 
-#[cfg(feature = "record")]
 mod a_recording_tells_whether_what_happened_was_allowed;
 mod effects_and_messages_commit_together;
 mod the_scenarios_of_the_seed;

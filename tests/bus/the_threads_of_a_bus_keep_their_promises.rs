@@ -1,12 +1,12 @@
 //! The bus's own threads, in every schedule of small cases within a bound, and in others by chance: no wake-up is lost,
 //! no answer comes before its commit, everything that is asked is answered, and what ends leaves nobody behind
-//! (`fencepost::verify::threads`).
+//! (`fencepost_verify::threads`).
 
 use std::collections::BTreeSet;
 
-use fencepost::verify::run::Reach;
-use fencepost::verify::schedule::explore::Search;
-use fencepost::verify::threads::{self, Controls, Mutant, PROMISES, controls, replay, search, shorten};
+use fencepost_verify::run::Reach;
+use fencepost_verify::schedule::explore::Search;
+use fencepost_verify::threads::{self, Controls, Mutant, PROMISES, controls, replay, search, shorten};
 
 const SEED: u64 = 1;
 

@@ -35,7 +35,6 @@ async fn the_trace_of_a_message_is_carried_on_by_what_its_handler_sends() {
     assert_eq!(traces("own"), [["own"], ["own"]], "its own is kept, and no other is added");
 }
 
-#[cfg(feature = "metrics")]
 #[test]
 fn figures_go_through_the_facade() {
     let recorder = metrics_util::debugging::DebuggingRecorder::new();

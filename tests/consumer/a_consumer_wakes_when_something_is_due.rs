@@ -8,12 +8,12 @@ use std::num::NonZeroU32;
 
 use fencepost::Error;
 use fencepost::error::Damage;
-use fencepost::sqlite::{
+use fencepost::internals::sqlite::{
     StatementId, Statements, Store, lease_is_current, next_due_commands, next_due_group, plant,
 };
-use fencepost::verify::readers::{due_commands, due_group};
 use fencepost_model::op::{Lease, Op, Reply, Start};
 use fencepost_model::vocabulary::{Group, Kind, Message, Name, Names, RawValue, Seq, Timestamp, Token};
+use fencepost_verify::readers::{due_commands, due_group};
 use rusqlite::StatementStatus;
 
 use crate::walk::Walk;

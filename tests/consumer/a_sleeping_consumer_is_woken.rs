@@ -12,7 +12,7 @@ use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 
-use fencepost::sqlite::{Look, OpenOptions, Store, Watcher, Way};
+use fencepost::internals::sqlite::{Look, OpenOptions, Store, Watcher, Way};
 use fencepost_model::op::Op;
 use fencepost_model::vocabulary::{Kind, Message, Name, Timestamp};
 

@@ -6,12 +6,12 @@
 use std::time::Duration;
 
 use fencepost::clock::TokioClock;
-use fencepost::verify::consumer::scenario::scenario;
-use fencepost::verify::consumer::{Mutant, breaks, judge, play, survived};
 use fencepost::{
     Bus, BusConsumer, CancellationToken, Delivery, Error, HandlerError, Handlers, MemoryBus, Message,
     RetryPolicy, RunCause, RunOptions, Settlement, Timestamp, Tx,
 };
+use fencepost_verify::consumer::scenario::scenario;
+use fencepost_verify::consumer::{Mutant, breaks, judge, play, survived};
 use proptest::test_runner::{Config, FileFailurePersistence, RngSeed, TestCaseError, TestError, TestRunner};
 
 const SEED: u64 = 20_261_124;

@@ -10,7 +10,7 @@ use std::path::Path;
 use fencepost::Error;
 use fencepost::check::{CheckReport, Finding, check};
 use fencepost::error::Damage;
-use fencepost::sqlite::{Durability, OpenOptions, RowKey, Store, plant};
+use fencepost::internals::sqlite::{Durability, OpenOptions, RowKey, Store, plant};
 use fencepost_model::op::{Op, Settlement, Start, Target};
 use fencepost_model::state::{Body, LogRow};
 use fencepost_model::vocabulary::{

@@ -3,15 +3,15 @@
 //!
 //! Allocations can be made to fail before SQLite's first use in a process alone, so these tests have one of their own.
 
-use fencepost::verify::crash::act::next;
-use fencepost::verify::crash::case::Level;
-use fencepost::verify::disk::Profile;
-use fencepost::verify::faults::case::{Manner, Setting};
-use fencepost::verify::faults::stage::Beginning;
-use fencepost::verify::faults::sync::{Going, Syncs};
-use fencepost::verify::faults::{self, control};
-use fencepost::verify::run::Reach;
 use fencepost_model::scope;
+use fencepost_verify::crash::act::next;
+use fencepost_verify::crash::case::Level;
+use fencepost_verify::disk::Profile;
+use fencepost_verify::faults::case::{Manner, Setting};
+use fencepost_verify::faults::stage::Beginning;
+use fencepost_verify::faults::sync::{Going, Syncs};
+use fencepost_verify::faults::{self, control};
+use fencepost_verify::run::Reach;
 
 use crate::alone::ran_alone;
 

@@ -6,16 +6,16 @@
 
 use std::collections::HashSet;
 
-use fencepost::verify::crash::act::{Act, next};
-use fencepost::verify::crash::case::{Case, Level, Setting};
-use fencepost::verify::crash::control;
-use fencepost::verify::crash::recorder::{Recorder, Start};
-use fencepost::verify::crash::replay::{replay, shrink};
-use fencepost::verify::crash::search::{Class, Figures, Limits, Search};
-use fencepost::verify::disk::{Budget, Profile};
-use fencepost::verify::trace::Trace;
 use fencepost_model::op::Reply;
 use fencepost_model::scope::{cuts, cuts_with_damage};
+use fencepost_verify::crash::act::{Act, next};
+use fencepost_verify::crash::case::{Case, Level, Setting};
+use fencepost_verify::crash::control;
+use fencepost_verify::crash::recorder::{Recorder, Start};
+use fencepost_verify::crash::replay::{replay, shrink};
+use fencepost_verify::crash::search::{Class, Figures, Limits, Search};
+use fencepost_verify::disk::{Budget, Profile};
+use fencepost_verify::trace::Trace;
 
 use crate::alone::ran_alone;
 

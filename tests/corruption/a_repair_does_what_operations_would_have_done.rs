@@ -9,11 +9,11 @@ use std::num::NonZeroU32;
 use std::path::Path;
 
 use fencepost::check::{Finding, RepairReport, repair};
-use fencepost::sqlite::{OpenOptions, Statements, Store, plant, quarantine};
-use fencepost::verify::subject::undigest;
+use fencepost::internals::sqlite::{OpenOptions, Statements, Store, plant, quarantine};
 use fencepost_model::op::{Op, Reply, Settled, Settlement, Start, Target};
 use fencepost_model::state::{Body, Cause, State};
 use fencepost_model::vocabulary::{Group, Kind, Message, Name, Names, RawValue, RecordId, Seq, Timestamp};
+use fencepost_verify::subject::undigest;
 
 use crate::walk::Walk;
 

@@ -7,7 +7,7 @@ use std::num::NonZeroU32;
 
 use fencepost::Error;
 use fencepost::error::Damage;
-use fencepost::sqlite::{Store, plant};
+use fencepost::internals::sqlite::{Store, plant};
 use fencepost_model::op::{Op, Start};
 use fencepost_model::vocabulary::{Epoch, Group, Kind, Message, Name, RawValue, Seq, Timestamp};
 

@@ -7,7 +7,7 @@ use std::num::NonZeroU32;
 use std::sync::Arc;
 
 use fencepost::clock::ManualClock;
-use fencepost::sqlite::{Store, plant};
+use fencepost::internals::sqlite::{Store, plant};
 use fencepost::{Bus, Error, MemoryBus, SqliteBus, Take, TransactionError};
 use fencepost_model::op::{Op, Refusal, Reply, Settlement, Start, Target};
 use fencepost_model::state::{Body, State};
@@ -218,7 +218,7 @@ async fn on_a_bus(bus: &impl Bus) {
 async fn both_buses_repair_and_so_does_a_transaction() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("bus.db");
-    let mut store = Store::open(&path, &fencepost::sqlite::OpenOptions::default()).unwrap();
+    let mut store = Store::open(&path, &fencepost::internals::sqlite::OpenOptions::default()).unwrap();
     with_a_dead_command(&mut store, "payload", &RawValue::Null);
     let state = store.snapshot().unwrap();
     store.close().unwrap();

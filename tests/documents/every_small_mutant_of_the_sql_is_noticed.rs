@@ -5,9 +5,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use fencepost::sqlite::{StatementId, Statements};
-use fencepost::verify::mutation::examine::{Noticed, examine};
-use fencepost::verify::mutation::{Mutant, all, judge};
+use fencepost::internals::sqlite::{StatementId, Statements};
+use fencepost_verify::mutation::examine::{Noticed, examine};
+use fencepost_verify::mutation::{Mutant, all, judge};
 
 /// Of so many mutants one is examined.
 const ONE_IN: usize = 10;

@@ -5,8 +5,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use fencepost::verify::museum::{self, Exhibit, NotShown, Shown, tell};
 use fencepost_model::mutant;
+use fencepost_verify::museum::{self, Exhibit, NotShown, Shown, tell};
 
 /// How many there are to be at least.
 const EXHIBITS_MIN: usize = 30;

@@ -9,15 +9,15 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::Command;
 
-use fencepost::verify::history::client::Theme;
-use fencepost::verify::history::control;
-use fencepost::verify::history::judge::{Verdict, asks, judge};
-use fencepost::verify::history::record::Answer;
-use fencepost::verify::history::replay::replay;
-use fencepost::verify::history::shrink::shrink;
-use fencepost::verify::history::stage::{Kind, Plan, Recorded, record};
-use fencepost::verify::history::{alter, numbers, search};
-use fencepost::verify::trace::Trace;
+use fencepost_verify::history::client::Theme;
+use fencepost_verify::history::control;
+use fencepost_verify::history::judge::{Verdict, asks, judge};
+use fencepost_verify::history::record::Answer;
+use fencepost_verify::history::replay::replay;
+use fencepost_verify::history::shrink::shrink;
+use fencepost_verify::history::stage::{Kind, Plan, Recorded, record};
+use fencepost_verify::history::{alter, numbers, search};
+use fencepost_verify::trace::Trace;
 
 fn recorded(kind: Kind, theme: Theme, seed: u64, operations: u32) -> Recorded {
     let plan = Plan { kind, seed, lanes: 8, operations, kills: 8, stalls: 4, theme, mistake: None };

@@ -6,7 +6,7 @@ use std::num::NonZeroU32;
 use std::process::Stdio;
 
 use crate::program::Program;
-use fencepost::sqlite::{OpenOptions, Store, plant};
+use fencepost::internals::sqlite::{OpenOptions, Store, plant};
 use fencepost_model::op::Op;
 use fencepost_model::state::{Body, LogRow};
 use fencepost_model::vocabulary::{Name, Names, RawValue, Seq, Timestamp};

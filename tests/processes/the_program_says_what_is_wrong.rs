@@ -4,9 +4,9 @@
 use std::path::Path;
 use std::process::{Command, Output};
 
-use fencepost::verify::trace::Trace;
 use fencepost_model::op::{Op, Reply};
 use fencepost_model::world::{Move, Outcome};
+use fencepost_verify::trace::Trace;
 
 fn fencepost(directory: &Path, arguments: &[&str]) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_fencepost"));

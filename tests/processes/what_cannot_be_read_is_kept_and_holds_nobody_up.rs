@@ -7,7 +7,7 @@ use std::num::NonZeroU32;
 use std::path::Path;
 
 use crate::program::Program;
-use fencepost::sqlite::{OpenOptions, Store, plant};
+use fencepost::internals::sqlite::{OpenOptions, Store, plant};
 use fencepost_model::op::{Op, Refusal, Reply, Settlement, Start, Target};
 use fencepost_model::state::Body;
 use fencepost_model::vocabulary::{Group, Kind, Message, Name, RawValue, RecordId, Seq, Timestamp, Token};

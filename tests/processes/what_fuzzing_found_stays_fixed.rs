@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use fencepost::verify::fuzz::{TARGETS, Target};
+use fencepost_verify::fuzz::{TARGETS, Target};
 
 fn folder(of: &str, target: &str) -> PathBuf {
     // In whichever package these tests stand, the targets are above it.
@@ -22,7 +22,7 @@ fn folder(of: &str, target: &str) -> PathBuf {
 
 /// Every target.
 fn all() -> impl Iterator<Item = &'static Target> {
-    TARGETS.iter().chain([&fencepost::cli::fuzz::TARGET])
+    TARGETS.iter().chain([&fencepost_cli::fuzz::TARGET])
 }
 
 /// The files of a folder by name; none if there is no such folder.

@@ -3,11 +3,11 @@
 //! What always holds: after each step the store's snapshot is the model's state, but for the digests of ids, so what is
 //! read of the one can be held against the other. That operations agree is proven elsewhere.
 
-use fencepost::sqlite::Store;
-use fencepost::verify::subject::in_step;
+use fencepost::internals::sqlite::Store;
 use fencepost_model::generate::{Numbers, choose};
 use fencepost_model::scope::{self, Scope};
 use fencepost_model::world::World;
+use fencepost_verify::subject::in_step;
 
 /// Both sides of a walk.
 pub(crate) struct Walk {

@@ -9,7 +9,7 @@ use std::num::NonZeroU32;
 use std::path::Path;
 
 use fencepost::Error;
-use fencepost::sqlite::{Durability, OpenOptions, Store, backup, overview, restore};
+use fencepost::internals::sqlite::{Durability, OpenOptions, Store, backup, overview, restore};
 use fencepost_model::op::{Op, Refusal, Reply, Settlement, Start, Target};
 use fencepost_model::vocabulary::{Epoch, Group, Kind, Message, MessageId, Name, Seq, Timestamp, Token};
 use rusqlite::{Connection, OpenFlags};

@@ -9,7 +9,7 @@ use std::path::Path;
 
 use fencepost::Error;
 use fencepost::error::Damage;
-use fencepost::sqlite::{Durability, OpenOptions, SCHEMA_VERSION, Store};
+use fencepost::internals::sqlite::{Durability, OpenOptions, SCHEMA_VERSION, Store};
 use fencepost_model::op::{Op, Reply};
 use fencepost_model::vocabulary::{Kind, Message, Name, Timestamp};
 use rusqlite::Connection;
@@ -290,10 +290,9 @@ fn who_opens_a_file_while_another_creates_it_opens_it_too() {
 }
 
 /// The room of a simulated disk is its own: what this machine has under the same name says nothing.
-#[cfg(feature = "verify")]
 #[test]
 fn a_file_is_made_on_another_disk_although_this_one_has_the_name() {
-    use fencepost::verify::disk::{Disk, Mounted, Profile};
+    use fencepost_verify::disk::{Disk, Mounted, Profile};
 
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("b.db");

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 
 use fencepost::Error;
 use fencepost::error::Damage;
-use fencepost::sqlite::{OpenOptions, SCHEMA_VERSION, Store, backup, open_reader};
+use fencepost::internals::sqlite::{OpenOptions, SCHEMA_VERSION, Store, backup, open_reader};
 use fencepost_model::op::{Op, Reply};
 use fencepost_model::vocabulary::{Kind, Message, Name, Timestamp, Token};
 use rusqlite::Connection;

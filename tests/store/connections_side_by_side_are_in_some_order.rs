@@ -7,14 +7,14 @@
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
 
-use fencepost::verify::run::Reach;
-use fencepost::verify::schedule::case::{Act, Case, Client, Wal};
-use fencepost::verify::schedule::control;
-use fencepost::verify::schedule::explore::{Explored, Search};
-use fencepost::verify::schedule::phase::{self, acts};
-use fencepost::verify::schedule::replay::{look_for, replay, shrink, start_of};
-use fencepost::verify::schedule::stage::{Run, Stage};
-use fencepost::verify::trace::Trace;
+use fencepost_verify::run::Reach;
+use fencepost_verify::schedule::case::{Act, Case, Client, Wal};
+use fencepost_verify::schedule::control;
+use fencepost_verify::schedule::explore::{Explored, Search};
+use fencepost_verify::schedule::phase::{self, acts};
+use fencepost_verify::schedule::replay::{look_for, replay, shrink, start_of};
+use fencepost_verify::schedule::stage::{Run, Stage};
+use fencepost_verify::trace::Trace;
 
 fn pair(wal: Wal, acts: &[Act], kinds: [&str; 2]) -> Case {
     let client = |(late_ms, kind): (u64, &str)| {

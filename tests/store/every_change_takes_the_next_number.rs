@@ -8,7 +8,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use fencepost::clock::{Clock, ManualClock};
-use fencepost::sqlite::{OpenOptions, Store, snapshot};
+use fencepost::internals::sqlite::{OpenOptions, Store, snapshot};
 use fencepost::{Message, SqliteBus};
 use fencepost_model::op::{Op, Reply};
 use fencepost_model::vocabulary::{Kind, Message as Stored, MessageId, Name, Names, Seq, Timestamp};

@@ -6,7 +6,7 @@
 use std::fmt::Write as _;
 use std::num::NonZeroU32;
 
-use fencepost::sqlite::{Path, StatementId, Statements, Store};
+use fencepost::internals::sqlite::{Path, StatementId, Statements, Store};
 use fencepost_model::op::{Op, Settlement, Start, Target};
 use fencepost_model::vocabulary::{Group, Kind, Message, MessageId, Name, RecordId, Seq, Timestamp, Token};
 use rusqlite::{Connection, StatementStatus};

@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use std::num::NonZeroU32;
 use std::sync::Arc;
 
-use fencepost::sqlite::{BODY_COLUMNS, BOOKKEEPING_COLUMNS, Store, digest, plant, raw_columns};
+use fencepost::internals::sqlite::{BODY_COLUMNS, BOOKKEEPING_COLUMNS, Store, digest, plant, raw_columns};
 use fencepost_model::op::{Lease, Op, Reply, Settlement, Start, Target};
 use fencepost_model::state::{Body, LogRow, Origin, State};
 use fencepost_model::vocabulary::{

@@ -4,14 +4,14 @@
 use std::num::NonZeroU32;
 use std::sync::Arc;
 
-use fencepost::verify::history::judge::{ANSWERS, PATIENCE, Verdict, judge};
-use fencepost::verify::history::log::{AGAIN, HOLDERS, INVERTED, LOST, SKIPPED, UNCOMMITTED};
-use fencepost::verify::history::record::{Answer, End, Entry, History, Place};
-use fencepost::verify::history::{log, numbers, search};
 use fencepost_model::op::{Delivery, Op, Refusal, Reply, Settled, Settlement, Start, Target};
 use fencepost_model::state::{Body, State};
 use fencepost_model::step::apply;
 use fencepost_model::vocabulary::{Group, Kind, Message, Name, Names, Seq, Timestamp, Token};
+use fencepost_verify::history::judge::{ANSWERS, PATIENCE, Verdict, judge};
+use fencepost_verify::history::log::{AGAIN, HOLDERS, INVERTED, LOST, SKIPPED, UNCOMMITTED};
+use fencepost_verify::history::record::{Answer, End, Entry, History, Place};
+use fencepost_verify::history::{log, numbers, search};
 use stateright::semantics::{ConsistencyTester, LinearizabilityTester, SequentialSpec};
 
 fn name(text: &str) -> Name {

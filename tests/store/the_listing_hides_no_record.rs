@@ -3,11 +3,13 @@
 
 #![expect(clippy::unwrap_used, reason = "a failed step of a test is a failed test")]
 
-use fencepost::sqlite::{Listed, RecordFilter, StatementId, Statements, Store, plant, record, records};
-use fencepost::verify::readers::is_named;
+use fencepost::internals::sqlite::{
+    Listed, RecordFilter, StatementId, Statements, Store, plant, record, records,
+};
 use fencepost_model::op::{Op, Settlement, Target};
 use fencepost_model::state::{Body, Place};
 use fencepost_model::vocabulary::{Kind, Message, Name, RawValue, RecordId, Seq, Timestamp, Token};
+use fencepost_verify::readers::is_named;
 use rusqlite::StatementStatus;
 use std::num::NonZeroU32;
 

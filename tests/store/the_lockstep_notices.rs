@@ -1,10 +1,10 @@
 //! The lockstep agrees with the store as it is, and notices every mistake in its SQL that makes a difference.
 
-use fencepost::sqlite::Statements;
-use fencepost::verify::lockstep::{AGREES, Lockstep};
-use fencepost::verify::{mutants, sequence, sql_mutant};
+use fencepost::internals::sqlite::Statements;
 use fencepost_model::coverage::Tally;
 use fencepost_model::scope;
+use fencepost_verify::lockstep::{AGREES, Lockstep};
+use fencepost_verify::{mutants, sequence, sql_mutant};
 
 #[test]
 fn small_scopes_agree_to_their_end_whatever_image_a_state_has() {

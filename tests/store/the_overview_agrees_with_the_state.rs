@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 
 use fencepost::Error;
 use fencepost::error::Damage;
-use fencepost::sqlite::{
+use fencepost::internals::sqlite::{
     Durability, OpenOptions, Overview, Statements, Store, execute, overview, overview_of, plant,
 };
 use fencepost_model::op::{Op, Start};

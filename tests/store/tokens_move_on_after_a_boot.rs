@@ -5,7 +5,7 @@
 
 use std::path::Path;
 
-use fencepost::sqlite::{OpenOptions, Store};
+use fencepost::internals::sqlite::{OpenOptions, Store};
 use fencepost_model::state::State;
 
 fn open(path: &Path, boot: Option<&str>) -> State {

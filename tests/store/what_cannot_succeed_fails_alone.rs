@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use fencepost::sqlite::{OpenOptions, StatementId, Statements, Store};
+use fencepost::internals::sqlite::{OpenOptions, StatementId, Statements, Store};
 use fencepost::{Bus, Error, Message, SqliteBus, Timestamp};
 use fencepost_model::op::{Op, Refusal, Reply};
 

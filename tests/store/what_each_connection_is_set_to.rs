@@ -2,7 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a failed step of a test is a failed test")]
 
-use fencepost::sqlite::{Durability, OpenOptions, Store, open_reader};
+use fencepost::internals::sqlite::{Durability, OpenOptions, Store, open_reader};
 use rusqlite::Connection;
 use rusqlite::config::DbConfig;
 

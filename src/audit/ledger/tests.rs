@@ -1,7 +1,5 @@
 //! The part of a state that a ledger hands out, side by side with the whole of it.
 
-#![expect(clippy::unwrap_used, reason = "a failed step of a test is a failed test")]
-
 use std::num::NonZeroU32;
 
 use fencepost_model::coverage::{Tally, kind};
@@ -13,7 +11,7 @@ use fencepost_model::world::Contract;
 
 use super::*;
 use crate::sqlite::digest;
-use crate::verify::subject::{Call, call};
+use fencepost_verify::subject::{Call, call};
 
 /// The state of a model as a recording has it.
 fn shortened(state: &State) -> State {

@@ -52,7 +52,7 @@ type Waiting = (Vec<Op>, oneshot::Sender<Vec<Result<Reply>>>);
 
 /// No transaction takes more operations than this, unless they were asked for together, so that no answer waits too long
 /// for its commit.
-pub(crate) const BATCH_OPS_MAX: usize = 1_024;
+pub const BATCH_OPS_MAX: usize = 1_024;
 
 /// How often ids are forgotten whose time is over, in milliseconds.
 const FORGET_EVERY_MS: u64 = 60_000;

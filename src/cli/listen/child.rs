@@ -13,8 +13,8 @@ use futures_util::future::BoxFuture;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::process::{Child, Command};
 
-use crate::telemetry::TRACEPARENT;
-use crate::{Delivery, HandlerError, HandlerResult};
+use fencepost::telemetry::TRACEPARENT;
+use fencepost::{Delivery, HandlerError, HandlerResult};
 
 /// The exit status of a child that wants its message again: `EX_TEMPFAIL`.
 const AGAIN: i32 = 75;

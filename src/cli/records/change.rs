@@ -9,10 +9,10 @@ use fencepost_model::vocabulary::RecordId;
 use serde::Serialize;
 
 use super::{Which, found, pages, word};
-use crate::cli::ended::{Ended, Failed};
-use crate::cli::opening::{BusFile, now};
-use crate::cli::out::{Out, say};
-use crate::error::{Damage, Error};
+use crate::ended::{Ended, Failed};
+use crate::opening::{BusFile, now};
+use crate::out::{Out, say};
+use fencepost::error::{Damage, Error};
 
 /// What to do with records.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

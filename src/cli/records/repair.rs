@@ -10,12 +10,12 @@ use fencepost_model::vocabulary::{ContentType, Draft, Kind, Message, MessageId, 
 use serde::Serialize;
 
 use super::{found, show};
-use crate::cli::ended::{Ended, Failed};
-use crate::cli::opening::{BusFile, now};
-use crate::cli::out::{Out, say};
-use crate::cli::parse::{number, pair};
-use crate::cli::send::payload;
-use crate::sqlite::Listed;
+use crate::ended::{Ended, Failed};
+use crate::opening::{BusFile, now};
+use crate::out::{Out, say};
+use crate::parse::{number, pair};
+use crate::send::payload;
+use fencepost::internals::sqlite::Listed;
 
 #[derive(Debug, Args)]
 pub(super) struct Repair {
@@ -113,7 +113,7 @@ impl Repair {
         if let Some(content_type) = &self.content_type {
             draft = draft.content_type(content_type.as_str());
         }
-        let (message, _) = draft.build().map_err(crate::Error::from)?;
+        let (message, _) = draft.build().map_err(fencepost::Error::from)?;
         Ok(message)
     }
 

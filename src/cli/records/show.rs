@@ -10,8 +10,8 @@ use fencepost_model::vocabulary::{Message, Name, Raw, RawValue, RecordId};
 use serde::Serialize;
 
 use super::word;
-use crate::cli::out::{Plain, dump, hex, time};
-use crate::sqlite::{Listed, cause_word};
+use crate::out::{Plain, dump, hex, time};
+use fencepost::internals::sqlite::{Listed, cause_word};
 
 /// What `list --json` prints of each.
 #[derive(Debug, Default, Serialize)]

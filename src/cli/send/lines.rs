@@ -15,11 +15,11 @@ use serde::Serialize;
 use tokio::io::{AsyncBufRead, AsyncBufReadExt as _, AsyncReadExt as _, BufReader};
 
 use super::What;
-use crate::bus::operations::{Receipt, request};
-use crate::cli::ended::{Ended, Failed};
-use crate::cli::out::{Out, say};
-use crate::cli::signals::Signals;
-use crate::{Bus as _, SqliteBus};
+use crate::ended::{Ended, Failed};
+use crate::out::{Out, say};
+use crate::signals::Signals;
+use fencepost::internals::bus::operations::{Receipt, request};
+use fencepost::{Bus as _, SqliteBus};
 
 /// How many messages are committed together at most.
 const TOGETHER: usize = 1_024;
@@ -73,7 +73,7 @@ async fn all(
     let (mut line, mut reading, mut stopped) = (0_u64, true, false);
     let (mut wrong, mut unread) = (None, None);
     let (mut waiting, mut buffer) = (Vec::new(), Vec::new());
-    let mut under_way: Option<BoxFuture<'static, Vec<crate::Result<Reply>>>> = None;
+    let mut under_way: Option<BoxFuture<'static, Vec<fencepost::Result<Reply>>>> = None;
     let mut answered = 0_u64;
     loop {
         // What was read while the lines before it were committed goes together.

@@ -3,11 +3,11 @@
 use fencepost_model::op::{Settled, Target};
 use fencepost_model::state::LogRow;
 
-use crate::consumer::report::{RunCause, RunReport};
-use crate::verify::consumer::judge::{ByHand, Judge, hold};
-use crate::verify::consumer::record::What;
-use crate::verify::consumer::stage::{NAME, Played};
-use crate::verify::consumer::{Broken, Rule};
+use crate::consumer::judge::{ByHand, Judge, hold};
+use crate::consumer::record::What;
+use crate::consumer::stage::{NAME, Played};
+use crate::consumer::{Broken, Rule};
+use fencepost::internals::consumer::report::{RunCause, RunReport};
 
 /// What a run may take to end beyond its grace: five questions to a busy store, each after a longer wait.
 const LAST_WORDS_MS: u64 = 4_000;
@@ -95,7 +95,8 @@ impl Judge<'_> {
     }
 
     fn reports(&self, report: &RunReport) -> Result<(), Broken> {
-        let mut expected = RunReport { dead_lettered: self.counts.buried, ..RunReport::default() };
+        let mut expected = RunReport::default();
+        expected.dead_lettered = self.counts.buried;
         expected.stale = self.counts.refused;
         expected.panicked = self.counts.panicked;
         expected.busy = self.counts.busy;

@@ -3,9 +3,9 @@
 use fencepost_model::op::{Delivery, Lease, Op, Refusal, Reply, Settled, Target};
 use fencepost_model::vocabulary::Token;
 
-use crate::verify::consumer::Rule;
-use crate::verify::consumer::judge::{ByHand, Judge, Judged, Seen, hold};
-use crate::verify::consumer::record::{Answer, Who};
+use crate::consumer::Rule;
+use crate::consumer::judge::{ByHand, Judge, Judged, Seen, hold};
+use crate::consumer::record::{Answer, Who};
 
 impl Judge<'_> {
     pub(super) fn answered(&mut self, who: Who, op: &Op, answer: &Answer) -> Judged {

@@ -9,11 +9,11 @@ use fencepost_model::op::{Lease, Op, Settled, Settlement, Target};
 use fencepost_model::policy::{Outcome, Verdict, verdict};
 use fencepost_model::vocabulary::{Timestamp, Token};
 
-use crate::telemetry::TRACEPARENT;
-use crate::verify::consumer::record::{Fault, Note, What, Who};
-use crate::verify::consumer::scenario::Scenario;
-use crate::verify::consumer::stage::{OWN_TRACE, trace_of};
-use crate::verify::consumer::{Broken, Rule};
+use crate::consumer::record::{Fault, Note, What, Who};
+use crate::consumer::scenario::Scenario;
+use crate::consumer::stage::{OWN_TRACE, trace_of};
+use crate::consumer::{Broken, Rule};
+use fencepost::telemetry::TRACEPARENT;
 
 /// How a handler settled its delivery itself.
 #[derive(Clone, Debug, PartialEq, Eq)]

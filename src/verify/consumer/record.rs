@@ -12,12 +12,12 @@ use fencepost_model::policy::Outcome;
 use fencepost_model::vocabulary::{Timestamp, Token};
 use futures_util::future::BoxFuture;
 
-use crate::bus::Bus;
-use crate::bus::backend::{Anything, Backend, Limits, Work};
-use crate::bus::signals::{Interest, Signals};
-use crate::clock::Clock;
-use crate::error::{Error, Result};
-use crate::sqlite::{Overview, Undone};
+use fencepost::clock::Clock;
+use fencepost::error::{Error, Result};
+use fencepost::internals::bus::Bus;
+use fencepost::internals::bus::backend::{Anything, Backend, Limits, Work};
+use fencepost::internals::bus::signals::{Interest, Signals};
+use fencepost::internals::sqlite::{Overview, Undone};
 
 tokio::task_local! {
     /// The delivery whose handler asks something of the bus itself.

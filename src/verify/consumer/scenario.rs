@@ -7,7 +7,7 @@ use fencepost_model::vocabulary::Kind;
 use proptest::collection::vec;
 use proptest::prelude::*;
 
-use crate::verify::consumer::record::Fault;
+use crate::consumer::record::Fault;
 
 /// How a handler ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -12,21 +12,19 @@ use fencepost_model::policy::Outcome;
 use fencepost_model::state::{Body, LogRow, State};
 use fencepost_model::vocabulary::{Group, Kind, Message, Name, Names, Raw, RawValue, Timestamp, Token};
 
-use crate::bus::backend::Backend;
-use crate::bus::operations::request;
-use crate::bus::{Bus, BusConsumer};
-use crate::clock::TokioClock;
-use crate::consumer::mutant::{Mutant, Strain};
-use crate::consumer::options::RunOptions;
-use crate::consumer::report::{RunError, RunReport};
-use crate::delivery::Delivery;
-use crate::handlers::{HandlerError, HandlerResult, Handlers};
-use crate::telemetry::TRACEPARENT;
-use crate::verify::consumer::record::{
-    Answer, Faults, HANDLING, Note, Record, RecordedBus, Recording, What, Who,
-};
-use crate::verify::consumer::scenario::{Accident, End, Planned, Scenario, Script, Stop, Then};
-use crate::{CancellationToken, MemoryBus};
+use crate::consumer::record::{Answer, Faults, HANDLING, Note, Record, RecordedBus, Recording, What, Who};
+use crate::consumer::scenario::{Accident, End, Planned, Scenario, Script, Stop, Then};
+use fencepost::clock::TokioClock;
+use fencepost::internals::bus::backend::Backend;
+use fencepost::internals::bus::operations::request;
+use fencepost::internals::bus::{Bus, BusConsumer};
+use fencepost::internals::consumer::mutant::{Mutant, Strain};
+use fencepost::internals::consumer::options::RunOptions;
+use fencepost::internals::consumer::report::{RunError, RunReport};
+use fencepost::internals::delivery::Delivery;
+use fencepost::internals::handlers::{HandlerError, HandlerResult, Handlers};
+use fencepost::telemetry::TRACEPARENT;
+use fencepost::{CancellationToken, MemoryBus};
 
 pub(super) const NAME: &str = "work";
 pub(super) const ONWARD: &str = "onward";
@@ -267,7 +265,7 @@ fn handlers(bus: &RecordedBus, record: &Record, scenario: &Scenario) -> Handlers
 struct Ending {
     record: Record,
     token: Token,
-    target: crate::Target,
+    target: fencepost::Target,
     outcome: Option<Outcome>,
 }
 
@@ -302,7 +300,7 @@ async fn handle(cast: Arc<Cast>, delivery: Delivery<String>) -> HandlerResult {
         () = listens => Ok(()),
         ended = HANDLING.scope(token, perform(&cast, &script, delivery)) => ended,
     };
-    ending.outcome = Some(ended.as_ref().map_or_else(|error| error.0.clone(), |()| Outcome::Handled));
+    ending.outcome = Some(ended.as_ref().map_or_else(|error| error.outcome().clone(), |()| Outcome::Handled));
     ended
 }
 
@@ -325,7 +323,7 @@ async fn perform(cast: &Cast, script: &Script, delivery: Delivery<String>) -> Ha
         End::Park => Err(HandlerError::park("look at this")),
         End::Panic => panics(),
         End::Transaction(then) => {
-            match delivery.transaction(|_| Ok::<_, crate::Error>(())).await {
+            match delivery.transaction(|_| Ok::<_, fencepost::Error>(())).await {
                 Ok(()) => {}
                 Err(error) => return Err(HandlerError::retryable(error)),
             }
@@ -336,9 +334,9 @@ async fn perform(cast: &Cast, script: &Script, delivery: Delivery<String>) -> Ha
             }
         }
         End::TakenBack => {
-            let work = |tx: &crate::Tx<'_>| {
+            let work = |tx: &fencepost::Tx<'_>| {
                 tx.ack(delivery)?;
-                Err::<(), _>(crate::Error::NotFound)
+                Err::<(), _>(fencepost::Error::NotFound)
             };
             match cast.bus.transaction(work).await {
                 Ok(()) => Ok(()),

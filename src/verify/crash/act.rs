@@ -16,9 +16,9 @@ use fencepost_model::world::{Contract, Move, Outcome, World};
 use rusqlite::Connection;
 use serde::{Deserialize, Serialize};
 
-use crate::error::{Error, Result};
-use crate::sqlite::{Store, Undone};
-use crate::verify::crash::case::Level;
+use crate::crash::case::Level;
+use fencepost::error::{Error, Result};
+use fencepost::internals::sqlite::{Store, Undone};
 
 /// One thing that is done, and answered.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -240,7 +240,7 @@ fn name(text: &str) -> Name {
 }
 
 /// A command that no scope sends.
-pub(in crate::verify) fn extra_send(payload: &str) -> Op {
+pub(crate) fn extra_send(payload: &str) -> Op {
     let message = Message::new(Kind::Command, name("pay"), payload.as_bytes());
     Op::Send { message: Arc::new(message), delay_ms: 0 }
 }

@@ -5,9 +5,9 @@
 use fencepost_model::scope::{self, Scope};
 use serde::{Deserialize, Serialize};
 
-use crate::sqlite::Durability;
-use crate::verify::crash::act::Act;
-use crate::verify::disk::{Lie, Profile};
+use crate::crash::act::Act;
+use crate::disk::{Lie, Profile};
+use fencepost::internals::sqlite::Durability;
 
 /// Where, how, and with which acts.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

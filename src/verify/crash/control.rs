@@ -3,13 +3,13 @@
 //! A search that finds nothing says little if it could not find anything. What must be found is written here before it
 //! is looked for; a control that passes unnoticed fails the run.
 
-use crate::error::Result;
-use crate::verify::crash::act::{Act, next};
-use crate::verify::crash::case::{Case, Level, Mistake, Setting};
-use crate::verify::crash::judge::{BATCH, COPY, EFFECTS, NOTHING_LOST, SOUND, TOKENS};
-use crate::verify::crash::recorder::{Recorder, Start, Unrecorded};
-use crate::verify::crash::search::{Broken, Limits, Search};
-use crate::verify::disk::{Budget, Lie, Profile};
+use crate::crash::act::{Act, next};
+use crate::crash::case::{Case, Level, Mistake, Setting};
+use crate::crash::judge::{BATCH, COPY, EFFECTS, NOTHING_LOST, SOUND, TOKENS};
+use crate::crash::recorder::{Recorder, Start, Unrecorded};
+use crate::crash::search::{Broken, Limits, Search};
+use crate::disk::{Budget, Lie, Profile};
+use fencepost::error::Result;
 
 /// A mistake, and what must be said of it.
 #[derive(Clone, Copy, Debug)]

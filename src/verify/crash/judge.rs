@@ -6,10 +6,10 @@
 use fencepost_model::invariant::GUARANTEES;
 use fencepost_model::state::State;
 
-use crate::verify::crash::act::{Act, Moment};
-use crate::verify::crash::case::Level;
-use crate::verify::crash::recovery::{Contents, Recovered, digested};
-use crate::verify::subject::differing_lines;
+use crate::crash::act::{Act, Moment};
+use crate::crash::case::Level;
+use crate::crash::recovery::{Contents, Recovered, digested};
+use crate::subject::differing_lines;
 
 /// What was acknowledged is there.
 pub const NOTHING_LOST: &str = "nothing_acknowledged_is_lost";

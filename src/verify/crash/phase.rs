@@ -10,18 +10,18 @@ use std::time::Instant;
 use fencepost_model::scope::{cuts, cuts_with_damage};
 use serde::Serialize;
 
-use crate::error::{Error, Result};
-use crate::verify::crash::act::{Act, next};
-use crate::verify::crash::case::{Level, Setting};
-use crate::verify::crash::control::{self, Control};
-use crate::verify::crash::judge::NOTHING_LOST;
-use crate::verify::crash::recorder::{Recorder, Start, Unrecorded};
-use crate::verify::crash::replay::shrink;
-use crate::verify::crash::search::{Broken, Class, Figures, Limits, Search};
-use crate::verify::disk::{Budget, Profile};
-use crate::verify::pool;
-use crate::verify::report::grouped;
-use crate::verify::run::Reach;
+use crate::crash::act::{Act, next};
+use crate::crash::case::{Level, Setting};
+use crate::crash::control::{self, Control};
+use crate::crash::judge::NOTHING_LOST;
+use crate::crash::recorder::{Recorder, Start, Unrecorded};
+use crate::crash::replay::shrink;
+use crate::crash::search::{Broken, Class, Figures, Limits, Search};
+use crate::disk::{Budget, Profile};
+use crate::pool;
+use crate::report::grouped;
+use crate::run::Reach;
+use fencepost::error::{Error, Result};
 
 /// Figures of the phase `crash`.
 #[derive(Debug, Default, PartialEq, Serialize)]
@@ -241,7 +241,7 @@ fn do_work(work: &Work<'_>) -> Result<Done> {
                     if all.is_empty() {
                         return Err(Error::NotFound);
                     }
-                    let which = crate::verify::crash::search::mix(limits.seed, &[seed, step]);
+                    let which = crate::crash::search::mix(limits.seed, &[seed, step]);
                     let act = all.swap_remove(usize::try_from(which).unwrap_or(0) % all.len());
                     moment.perform(&act);
                     acts.push(act);

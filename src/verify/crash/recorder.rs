@@ -15,13 +15,13 @@ use fencepost_model::state::State;
 use fencepost_model::world::Move;
 use rusqlite::{Connection, OpenFlags};
 
-use crate::error::{Error, Result};
-use crate::sqlite::backup::backup_on;
-use crate::sqlite::{OpenOptions, Store, execute};
-use crate::verify::crash::act::{Act, EFFECTS, Moment, NEXT_VERSION, perform};
-use crate::verify::crash::case::{Case, Mistake, Setting};
-use crate::verify::disk::{Disk, Event, Image, Mark, Mounted, Platter, seed_salts};
-use crate::verify::subject::{Remains, damage};
+use crate::crash::act::{Act, EFFECTS, Moment, NEXT_VERSION, perform};
+use crate::crash::case::{Case, Mistake, Setting};
+use crate::disk::{Disk, Event, Image, Mark, Mounted, Platter, seed_salts};
+use crate::subject::{Remains, damage};
+use fencepost::error::{Error, Result};
+use fencepost::internals::sqlite::backup::backup_on;
+use fencepost::internals::sqlite::{OpenOptions, Store, execute};
 
 /// The name of the database on the disk.
 pub const FILE: &str = "/bus.db";

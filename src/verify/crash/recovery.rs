@@ -15,12 +15,12 @@ use fencepost_model::state::{Remembered, State};
 use fencepost_model::vocabulary::{MessageId, Timestamp};
 use rusqlite::Connection;
 
-use crate::error::{Error, Result};
-use crate::sqlite::{SCHEMA_VERSION, Store, digest, snapshot};
-use crate::verify::crash::act::effects;
-use crate::verify::crash::case::{Level, Mistake, Setting};
-use crate::verify::crash::recorder::{BOOT, COPY, FILE, alone_with_salts, beside_others, options};
-use crate::verify::disk::{Content, Disk, Event, Image, Mounted, Platter, Profile, seed_salts};
+use crate::crash::act::effects;
+use crate::crash::case::{Level, Mistake, Setting};
+use crate::crash::recorder::{BOOT, COPY, FILE, alone_with_salts, beside_others, options};
+use crate::disk::{Content, Disk, Event, Image, Mounted, Platter, Profile, seed_salts};
+use fencepost::error::{Error, Result};
+use fencepost::internals::sqlite::{SCHEMA_VERSION, Store, digest, snapshot};
 
 /// The boot in which everything happens that comes after the cut.
 pub const NEXT_BOOT: &str = "the boot after the cut";

@@ -5,13 +5,13 @@
 
 use std::fmt::Write as _;
 
-use crate::verify::crash::act::Act;
-use crate::verify::crash::case::{Case, Setting};
-use crate::verify::crash::judge::{Judge, Wrong, guarantee};
-use crate::verify::crash::recorder::{Recorder, Recording, Start, Unrecorded};
-use crate::verify::crash::recovery::in_words;
-use crate::verify::crash::search::{Broken, Cut, Limits, Search};
-use crate::verify::disk::{Budget, Event, Fate, Mark, NameFate, Platter};
+use crate::crash::act::Act;
+use crate::crash::case::{Case, Setting};
+use crate::crash::judge::{Judge, Wrong, guarantee};
+use crate::crash::recorder::{Recorder, Recording, Start, Unrecorded};
+use crate::crash::recovery::in_words;
+use crate::crash::search::{Broken, Cut, Limits, Search};
+use crate::disk::{Budget, Event, Fate, Mark, NameFate, Platter};
 
 /// A cut is looked at in every way: by a stranger, worked on, and cut again.
 fn limits(seed: u64) -> Limits {

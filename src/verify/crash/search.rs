@@ -7,13 +7,13 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::rc::Rc;
 
-use crate::error::Result;
-use crate::verify::crash::act::{Act, Moment, next};
-use crate::verify::crash::case::{Case, Level, Setting};
-use crate::verify::crash::judge::{BOTH_WAYS, Judge, Progress, Wrong};
-use crate::verify::crash::recorder::{Recorder, Recording, Start, Unrecorded};
-use crate::verify::crash::recovery::{Recovered, Recovery, digested, go_on, in_words};
-use crate::verify::disk::{Budget, Choice, Event, Fate, FileId, Image, Mark, NameFate, Platter};
+use crate::crash::act::{Act, Moment, next};
+use crate::crash::case::{Case, Level, Setting};
+use crate::crash::judge::{BOTH_WAYS, Judge, Progress, Wrong};
+use crate::crash::recorder::{Recorder, Recording, Start, Unrecorded};
+use crate::crash::recovery::{Recovered, Recovery, digested, go_on, in_words};
+use crate::disk::{Budget, Choice, Event, Fate, FileId, Image, Mark, NameFate, Platter};
+use fencepost::error::Result;
 
 /// How far a search goes.
 #[derive(Clone, Copy, Debug)]
@@ -175,7 +175,7 @@ pub struct Search<'a> {
 }
 
 /// A mixture of a seed and numbers that name a place.
-pub(in crate::verify) fn mix(seed: u64, parts: &[u64]) -> u64 {
+pub(crate) fn mix(seed: u64, parts: &[u64]) -> u64 {
     parts.iter().fold(seed ^ 0x9e37_79b9_7f4a_7c15, |mixed, part| {
         let mixed = (mixed ^ part).wrapping_mul(0xff51_afd7_ed55_8ccd);
         mixed ^ (mixed >> 32)

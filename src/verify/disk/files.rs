@@ -7,7 +7,7 @@ use std::path::Path;
 
 use super::device::{Failed, Outcome};
 use super::ffi::Mounted;
-use crate::sqlite::files::Files;
+use fencepost::internals::sqlite::files::Files;
 
 fn name(path: &Path) -> io::Result<&str> {
     path.to_str().ok_or_else(|| io::ErrorKind::InvalidFilename.into())

@@ -5,9 +5,9 @@
 use fencepost_model::scope::{self, Scope};
 use serde::{Deserialize, Serialize};
 
-use crate::verify::crash::act::Act;
-use crate::verify::crash::case::Level;
-use crate::verify::disk::{Fault, FaultKind, Profile};
+use crate::crash::act::Act;
+use crate::crash::case::Level;
+use crate::disk::{Fault, FaultKind, Profile};
 
 /// Something that is done while something fails.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -4,16 +4,16 @@
 
 use fencepost_model::scope;
 
-use crate::error::{Error, Result};
-use crate::verify::crash::act::{Act, next};
-use crate::verify::crash::case::Level;
-use crate::verify::crash::judge::{NOTHING_LOST, Wrong};
-use crate::verify::disk::{Fault, FaultKind, Profile};
-use crate::verify::faults::case::{Case, Deed, Lie, Manner, Setting, Trouble};
-use crate::verify::faults::flips::{Flipped, flips};
-use crate::verify::faults::judge::{CLOSED, LEASES, PANIC, SAID, SENT, SUCCESS, WORKS};
-use crate::verify::faults::stage::{Beginning, Stage};
-use crate::verify::faults::sync::{Going, Syncs};
+use crate::crash::act::{Act, next};
+use crate::crash::case::Level;
+use crate::crash::judge::{NOTHING_LOST, Wrong};
+use crate::disk::{Fault, FaultKind, Profile};
+use crate::faults::case::{Case, Deed, Lie, Manner, Setting, Trouble};
+use crate::faults::flips::{Flipped, flips};
+use crate::faults::judge::{CLOSED, LEASES, PANIC, SAID, SENT, SUCCESS, WORKS};
+use crate::faults::stage::{Beginning, Stage};
+use crate::faults::sync::{Going, Syncs};
+use fencepost::error::{Error, Result};
 
 /// A mistake, and what must be said of it.
 #[derive(Clone, Copy, Debug)]

@@ -13,17 +13,17 @@ use fencepost_model::op::{Delivery, Op, Reply};
 use fencepost_model::state::{Body, State};
 use fencepost_model::vocabulary::{Message, Timestamp};
 
-use crate::error::{Error, Result};
-use crate::sqlite::{Durability, Store};
-use crate::verify::crash::act::{Act, Moment, routine};
-use crate::verify::crash::judge::{WHOLE, Wrong};
-use crate::verify::crash::recorder::{BOOT, FILE};
-use crate::verify::crash::recovery::digested;
-use crate::verify::crash::search::mix;
-use crate::verify::disk::{Disk, Image, Mounted, Profile};
-use crate::verify::faults::judge::{PANIC, SENT};
-use crate::verify::faults::stage::{Beginning, said};
-use crate::verify::faults::stranger::options;
+use crate::crash::act::{Act, Moment, routine};
+use crate::crash::judge::{WHOLE, Wrong};
+use crate::crash::recorder::{BOOT, FILE};
+use crate::crash::recovery::digested;
+use crate::crash::search::mix;
+use crate::disk::{Disk, Image, Mounted, Profile};
+use crate::faults::judge::{PANIC, SENT};
+use crate::faults::stage::{Beginning, said};
+use crate::faults::stranger::options;
+use fencepost::error::{Error, Result};
+use fencepost::internals::sqlite::{Durability, Store};
 
 /// One bit.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -8,10 +8,10 @@ use std::sync::Arc;
 
 use fencepost_model::op::Reply;
 
-use crate::error::{Error, Result};
-use crate::verify::crash::act::{Act, Moment};
-use crate::verify::crash::judge::Wrong;
-use crate::verify::crash::recovery::{Contents, digested};
+use crate::crash::act::{Act, Moment};
+use crate::crash::judge::Wrong;
+use crate::crash::recovery::{Contents, digested};
+use fencepost::error::{Error, Result};
 
 /// An answer that is no error is the model's.
 pub const SUCCESS: &str = "a_success_is_what_the_model_says";

@@ -7,10 +7,10 @@ use std::panic::resume_unwind;
 use fencepost_model::op::Reply;
 use fencepost_model::vocabulary::Timestamp;
 
-use crate::error::{Error, Result};
-use crate::sqlite::Store;
-use crate::verify::crash::act::{self, Act, Moment};
-use crate::verify::faults::case::Lie;
+use crate::crash::act::{self, Act, Moment};
+use crate::faults::case::Lie;
+use fencepost::error::{Error, Result};
+use fencepost::internals::sqlite::Store;
 
 /// Does an act, and answers as the lie has it.
 pub(super) fn perform(

@@ -10,20 +10,20 @@ use std::time::Instant;
 use fencepost_model::scope::cuts;
 use serde::Serialize;
 
-use crate::error::Result;
-use crate::verify::crash::act::{Act, next};
-use crate::verify::crash::case::Level;
-use crate::verify::crash::judge::Wrong;
-use crate::verify::disk::{AllocationFaults, Fault, FaultKind, Profile};
-use crate::verify::faults::case::{Case, Deed, Manner, Setting, Trouble};
-use crate::verify::faults::control::{self, Control};
-use crate::verify::faults::flips::{Flipped, Outcome, flips};
-use crate::verify::faults::judge::{PANIC, SUCCESS};
-use crate::verify::faults::stage::{Beginning, Stage};
-use crate::verify::faults::sync::{Going, Syncs};
-use crate::verify::pool;
-use crate::verify::report::grouped;
-use crate::verify::run::Reach;
+use crate::crash::act::{Act, next};
+use crate::crash::case::Level;
+use crate::crash::judge::Wrong;
+use crate::disk::{AllocationFaults, Fault, FaultKind, Profile};
+use crate::faults::case::{Case, Deed, Manner, Setting, Trouble};
+use crate::faults::control::{self, Control};
+use crate::faults::flips::{Flipped, Outcome, flips};
+use crate::faults::judge::{PANIC, SUCCESS};
+use crate::faults::stage::{Beginning, Stage};
+use crate::faults::sync::{Going, Syncs};
+use crate::pool;
+use crate::report::grouped;
+use crate::run::Reach;
+use fencepost::error::Result;
 
 /// Figures of the phase `faults`.
 #[derive(Debug, Default, PartialEq, Serialize)]

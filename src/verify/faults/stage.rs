@@ -13,18 +13,18 @@ use std::sync::Arc;
 use fencepost_model::op::Reply;
 use fencepost_model::scope::Scope;
 
-use crate::error::{Error, Result};
-use crate::sqlite::Store;
-use crate::verify::crash::act::{Act, Moment, perform, routine};
-use crate::verify::crash::case::Setting as CrashSetting;
-use crate::verify::crash::judge::Wrong;
-use crate::verify::crash::recorder::{BOOT, FILE, Recorder, Unrecorded};
-use crate::verify::crash::recovery::{contents, in_words};
-use crate::verify::disk::{AllocationFaults, Disk, Image, Mounted};
-use crate::verify::faults::case::{Case, Deed, Lie, Manner, Setting, Trouble};
-use crate::verify::faults::judge::{self, CLOSED, PANIC, SAID, SUCCESS, WORKS};
-use crate::verify::faults::lie;
-use crate::verify::faults::stranger::{Strangers, booted, leases_end, options, which, work};
+use crate::crash::act::{Act, Moment, perform, routine};
+use crate::crash::case::Setting as CrashSetting;
+use crate::crash::judge::Wrong;
+use crate::crash::recorder::{BOOT, FILE, Recorder, Unrecorded};
+use crate::crash::recovery::{contents, in_words};
+use crate::disk::{AllocationFaults, Disk, Image, Mounted};
+use crate::faults::case::{Case, Deed, Lie, Manner, Setting, Trouble};
+use crate::faults::judge::{self, CLOSED, PANIC, SAID, SUCCESS, WORKS};
+use crate::faults::lie;
+use crate::faults::stranger::{Strangers, booted, leases_end, options, which, work};
+use fencepost::error::{Error, Result};
+use fencepost::internals::sqlite::Store;
 
 /// The boot after [`BOOT`], before that of strangers.
 const LATER_BOOT: &str = "the boot after that";

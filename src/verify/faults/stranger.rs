@@ -14,14 +14,14 @@ use fencepost_model::state::State;
 use fencepost_model::vocabulary::{Name, Names, Timestamp};
 use fencepost_model::world::{Contract, Rules as _};
 
-use crate::error::{Error, Result};
-use crate::sqlite::{Durability, OpenOptions, Store, snapshot};
-use crate::verify::crash::act::{Act, Moment, routine};
-use crate::verify::crash::judge::{GOES_ON, Wrong};
-use crate::verify::crash::recorder::FILE;
-use crate::verify::crash::recovery::{Contents, NEXT_BOOT, contents, digested, in_words};
-use crate::verify::disk::{Disk, Image, Mounted, Profile};
-use crate::verify::faults::judge::{self, LEASES, SOUND, WORKS};
+use crate::crash::act::{Act, Moment, routine};
+use crate::crash::judge::{GOES_ON, Wrong};
+use crate::crash::recorder::FILE;
+use crate::crash::recovery::{Contents, NEXT_BOOT, contents, digested, in_words};
+use crate::disk::{Disk, Image, Mounted, Profile};
+use crate::faults::judge::{self, LEASES, SOUND, WORKS};
+use fencepost::error::{Error, Result};
+use fencepost::internals::sqlite::{Durability, OpenOptions, Store, snapshot};
 
 /// A disk to open images on.
 #[derive(Debug)]

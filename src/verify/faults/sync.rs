@@ -8,19 +8,19 @@ use std::path::Path;
 
 use rusqlite::config::DbConfig;
 
-use crate::error::{Error, Result};
-use crate::sqlite::Store;
-use crate::verify::crash::act::{Act, Moment, perform};
-use crate::verify::crash::case::Level;
-use crate::verify::crash::judge::{NOTHING_LOST, Wrong};
-use crate::verify::crash::recorder::{BOOT, FILE};
-use crate::verify::crash::recovery::{contents, in_words};
-use crate::verify::disk::{
+use crate::crash::act::{Act, Moment, perform};
+use crate::crash::case::Level;
+use crate::crash::judge::{NOTHING_LOST, Wrong};
+use crate::crash::recorder::{BOOT, FILE};
+use crate::crash::recovery::{contents, in_words};
+use crate::disk::{
     Choice, Disk, Event, Fate, Fault, FaultKind, Image, Lie, Mounted, NameFate, Platter, Profile,
 };
-use crate::verify::faults::judge::{self, SAID, WORKS};
-use crate::verify::faults::stage::Beginning;
-use crate::verify::faults::stranger::{Strangers, booted, options, which, work};
+use crate::faults::judge::{self, SAID, WORKS};
+use crate::faults::stage::Beginning;
+use crate::faults::stranger::{Strangers, booted, options, which, work};
+use fencepost::error::{Error, Result};
+use fencepost::internals::sqlite::Store;
 
 /// How the process goes whose sync failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,7 +53,7 @@ const PENDING_MAX: usize = 4_096;
 fn nothing_kept(disk: &Disk) -> Choice {
     // A file keeps its number for as long as it is in the journal; those without a name by now have one still pending.
     let last = disk.files().map(|(_, file)| file.0).max().unwrap_or_default() + 8;
-    let of = |file| (crate::verify::disk::FileId(file), vec![Fate::Lost; PENDING_MAX]);
+    let of = |file| (crate::disk::FileId(file), vec![Fate::Lost; PENDING_MAX]);
     Choice { files: (0..=last).map(of).collect(), names: vec![NameFate::Lost; PENDING_MAX] }
 }
 

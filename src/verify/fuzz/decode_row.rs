@@ -20,9 +20,9 @@ use super::bytes::{Bytes, Writer};
 use super::furnished::{LATE, claim, furnish, group, name, names, poll};
 use super::mended::mend;
 use super::on_stage;
-use crate::check::report;
-use crate::error::{Error, Result};
-use crate::sqlite::{
+use fencepost::check::report;
+use fencepost::error::{Error, Result};
+use fencepost::internals::sqlite::{
     BODY_COLUMNS, BOOKKEEPING_COLUMNS, Inspection, Listed, RecordFilter, Statements, Store, columns_of,
     execute, next_due_commands, next_due_group, overview, raw_columns, record, records, snapshot, survey,
 };
@@ -135,7 +135,7 @@ pub(super) fn play(data: &[u8]) {
 ///
 /// # Errors
 /// What has no typed answer.
-pub(in crate::verify) fn play_seeds(sql: &Statements) -> Result<()> {
+pub(crate) fn play_seeds(sql: &Statements) -> Result<()> {
     let mut stage = stage(sql)?;
     seeds().iter().try_for_each(|(_, seed)| within(&mut stage, Bytes(seed)))
 }

@@ -12,9 +12,9 @@ use fencepost_model::state::Body;
 use fencepost_model::vocabulary::{Epoch, Group, Kind, Names, RecordId, Seq, Timestamp};
 
 use super::furnished::{LATE, Sent, claim, furnish, group, name, names, poll};
-use crate::check::{CheckReport, RepairReport, check, repair};
-use crate::error::{Error, Result};
-use crate::sqlite::{Durability, OpenOptions, RecordFilter, Store, overview, records};
+use fencepost::check::{CheckReport, RepairReport, check, repair};
+use fencepost::error::{Error, Result};
+use fencepost::internals::sqlite::{Durability, OpenOptions, RecordFilter, Store, overview, records};
 
 /// The bytes of a store: of its file and of its WAL.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

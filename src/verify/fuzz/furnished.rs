@@ -13,49 +13,49 @@ use fencepost_model::vocabulary::{
     Epoch, Group, Kind, Message, MessageId, Name, Names, RawValue, RecordId, Seq, Timestamp, Token,
 };
 
-use crate::error::{Error, Result};
-use crate::sqlite::{Store, plant};
+use fencepost::error::{Error, Result};
+use fencepost::internals::sqlite::{Store, plant};
 
 /// What was accepted, by kind and number.
 pub type Sent = BTreeMap<(Kind, Seq), Arc<Message>>;
 
 /// When everything was done.
-pub(in crate::verify) const THEN: Timestamp = match Timestamp::new(10) {
+pub(crate) const THEN: Timestamp = match Timestamp::new(10) {
     Ok(then) => then,
     Err(_) => Timestamp::ZERO,
 };
 
 /// When every lease and delay has ended.
-pub(in crate::verify) const LATE: Timestamp = match Timestamp::new(1_000_000) {
+pub(crate) const LATE: Timestamp = match Timestamp::new(1_000_000) {
     Ok(late) => late,
     Err(_) => Timestamp::MAX,
 };
 
 /// One of two names.
-pub(in crate::verify) fn name(which: u8) -> Name {
+pub(crate) fn name(which: u8) -> Name {
     let text = if which.is_multiple_of(2) { "place.bet" } else { "pay" };
     Name::new(text).unwrap_or_else(|rule| unreachable!("{text} {rule}"))
 }
 
 /// Both names.
-pub(in crate::verify) fn names() -> Names {
+pub(crate) fn names() -> Names {
     [name(0), name(1)].into()
 }
 
 /// One of two groups.
-pub(in crate::verify) fn group(which: u8) -> Group {
+pub(crate) fn group(which: u8) -> Group {
     let text = if which.is_multiple_of(2) { "audit" } else { "stats" };
     Group::new(text).unwrap_or_else(|rule| unreachable!("{text} {rule}"))
 }
 
 /// A claim of these names.
-pub(in crate::verify) fn claim(names: Names, max: u32) -> Op {
+pub(crate) fn claim(names: Names, max: u32) -> Op {
     let (max, attempts_max) = (count(max), count(9));
     Op::Claim { names, max, lease_ms: 1_000, attempts_max }
 }
 
 /// A poll of a group for all names.
-pub(in crate::verify) fn poll(group: Group, max: u32) -> Op {
+pub(crate) fn poll(group: Group, max: u32) -> Op {
     let (max, attempts_max) = (count(max), count(9));
     Op::Poll { group, names: names(), token: None, max, lease_ms: 1_000, attempts_max }
 }
@@ -130,7 +130,7 @@ fn operations() -> (Vec<Op>, Vec<Op>) {
 ///
 /// # Errors
 /// Whatever the store answers.
-pub(in crate::verify) fn furnish(store: &mut Store, damage: bool) -> Result<Sent> {
+pub(crate) fn furnish(store: &mut Store, damage: bool) -> Result<Sent> {
     let mut sent = Sent::new();
     let (before, after) = operations();
     let mut apply = |store: &mut Store, op: &Op| {

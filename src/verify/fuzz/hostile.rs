@@ -8,7 +8,7 @@ use std::path::Path;
 use rusqlite::Connection;
 use rusqlite::config::DbConfig;
 
-use crate::error::Result;
+use fencepost::error::Result;
 
 /// Something that somebody did to a file.
 #[derive(Clone, Copy, Debug)]

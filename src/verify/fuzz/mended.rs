@@ -8,8 +8,8 @@ use fencepost_model::state::{Body, Origin, Record};
 use fencepost_model::vocabulary::{Kind, Message, RecordId};
 
 use super::furnished::name;
-use crate::error::Result;
-use crate::sqlite::{Listed, RecordFilter, Store, record, records};
+use fencepost::error::Result;
+use fencepost::internals::sqlite::{Listed, RecordFilter, Store, record, records};
 
 /// Repairs every record with `operate`, which answers nothing where it found damage.
 pub(super) fn mend(store: &Store, operate: impl Fn(&Store, &Op) -> Result<Option<Reply>>) -> Result<()> {

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use super::bytes::{Bytes, Writer};
-use crate::sqlite::{metadata_pairs, metadata_text};
+use fencepost::internals::sqlite::{metadata_pairs, metadata_text};
 
 /// Plays bytes: after a zero they are the text, after anything else the keys and values.
 pub(super) fn play(data: &[u8]) {

@@ -10,7 +10,7 @@ use super::file::{Bench, Files, SHAPES, Shape, healthy};
 use super::hostile::{HOSTILE, inflict};
 use super::on_stage;
 use super::page_flip::changed;
-use crate::error::Result;
+use fencepost::error::Result;
 
 struct Stage {
     bench: Bench,

@@ -19,8 +19,8 @@ use fencepost_model::world::{Move, Outcome};
 
 use super::bytes::{Bytes, Writer};
 use super::furnished::{group, name, names};
-use crate::sqlite::{Store, execute};
-use crate::verify::subject::in_step;
+use crate::subject::in_step;
+use fencepost::internals::sqlite::{Store, execute};
 
 /// How far an input goes: what comes after shows nothing that a shorter one could not.
 const STEPS_MAX: usize = 400;

@@ -10,7 +10,7 @@ use super::bytes::{Bytes, Writer};
 use super::file::{Bench, Files, SHAPES, Shape, healthy};
 use super::furnished::Sent;
 use super::on_stage;
-use crate::error::Result;
+use fencepost::error::Result;
 
 /// The bytes of a page; this program lets SQLite choose.
 pub const PAGE_BYTES: usize = 4_096;

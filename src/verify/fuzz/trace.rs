@@ -11,7 +11,7 @@ use fencepost_model::world::{Contract, Move};
 use sha2::{Digest as _, Sha256};
 
 use super::bytes::Bytes;
-use crate::verify::trace::Trace;
+use crate::trace::Trace;
 
 /// Plays bytes: after an even byte they are a whole file, after an odd one the lines before an end that matches them.
 pub(super) fn play(data: &[u8]) {

@@ -12,7 +12,7 @@ use fencepost_model::op::{Delivery, Lease, Op, Refusal, Reply, Settled, Target};
 use fencepost_model::state::Body;
 use fencepost_model::vocabulary::{Epoch, Message, Name, Raw, RecordId, Seq, Timestamp, Token};
 
-use crate::verify::history::record::{Answer, Entry, History, Place};
+use crate::history::record::{Answer, Entry, History, Place};
 
 /// More than any history has of anything.
 const FAR: u64 = 1_000_000;

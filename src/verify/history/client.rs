@@ -15,7 +15,7 @@ use fencepost_model::vocabulary::{
 };
 use serde::{Deserialize, Serialize};
 
-use crate::verify::history::record::Chance;
+use crate::history::record::Chance;
 
 /// What the clients of a history are mostly about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -5,14 +5,14 @@
 
 use std::path::Path;
 
-use crate::error::Result;
-use crate::verify::history::client::Theme;
-use crate::verify::history::judge::{PATIENCE, judge};
-use crate::verify::history::log::HOLDERS;
-use crate::verify::history::mistake::Mistake;
-use crate::verify::history::numbers::NUMBERS;
-use crate::verify::history::search::SEARCH;
-use crate::verify::history::stage::{Kind, Plan, Recorded, record};
+use crate::history::client::Theme;
+use crate::history::judge::{PATIENCE, judge};
+use crate::history::log::HOLDERS;
+use crate::history::mistake::Mistake;
+use crate::history::numbers::NUMBERS;
+use crate::history::search::SEARCH;
+use crate::history::stage::{Kind, Plan, Recorded, record};
+use fencepost::error::Result;
 
 /// A mistake, and who must refuse what comes of it.
 #[derive(Clone, Copy, Debug)]

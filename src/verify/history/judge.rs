@@ -3,10 +3,10 @@
 //! What always holds: a history is allowed if no judge refuses it and at least the search found an order. This module
 //! must not know how any of them judges, but for the shortest: who waits for a lock is not turned away before the time.
 
-use crate::verify::history::numbers::NUMBERS;
-use crate::verify::history::record::{Answer, Entry, History};
-use crate::verify::history::search::SEARCH;
-use crate::verify::history::{log, numbers, search};
+use crate::history::numbers::NUMBERS;
+use crate::history::record::{Answer, Entry, History};
+use crate::history::search::SEARCH;
+use crate::history::{log, numbers, search};
 
 /// What a judge says.
 #[derive(Clone, Debug, PartialEq, Eq)]

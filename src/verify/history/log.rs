@@ -11,8 +11,8 @@ use fencepost_model::op::{Delivery, Lease, Op, Reply, Settled, Target};
 use fencepost_model::state::{Body, State};
 use fencepost_model::vocabulary::{Group, Message, Name, Seq, Timestamp, Token};
 
-use crate::verify::history::judge::Refused;
-use crate::verify::history::record::{Answer, History};
+use crate::history::judge::Refused;
+use crate::history::record::{Answer, History};
 
 /// An event that was acknowledged reaches every group that reads past it.
 pub const LOST: &str = "no_acknowledged_event_is_lost";

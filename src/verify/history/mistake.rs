@@ -8,10 +8,10 @@ use fencepost_model::vocabulary::Timestamp;
 use rusqlite::{Connection, named_params};
 use serde::{Deserialize, Serialize};
 
-use crate::error::{Error, Result};
-use crate::sqlite::{StatementId as Sql, Statements, Store, Undone, execute};
-use crate::verify::history::player::{Journal, pause, rightly};
-use crate::verify::history::record::{Answer, Chance, Line, Place, clock_ns};
+use crate::history::player::{Journal, pause, rightly};
+use crate::history::record::{Answer, Chance, Line, Place, clock_ns};
+use fencepost::error::{Error, Result};
+use fencepost::internals::sqlite::{StatementId as Sql, Statements, Store, Undone, execute};
 
 /// A mistake.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

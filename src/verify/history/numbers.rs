@@ -13,9 +13,9 @@ use fencepost_model::op::Reply;
 use fencepost_model::state::State;
 use fencepost_model::step::apply;
 
-use crate::verify::crash::recovery::digested;
-use crate::verify::history::judge::{Refused, Verdict};
-use crate::verify::history::record::{Answer, Entry, History};
+use crate::crash::recovery::digested;
+use crate::history::judge::{Refused, Verdict};
+use crate::history::record::{Answer, Entry, History};
 
 /// The name of this judge.
 pub const NUMBERS: &str = "replies_are_those_of_the_order_of_the_numbers";

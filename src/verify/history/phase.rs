@@ -12,18 +12,18 @@ use std::time::Instant;
 use fencepost_model::op::{Refusal, Reply};
 use serde::Serialize;
 
-use crate::error::Result;
-use crate::verify::crash::recovery::in_words;
-use crate::verify::history::client::Theme;
-use crate::verify::history::control::{self, Control};
-use crate::verify::history::judge::{Opinion, Refused, Verdict, judge};
-use crate::verify::history::record::{Answer, Entry, History};
-use crate::verify::history::shrink::shrink;
-use crate::verify::history::stage::{Kind, Plan, Recorded, record};
-use crate::verify::history::{alter, numbers, search};
-use crate::verify::pool;
-use crate::verify::report::grouped;
-use crate::verify::run::Reach;
+use crate::crash::recovery::in_words;
+use crate::history::client::Theme;
+use crate::history::control::{self, Control};
+use crate::history::judge::{Opinion, Refused, Verdict, judge};
+use crate::history::record::{Answer, Entry, History};
+use crate::history::shrink::shrink;
+use crate::history::stage::{Kind, Plan, Recorded, record};
+use crate::history::{alter, numbers, search};
+use crate::pool;
+use crate::report::grouped;
+use crate::run::Reach;
+use fencepost::error::Result;
 
 /// Figures of the phase `history`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]

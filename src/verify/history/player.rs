@@ -13,12 +13,12 @@ use fencepost_model::op::Op;
 use fencepost_model::vocabulary::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::error::{Error, Result};
-use crate::sqlite::{Durability, OpenOptions, Store};
-use crate::verify::crash::recovery::in_words;
-use crate::verify::history::client::{Client, Theme};
-use crate::verify::history::mistake::{Mistake, statements, wrongly};
-use crate::verify::history::record::{Answer, Chance, Line, Place, clock_ns};
+use crate::crash::recovery::in_words;
+use crate::history::client::{Client, Theme};
+use crate::history::mistake::{Mistake, statements, wrongly};
+use crate::history::record::{Answer, Chance, Line, Place, clock_ns};
+use fencepost::error::{Error, Result};
+use fencepost::internals::sqlite::{Durability, OpenOptions, Store};
 
 /// What a client is told to do.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

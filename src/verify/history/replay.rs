@@ -8,9 +8,9 @@ use fencepost_model::op::Op;
 use fencepost_model::state::State;
 use fencepost_model::story;
 
-use crate::verify::history::judge::{Opinion, Verdict, judge};
-use crate::verify::history::record::{Answer, Entry, History};
-use crate::verify::history::timeline::{Span, draw};
+use crate::history::judge::{Opinion, Verdict, judge};
+use crate::history::record::{Answer, Entry, History};
+use crate::history::timeline::{Span, draw};
 
 /// What came of judging a history again.
 #[derive(Debug)]

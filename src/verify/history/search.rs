@@ -21,9 +21,9 @@ use fencepost_model::state::State;
 use fencepost_model::step::apply;
 use fencepost_model::vocabulary::{Seq, Token};
 
-use crate::verify::crash::recovery::digested;
-use crate::verify::history::judge::{Refused, Verdict};
-use crate::verify::history::record::{Answer, Chance, Entry, History};
+use crate::crash::recovery::digested;
+use crate::history::judge::{Refused, Verdict};
+use crate::history::record::{Answer, Chance, Entry, History};
 
 /// The name of this judge.
 pub const SEARCH: &str = "some_order_explains_every_reply";

@@ -9,10 +9,10 @@
 use fencepost_model::state::State;
 use fencepost_model::step::apply;
 
-use crate::verify::history::judge::{Refused, asks_within};
-use crate::verify::history::numbers::{self, NUMBERS};
-use crate::verify::history::record::{Answer, Entry, History};
-use crate::verify::history::search::{self, SEARCH};
+use crate::history::judge::{Refused, asks_within};
+use crate::history::numbers::{self, NUMBERS};
+use crate::history::record::{Answer, Entry, History};
+use crate::history::search::{self, SEARCH};
 
 /// How many pairs of operations and state are looked at for each question.
 const PAIRS_MAX: usize = 2_000;

@@ -11,17 +11,17 @@ use std::sync::{Arc, Barrier};
 use fencepost_model::state::State;
 use fencepost_model::vocabulary::Timestamp;
 
-use crate::bus::Bus as _;
-use crate::bus::backend::Backend;
-use crate::bus::sqlite::SqliteBus;
-use crate::clock::{Clock as _, ManualClock};
-use crate::error::{Error, Result};
-use crate::sqlite::Store;
-use crate::verify::crash::recovery::contents;
-use crate::verify::history::client::{Client, Theme};
-use crate::verify::history::mistake::Mistake;
-use crate::verify::history::player::{EPOCH_MS, Journal, Part, answered, options, play};
-use crate::verify::history::record::{Answer, Chance, End, Entry, History, Line, clock_ns, read};
+use crate::crash::recovery::contents;
+use crate::history::client::{Client, Theme};
+use crate::history::mistake::Mistake;
+use crate::history::player::{EPOCH_MS, Journal, Part, answered, options, play};
+use crate::history::record::{Answer, Chance, End, Entry, History, Line, clock_ns, read};
+use fencepost::clock::{Clock as _, ManualClock};
+use fencepost::error::{Error, Result};
+use fencepost::internals::bus::Bus as _;
+use fencepost::internals::bus::backend::Backend;
+use fencepost::internals::bus::sqlite::SqliteBus;
+use fencepost::internals::sqlite::Store;
 
 /// What the clients are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -191,7 +191,7 @@ impl Stage<'_> {
         let first = self.part(0, 0, 0);
         let open = || {
             SqliteBus::builder(&first.file)
-                .clock(Arc::clone(&clock) as Arc<dyn crate::clock::Clock>)
+                .clock(Arc::clone(&clock) as Arc<dyn fencepost::clock::Clock>)
                 .store_options(|of| *of = options(&first))
                 .open_blocking()
         };
@@ -275,7 +275,7 @@ mod processes {
     use rustix::process::{Pid, Signal, kill_process};
 
     use super::{Chance, Error, Path, Result, Stage};
-    use crate::verify::history::player::pause;
+    use crate::history::player::pause;
 
     /// A seat, and the client in it.
     struct Seat {

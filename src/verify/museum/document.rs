@@ -2,9 +2,9 @@
 //!
 //! What always holds: the same exhibits give the same text. This module knows nothing of how a trace is found.
 
-use crate::verify::museum::tell::{NotShown, tell};
-use crate::verify::museum::{Exhibit, ROOMS, Shown};
-use crate::verify::pool;
+use crate::museum::tell::{NotShown, tell};
+use crate::museum::{Exhibit, ROOMS, Shown};
+use crate::pool;
 
 /// The generated part of the document, with the trace of each exhibit, found now.
 ///

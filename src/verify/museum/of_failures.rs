@@ -1,6 +1,6 @@
 //! Mistakes with failures: how often something is tried, and what becomes of what cannot be done.
 
-use crate::verify::museum::{Exhibit, Room, Shown};
+use crate::museum::{Exhibit, Room, Shown};
 
 pub(super) const ROOM: Room = Room {
     title: "How often, and what then?",

@@ -1,7 +1,7 @@
 //! Mistakes with locks and leases: whose a command or a cursor is, and for how long.
 
-use crate::verify::museum::{Exhibit, Room, Shown};
-use crate::verify::schedule::judge::{AN_ORDER, WAITS};
+use crate::museum::{Exhibit, Room, Shown};
+use crate::schedule::judge::{AN_ORDER, WAITS};
 
 pub(super) const ROOM: Room = Room {
     title: "Whose is it?",

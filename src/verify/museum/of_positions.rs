@@ -1,6 +1,6 @@
 //! Mistakes with the log: positions, names, starts, and what is deleted behind them.
 
-use crate::verify::museum::{Exhibit, Room, Shown};
+use crate::museum::{Exhibit, Room, Shown};
 
 pub(super) const ROOM: Room = Room {
     title: "How far have we read?",

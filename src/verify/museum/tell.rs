@@ -10,13 +10,13 @@ use std::sync::Arc;
 use fencepost_model::check::Search;
 use fencepost_model::{mutant, scope, story};
 
-use crate::error::Error;
-use crate::verify::museum::{Exhibit, Shown};
-use crate::verify::schedule::control;
-use crate::verify::schedule::explore::Search as Schedules;
-use crate::verify::schedule::replay;
-use crate::verify::schedule::stage::Stage;
-use crate::verify::threads;
+use crate::museum::{Exhibit, Shown};
+use crate::schedule::control;
+use crate::schedule::explore::Search as Schedules;
+use crate::schedule::replay;
+use crate::schedule::stage::Stage;
+use crate::threads;
+use fencepost::error::Error;
 
 /// Why an exhibit cannot be shown.
 #[derive(Debug)]

@@ -14,11 +14,11 @@ use fencepost_model::op::{Op, Reply};
 use fencepost_model::scope;
 use fencepost_model::vocabulary::Timestamp;
 
-use crate::error::{Error, Result};
-use crate::sqlite::{Statements, Store, Undone};
-use crate::verify::fuzz::decode_row;
-use crate::verify::readers;
-use crate::verify::subject::{Call, call, in_step};
+use crate::fuzz::decode_row;
+use crate::readers;
+use crate::subject::{Call, call, in_step};
+use fencepost::error::{Error, Result};
+use fencepost::internals::sqlite::{Statements, Store, Undone};
 
 /// By what a mistake was noticed, and how it showed.
 #[derive(Clone, Debug, PartialEq, Eq)]

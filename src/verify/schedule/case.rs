@@ -9,7 +9,7 @@ use fencepost_model::op::Op;
 use fencepost_model::story;
 use serde::{Deserialize, Serialize};
 
-use crate::verify::schedule::mistake::Mistake;
+use crate::schedule::mistake::Mistake;
 
 /// One thing that a client does, and is answered.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -34,7 +34,7 @@ pub enum Act {
 impl Act {
     /// What this is called in tables.
     pub fn kind(&self) -> &'static str {
-        use crate::verify::crash::act::Act as Known;
+        use crate::crash::act::Act as Known;
         match self {
             Self::Apply(op) => Known::Apply(Arc::clone(op)).kind(),
             Self::Batch(_) => "batch",

@@ -6,11 +6,11 @@
 
 use fencepost_model::scope::cuts;
 
-use crate::verify::crash::recorder::Start;
-use crate::verify::schedule::case::{Act, Case, Client, Wal};
-use crate::verify::schedule::judge::{AN_ORDER, REAL_TIME, WAITS};
-use crate::verify::schedule::mistake::Mistake;
-use crate::verify::schedule::phase::acts;
+use crate::crash::recorder::Start;
+use crate::schedule::case::{Act, Case, Client, Wal};
+use crate::schedule::judge::{AN_ORDER, REAL_TIME, WAITS};
+use crate::schedule::mistake::Mistake;
+use crate::schedule::phase::acts;
 
 /// A mistake, and what must be said of it.
 #[derive(Clone, Copy, Debug)]

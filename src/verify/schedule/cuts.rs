@@ -7,16 +7,16 @@ use std::collections::{BTreeSet, HashMap};
 use std::rc::Rc;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use crate::error::Result;
-use crate::verify::crash::case::{Level, Setting};
-use crate::verify::crash::judge::SOUND;
-use crate::verify::crash::recovery::{Recovered, Recovery};
-use crate::verify::disk::{Budget, Event, Mark, Platter, Profile};
-use crate::verify::schedule::case::Case;
-use crate::verify::schedule::explore::Search;
-use crate::verify::schedule::judge::{ENDS, Judge, Wrong};
-use crate::verify::schedule::replay::Broken;
-use crate::verify::schedule::stage::{Run, Stage};
+use crate::crash::case::{Level, Setting};
+use crate::crash::judge::SOUND;
+use crate::crash::recovery::{Recovered, Recovery};
+use crate::disk::{Budget, Event, Mark, Platter, Profile};
+use crate::schedule::case::Case;
+use crate::schedule::explore::Search;
+use crate::schedule::judge::{ENDS, Judge, Wrong};
+use crate::schedule::replay::Broken;
+use crate::schedule::stage::{Run, Stage};
+use fencepost::error::Result;
 
 /// What was cut.
 #[derive(Debug, Default)]

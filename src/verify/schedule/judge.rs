@@ -12,13 +12,13 @@ use fencepost_model::state::State;
 use fencepost_model::step;
 use fencepost_model::vocabulary::Timestamp;
 
-use crate::verify::crash::act::Moment;
-use crate::verify::crash::judge::{NOTHING_LOST, rebooted};
-use crate::verify::crash::recovery::{Contents, digested};
-use crate::verify::run::at_stake;
-use crate::verify::schedule::case::{Act, Case};
-use crate::verify::schedule::stage::{Answer, Run, Spell};
-use crate::verify::subject::differing_lines;
+use crate::crash::act::Moment;
+use crate::crash::judge::{NOTHING_LOST, rebooted};
+use crate::crash::recovery::{Contents, digested};
+use crate::run::at_stake;
+use crate::schedule::case::{Act, Case};
+use crate::schedule::stage::{Answer, Run, Spell};
+use crate::subject::differing_lines;
 
 /// What connections do side by side, they could have done one after the other.
 pub const AN_ORDER: &str = "what_is_done_at_once_is_done_in_some_order";

@@ -8,8 +8,8 @@ use fencepost_model::vocabulary::{Timestamp, Token};
 use rusqlite::{Connection, OptionalExtension as _};
 use serde::{Deserialize, Serialize};
 
-use crate::error::{Error, Result};
-use crate::sqlite::{Store, execute};
+use fencepost::error::{Error, Result};
+use fencepost::internals::sqlite::{Store, execute};
 
 /// A mistake.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -10,22 +10,22 @@ use std::time::Instant;
 
 use serde::Serialize;
 
-use crate::error::Result;
-use crate::verify::crash::act::{self, extra_send, next};
-use crate::verify::crash::case::Level;
-use crate::verify::crash::phase::Controls;
-use crate::verify::crash::recorder::Start;
-use crate::verify::pool;
-use crate::verify::report::grouped;
-use crate::verify::run::Reach;
-use crate::verify::schedule::case::{Act, Case, Client, Wal};
-use crate::verify::schedule::control::{self, Control, LATE_MS, PATIENCE_MS};
-use crate::verify::schedule::cuts;
-use crate::verify::schedule::explore::Search;
-use crate::verify::schedule::judge::{ENDS, Judge, Wrong};
-use crate::verify::schedule::replay::{Broken, look_for, shrink, start_of};
-use crate::verify::schedule::stage::Stage;
-use crate::verify::threads;
+use crate::crash::act::{self, extra_send, next};
+use crate::crash::case::Level;
+use crate::crash::phase::Controls;
+use crate::crash::recorder::Start;
+use crate::pool;
+use crate::report::grouped;
+use crate::run::Reach;
+use crate::schedule::case::{Act, Case, Client, Wal};
+use crate::schedule::control::{self, Control, LATE_MS, PATIENCE_MS};
+use crate::schedule::cuts;
+use crate::schedule::explore::Search;
+use crate::schedule::judge::{ENDS, Judge, Wrong};
+use crate::schedule::replay::{Broken, look_for, shrink, start_of};
+use crate::schedule::stage::Stage;
+use crate::threads;
+use fencepost::error::Result;
 
 /// Figures of the phase `schedule`.
 #[derive(Debug, Default, PartialEq, Serialize)]

@@ -8,15 +8,15 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use fencepost_model::scope::cuts;
 
-use crate::error::{Error, Result};
-use crate::verify::crash::case::{Level, Setting};
-use crate::verify::crash::judge::guarantee;
-use crate::verify::crash::recorder::{Recorder, Start, Unrecorded};
-use crate::verify::disk::Profile;
-use crate::verify::schedule::case::Case;
-use crate::verify::schedule::explore::Search;
-use crate::verify::schedule::judge::{ENDS, Judge, Wrong, describe};
-use crate::verify::schedule::stage::{Run, Stage};
+use crate::crash::case::{Level, Setting};
+use crate::crash::judge::guarantee;
+use crate::crash::recorder::{Recorder, Start, Unrecorded};
+use crate::disk::Profile;
+use crate::schedule::case::Case;
+use crate::schedule::explore::Search;
+use crate::schedule::judge::{ENDS, Judge, Wrong, describe};
+use crate::schedule::stage::{Run, Stage};
+use fencepost::error::{Error, Result};
 
 /// A schedule in which a promise is broken.
 #[derive(Clone, Debug)]
@@ -53,7 +53,7 @@ pub fn start_of(name: &str) -> std::result::Result<Start, String> {
 }
 
 fn in_words(error: Error) -> String {
-    crate::verify::crash::recovery::in_words(&error)
+    crate::crash::recovery::in_words(&error)
 }
 
 /// Does a schedule again, and judges it.

@@ -13,16 +13,16 @@ use fencepost_model::state::State;
 use fencepost_model::vocabulary::Timestamp;
 use rusqlite::Connection;
 
-use crate::error::{Error, Result};
-use crate::sqlite::{OpenOptions, Store, Undone};
-use crate::verify::crash::act::effects;
-use crate::verify::crash::case::{Level, Setting};
-use crate::verify::crash::recorder::{BOOT, FILE, Start, beside_others, options};
-use crate::verify::disk::{Disk, Mark, Mounted, Pace, Platter, Point, Profile, Touch, busy_code};
-use crate::verify::schedule::case::{Act, Case, Client, Wal};
-use crate::verify::schedule::explore::{Board, Explored, Search, explore};
-use crate::verify::schedule::judge::number as number_of;
-use crate::verify::schedule::mistake::{Watch, copy, empty};
+use crate::crash::act::effects;
+use crate::crash::case::{Level, Setting};
+use crate::crash::recorder::{BOOT, FILE, Start, beside_others, options};
+use crate::disk::{Disk, Mark, Mounted, Pace, Platter, Point, Profile, Touch, busy_code};
+use crate::schedule::case::{Act, Case, Client, Wal};
+use crate::schedule::explore::{Board, Explored, Search, explore};
+use crate::schedule::judge::number as number_of;
+use crate::schedule::mistake::{Watch, copy, empty};
+use fencepost::error::{Error, Result};
+use fencepost::internals::sqlite::{OpenOptions, Store, Undone};
 
 /// What a client was answered.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -318,12 +318,7 @@ fn lock(store: &Mutex<Option<Store>>) -> MutexGuard<'_, Option<Store>> {
 }
 
 /// Puts back the bytes, and lets each connection know what it may know of them.
-fn begin(
-    mounted: &Mounted,
-    image: &crate::verify::disk::Image,
-    stores: &[Arc<Mutex<Option<Store>>>],
-    wal: Wal,
-) {
+fn begin(mounted: &Mounted, image: &crate::disk::Image, stores: &[Arc<Mutex<Option<Store>>>], wal: Wal) {
     mounted.disk().exchange(image);
     if wal == Wal::Unknown {
         return;
@@ -441,7 +436,7 @@ fn perform(
 /// All that the store holds, in one transaction. `failed` is told if it cannot be read, before anything else is run.
 fn read(conn: &Connection, failed: impl FnOnce()) -> Result<(State, BTreeSet<i64>)> {
     conn.execute_batch("BEGIN DEFERRED")?;
-    let state = crate::sqlite::snapshot(conn);
+    let state = fencepost::internals::sqlite::snapshot(conn);
     if state.is_err() {
         failed();
     }

@@ -3,13 +3,13 @@
 //! What must be found is written here before it is looked for; a mistake that passes unnoticed fails the run. Each is
 //! found a second time from the choices that led to it.
 
-use crate::error::Result;
-use crate::threads::mutant::Mutant;
-use crate::verify::run::Reach;
-use crate::verify::threads::{
+use crate::run::Reach;
+use crate::threads::{
     ANSWERED, BEFORE_COMMIT, DENIED, KEPT, LEFT_BEHIND, OWN_ANSWER, SETTLED, SHUTDOWN, SMALL, WOKEN, replay,
     search, searches,
 };
+use fencepost::error::Result;
+use fencepost::internals::threads::mutant::Mutant;
 
 /// A mistake, where it shows, and what must be said of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

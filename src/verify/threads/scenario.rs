@@ -9,10 +9,10 @@ mod wakes;
 
 use std::sync::Arc;
 
-use crate::SqliteBus;
-use crate::error::Result;
-use crate::verify::threads::director::Wrong;
-use crate::verify::threads::scene::Scene;
+use crate::threads::director::Wrong;
+use crate::threads::scene::Scene;
+use fencepost::SqliteBus;
+use fencepost::error::Result;
 
 /// What is played, and judged.
 #[derive(Clone, Copy)]

@@ -10,15 +10,15 @@ use fencepost_model::op::{Op, Reply};
 use fencepost_model::state::{Body, State};
 use fencepost_model::vocabulary::{Kind, Message as Stored, Name, Seq};
 
-use crate::bus::Bus;
-use crate::bus::sqlite::SqliteBus;
-use crate::clock::Clock as _;
-use crate::error::{Error, Result};
-use crate::sqlite::{OpenOptions, Store};
-use crate::verify::crash::recorder::{BOOT, FILE};
-use crate::verify::disk::{Disk, Image, Mounted, Profile};
-use crate::verify::threads::director::{Director, StageClock, Wrong};
-use crate::verify::threads::{ANSWERED, BEFORE_COMMIT, DENIED, OWN_ANSWER};
+use crate::crash::recorder::{BOOT, FILE};
+use crate::disk::{Disk, Image, Mounted, Profile};
+use crate::threads::director::{Director, StageClock, Wrong};
+use crate::threads::{ANSWERED, BEFORE_COMMIT, DENIED, OWN_ANSWER};
+use fencepost::clock::Clock as _;
+use fencepost::error::{Error, Result};
+use fencepost::internals::bus::Bus;
+use fencepost::internals::bus::sqlite::SqliteBus;
+use fencepost::internals::sqlite::{OpenOptions, Store};
 
 /// The name of the commands and events in all scenes.
 pub(super) const NAME: &str = "work";

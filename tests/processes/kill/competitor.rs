@@ -6,7 +6,7 @@ use std::num::NonZeroU32;
 use std::sync::Arc;
 
 use fencepost::clock::{Clock, SystemClock};
-use fencepost::sqlite::{OpenOptions, Store};
+use fencepost::internals::sqlite::{OpenOptions, Store};
 use fencepost_model::op::{Delivery, Lease, Op, Refusal, Reply, Settled, Settlement, Target};
 use fencepost_model::state::Body;
 use fencepost_model::vocabulary::{Kind, Message, Name, Names, Reason, RecordId, Seq, Timestamp, Token};

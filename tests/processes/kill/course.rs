@@ -8,8 +8,6 @@ use std::collections::VecDeque;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
-use fencepost::verify::lockstep::AGREES;
-use fencepost::verify::subject::{Call, call, compare, undigest};
 use fencepost_model::coverage::Tally;
 use fencepost_model::generate::choose;
 use fencepost_model::op::{Op, Reply};
@@ -19,6 +17,8 @@ use fencepost_model::step;
 use fencepost_model::story;
 use fencepost_model::vocabulary::{Kind, Message, Timestamp};
 use fencepost_model::world::{Contract, Move, World};
+use fencepost_verify::lockstep::AGREES;
+use fencepost_verify::subject::{Call, call, compare, undigest};
 use serde::{Deserialize, Serialize};
 
 use crate::kill::{Broken, Chance, HALF, LOST};

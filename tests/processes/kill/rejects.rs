@@ -5,11 +5,11 @@
 use std::num::NonZeroU32;
 use std::sync::Arc;
 
-use fencepost::verify::lockstep::AGREES;
 use fencepost_model::op::{Op, Settlement, Target};
 use fencepost_model::state::{Body, Place, State};
 use fencepost_model::step;
 use fencepost_model::vocabulary::{Kind, Message, Name, Names, Raw, Reason, RecordId, Seq, Timestamp, Token};
+use fencepost_verify::lockstep::AGREES;
 
 use crate::kill::competitor::{How, Line};
 use crate::kill::course::{Course, Progress, Task, gist};

@@ -8,7 +8,7 @@ use std::path::Path;
 
 use fencepost::Error;
 use fencepost::check::{Finding, check};
-use fencepost::sqlite::Store;
+use fencepost::internals::sqlite::Store;
 use fencepost_model::state::State;
 use rusqlite::config::DbConfig;
 

@@ -1,6 +1,6 @@
 //! The role of the one process that works on a file until it is killed. It knows no model, and judges nothing.
 
-use fencepost::sqlite::{Durability, OpenOptions, Store};
+use fencepost::internals::sqlite::{Durability, OpenOptions, Store};
 use fencepost_model::op::{Op, Reply};
 use fencepost_model::vocabulary::Timestamp;
 use serde::{Deserialize, Serialize};

@@ -8,15 +8,10 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use super::{
     Call, Disk, Failed, FileId, HandleId, INDEX_HEADER_WORDS, Lock, MARK_WORDS, Outcome, Region, SHM_SLOTS,
 };
-use crate::verify::disk::touch::Touch;
+use crate::disk::touch::Touch;
 
 impl Disk {
-    pub(in crate::verify::disk) fn lock(
-        &mut self,
-        file: FileId,
-        handle: HandleId,
-        level: Lock,
-    ) -> Outcome<()> {
+    pub(in crate::disk) fn lock(&mut self, file: FileId, handle: HandleId, level: Lock) -> Outcome<()> {
         let held_by_other = |holder: Option<HandleId>| holder.is_some_and(|holder| holder != handle);
         let file = self.file_mut(file);
         match level {
@@ -47,7 +42,7 @@ impl Disk {
         Ok(())
     }
 
-    pub(in crate::verify::disk) fn unlock(&mut self, file: FileId, handle: HandleId, level: Lock) {
+    pub(in crate::disk) fn unlock(&mut self, file: FileId, handle: HandleId, level: Lock) {
         let file = self.file_mut(file);
         for holder in [&mut file.reserved, &mut file.pending, &mut file.exclusive] {
             if *holder == Some(handle) {
@@ -59,12 +54,12 @@ impl Disk {
         }
     }
 
-    pub(in crate::verify::disk) fn is_reserved(&self, file: FileId) -> bool {
+    pub(in crate::disk) fn is_reserved(&self, file: FileId) -> bool {
         let file = self.file(file);
         file.reserved.is_some() || file.pending.is_some() || file.exclusive.is_some()
     }
 
-    pub(in crate::verify::disk) fn shm_map(
+    pub(in crate::disk) fn shm_map(
         &mut self,
         file: FileId,
         handle: HandleId,
@@ -81,7 +76,7 @@ impl Disk {
         Ok(shm.regions.get(index).cloned())
     }
 
-    pub(in crate::verify::disk) fn shm_lock(
+    pub(in crate::disk) fn shm_lock(
         &mut self,
         file: FileId,
         handle: HandleId,
@@ -107,7 +102,7 @@ impl Disk {
         Ok(())
     }
 
-    pub(in crate::verify::disk) fn shm_unlock(
+    pub(in crate::disk) fn shm_unlock(
         &mut self,
         file: FileId,
         handle: HandleId,
@@ -127,7 +122,7 @@ impl Disk {
 
     /// What connections told each other by shared memory since the last time: in the header of a WAL's index and what is
     /// noted of checkpoints, and in the marks of readers. What lies behind that is read as far as the header says.
-    pub(in crate::verify::disk) fn memory_changed(&mut self) -> Touch {
+    pub(in crate::disk) fn memory_changed(&mut self) -> Touch {
         let (mut header, mut marks) = (false, false);
         for file in &mut self.files {
             let Some(region) = file.shm.regions.first() else { continue };
@@ -146,7 +141,7 @@ impl Disk {
     }
 
     /// The regions go with the last connection that mapped them, as on Unix the next one begins with empty ones.
-    pub(in crate::verify::disk) fn shm_unmap(&mut self, file: FileId, handle: HandleId) {
+    pub(in crate::disk) fn shm_unmap(&mut self, file: FileId, handle: HandleId) {
         self.shm_unlock(file, handle, 0..SHM_SLOTS, true);
         self.shm_unlock(file, handle, 0..SHM_SLOTS, false);
         let shm = &mut self.file_mut(file).shm;

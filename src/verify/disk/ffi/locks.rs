@@ -9,9 +9,9 @@ use std::sync::atomic::Ordering;
 use rusqlite::ffi;
 
 use super::{code, ours, size};
-use crate::verify::disk::device::Lock;
-use crate::verify::disk::pace::Point;
-use crate::verify::disk::touch::Touch;
+use crate::disk::device::Lock;
+use crate::disk::pace::Point;
+use crate::disk::touch::Touch;
 
 fn level(number: c_int) -> Lock {
     match number {

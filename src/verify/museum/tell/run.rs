@@ -11,10 +11,10 @@ use fencepost_model::vocabulary::Kind;
 use proptest::strategy::{Strategy, ValueTree};
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 
-use crate::verify::consumer::record::{Answer, Note, What, Who};
-use crate::verify::consumer::scenario::{Scenario, scenario};
-use crate::verify::consumer::{Broken, Mutant, breaks, judge, play};
-use crate::verify::museum::tell::{NotShown, named};
+use crate::consumer::record::{Answer, Note, What, Who};
+use crate::consumer::scenario::{Scenario, scenario};
+use crate::consumer::{Broken, Mutant, breaks, judge, play};
+use crate::museum::tell::{NotShown, named};
 
 /// The seed of all scenarios.
 const SEED: u64 = 1;

@@ -9,9 +9,9 @@ use fencepost_model::vocabulary::{Epoch, Kind, Message, MessageId, RawValue, Rec
 
 use super::Seen;
 use super::damage::{each, of_log, park, send, with_values};
-use crate::error::{Error, Result};
-use crate::sqlite::{Statements, Store, next_due_group, plant};
-use crate::verify::fuzz::furnished::{claim, group, name, names, poll};
+use crate::fuzz::furnished::{claim, group, name, names, poll};
+use fencepost::error::{Error, Result};
+use fencepost::internals::sqlite::{Statements, Store, next_due_group, plant};
 
 /// A store of one group that reads one name, and the time: later by more than a lease with each operation.
 struct Stage {

@@ -12,14 +12,14 @@ use fencepost_model::vocabulary::{
 use rusqlite::Connection;
 
 use super::Seen;
-use crate::error::{Error, Result};
-use crate::sqlite::{
+use crate::fuzz::furnished::{LATE, claim, furnish, group, name, names, poll};
+use crate::readers;
+use crate::subject::compare;
+use fencepost::error::{Error, Result};
+use fencepost::internals::sqlite::{
     Statements, Store, execute, next_due_commands, next_due_group, overview, overview_of, plant, snapshot,
     snapshot_by,
 };
-use crate::verify::fuzz::furnished::{LATE, claim, furnish, group, name, names, poll};
-use crate::verify::readers;
-use crate::verify::subject::compare;
 
 const MANY: NonZeroU32 = NonZeroU32::MAX;
 

@@ -7,9 +7,9 @@ use fencepost_model::step;
 use rusqlite::Connection;
 
 use super::{Seen, expect};
-use crate::error::{Error, Result};
-use crate::sqlite::{Durability, OpenOptions, Statements, Store, inspect_by, overview};
-use crate::verify::fuzz::furnished::{LATE, claim, furnish, names};
+use crate::fuzz::furnished::{LATE, claim, furnish, names};
+use fencepost::error::{Error, Result};
+use fencepost::internals::sqlite::{Durability, OpenOptions, Statements, Store, inspect_by, overview};
 
 /// Opening for the first time, again, after a boot and beside others; and a check of what is there.
 pub(super) fn opening(sql: &Statements) -> Result<Seen> {

@@ -10,7 +10,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::verify::disk::Touch;
+use crate::disk::Touch;
 
 /// What one step touched, and what it means for the order of calls and answers, and for those who wait.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -188,8 +188,8 @@ mod tests {
     use std::sync::atomic::{AtomicU64, Ordering};
     use std::sync::{Arc, Mutex};
 
-    use crate::verify::disk::Touch;
-    use crate::verify::schedule::explore::{Board, Explored, Search, explore};
+    use crate::disk::Touch;
+    use crate::schedule::explore::{Board, Explored, Search, explore};
 
     /// Three clients: two add one to the same number in two steps, one works on a number of its own. What came out, and
     /// how often.

@@ -5,12 +5,12 @@ use std::sync::Arc;
 use std::task::Poll;
 
 use super::{Played, Scenario};
-use crate::bus::Bus as _;
-use crate::bus::sqlite::BATCH_OPS_MAX;
-use crate::error::{Error, Result};
-use crate::verify::threads::director::Wrong;
-use crate::verify::threads::scene::{NAME, Scene, command};
-use crate::verify::threads::{ANSWERED, SMALL};
+use crate::threads::director::Wrong;
+use crate::threads::scene::{NAME, Scene, command};
+use crate::threads::{ANSWERED, SMALL};
+use fencepost::error::{Error, Result};
+use fencepost::internals::bus::Bus as _;
+use fencepost::internals::bus::sqlite::BATCH_OPS_MAX;
 
 pub(super) const ALL: &[Scenario] = &[
     Scenario::bounded("two who send", ANSWERED, two_who_send),
@@ -50,7 +50,7 @@ fn one_who_goes_away(scene: &Arc<Scene>) -> Result<Played> {
     scene.director.act("one who goes away", async move {
         let mut asked = its.backend().apply_all(vec![command(NAME, "gone")]);
         let answered = poll_fn(|context| Poll::Ready(asked.as_mut().poll(context).is_ready())).await;
-        crate::threads::point("goes away");
+        fencepost::internals::threads::point("goes away");
         drop(asked);
         here.director.note(if answered { "was answered at once" } else { "is gone" });
     });

@@ -6,14 +6,14 @@ use std::time::Duration;
 
 use super::wakes::{FIRST_LOOK_MS, Handled, handlers, options};
 use super::{Played, Scenario};
-use crate::bus::signals::Interest;
-use crate::bus::{Bus as _, BusConsumer as _, unknown};
-use crate::error::{Error, Result};
-use crate::threads::{point, sleep};
-use crate::verify::threads::director::Wrong;
-use crate::verify::threads::scene::{NAME, OTHER, Scene, command};
-use crate::verify::threads::{ANSWERED, KEPT, LEFT_BEHIND, SETTLED, SHUTDOWN};
-use crate::{CancellationToken, RunCause, RunReport, SqliteBus};
+use crate::threads::director::Wrong;
+use crate::threads::scene::{NAME, OTHER, Scene, command};
+use crate::threads::{ANSWERED, KEPT, LEFT_BEHIND, SETTLED, SHUTDOWN};
+use fencepost::error::{Error, Result};
+use fencepost::internals::bus::signals::Interest;
+use fencepost::internals::bus::{Bus as _, BusConsumer as _, unknown};
+use fencepost::internals::threads::{point, sleep};
+use fencepost::{CancellationToken, RunCause, RunReport, SqliteBus};
 use fencepost_model::vocabulary::{Name, Names};
 
 pub(super) const ALL: &[Scenario] = &[

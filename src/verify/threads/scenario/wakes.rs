@@ -7,14 +7,14 @@ use std::time::Duration;
 use fencepost_model::vocabulary::Name;
 
 use super::{Played, Scenario};
-use crate::bus::signals::{Change, Interest, Signals};
-use crate::bus::{Bus as _, BusConsumer as _};
-use crate::error::{Error, Result};
-use crate::threads::point;
-use crate::verify::threads::director::Wrong;
-use crate::verify::threads::scene::{NAME, OTHER, Scene, command, event};
-use crate::verify::threads::{SHUTDOWN, WOKEN};
-use crate::{CancellationToken, Delivery, Handlers, RunError, RunOptions, RunReport, SqliteBus};
+use crate::threads::director::Wrong;
+use crate::threads::scene::{NAME, OTHER, Scene, command, event};
+use crate::threads::{SHUTDOWN, WOKEN};
+use fencepost::error::{Error, Result};
+use fencepost::internals::bus::signals::{Change, Interest, Signals};
+use fencepost::internals::bus::{Bus as _, BusConsumer as _};
+use fencepost::internals::threads::point;
+use fencepost::{CancellationToken, Delivery, Handlers, RunError, RunOptions, RunReport, SqliteBus};
 
 pub(super) const ALL: &[Scenario] = &[
     Scenario::whole("one who waits and one who tells", WOKEN, waits_and_tells),
@@ -77,7 +77,7 @@ pub(super) fn handlers(
         let stop = stop.clone();
         async move {
             if !work.is_zero() {
-                crate::threads::sleep(work).await;
+                fencepost::internals::threads::sleep(work).await;
             }
             stop.cancel();
             Ok(())
@@ -144,7 +144,7 @@ fn group_and_publisher(scene: &Arc<Scene>) -> Result<Played> {
 fn stranger(scene: &Arc<Scene>, at_ms: u64) {
     let here = Arc::clone(scene);
     scene.director.act("stranger", async move {
-        crate::threads::sleep(Duration::from_millis(at_ms)).await;
+        fencepost::internals::threads::sleep(Duration::from_millis(at_ms)).await;
         point("commits on its own connection");
         if let Err(error) = here.commit_elsewhere(&command(NAME, "a")) {
             here.director.caught(Wrong::new(WOKEN, format!("a stranger could not send: {error}")));

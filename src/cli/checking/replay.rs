@@ -6,31 +6,32 @@ use clap::Args;
 use fencepost_model::invariant::GUARANTEES;
 use fencepost_model::{mutant, scope, story};
 
-use crate::cli::{Ended, Failed, read};
-use crate::sqlite::Statements;
-use crate::verify::crash::replay::replay;
-use crate::verify::trace::Trace;
-use crate::verify::{history, schedule, sequence, sql_mutant, threads};
+use crate::checking::CannotCheck;
+use crate::ended::{Ended, Failed, read};
+use fencepost::internals::sqlite::Statements;
+use fencepost_verify::crash::replay::replay;
+use fencepost_verify::trace::Trace;
+use fencepost_verify::{history, schedule, sequence, sql_mutant, threads};
 
 /// Run a trace file again. Exit status: 0 all held this time, 1 it is broken, 2 it could not run.
 #[derive(Debug, Args)]
-pub(super) struct Arguments {
+pub(crate) struct Arguments {
     /// The trace file that `verify` wrote.
     file: PathBuf,
 }
 
-pub(super) fn run(arguments: &Arguments) -> Result<Ended, Failed> {
+pub(crate) fn run(arguments: &Arguments) -> Result<Ended, Failed> {
     let path = &arguments.file;
     let text = read(path)?;
-    let trace = Trace::read(&text).map_err(|source| Failed::Trace { path: path.clone(), source })?;
+    let trace = Trace::read(&text).map_err(|source| CannotCheck::Trace { path: path.clone(), source })?;
     if let Some(power) = &trace.head.cut {
-        let replayed = replay(&power.case, &power.cut).map_err(Failed::Replay)?;
+        let replayed = replay(&power.case, &power.cut).map_err(CannotCheck::Replay)?;
         print!("{}", replayed.story);
         return Ok(if replayed.wrong.is_some() { Ended::Broken } else { Ended::Held });
     }
     if let Some(scheduled) = &trace.head.schedule {
         let replayed =
-            schedule::replay::replay(&scheduled.case, &scheduled.choices).map_err(Failed::Replay)?;
+            schedule::replay::replay(&scheduled.case, &scheduled.choices).map_err(CannotCheck::Replay)?;
         print!("{}", replayed.story);
         return Ok(if replayed.wrong.is_some() { Ended::Broken } else { Ended::Held });
     }
@@ -54,10 +55,10 @@ pub(super) fn run(arguments: &Arguments) -> Result<Ended, Failed> {
         return Ok(if replayed.opinion.refused().is_empty() { Ended::Held } else { Ended::Broken });
     }
     let name = &trace.head.scope;
-    let scope = scope::by_name(name).ok_or_else(|| Failed::UnknownScope(name.clone()))?;
+    let scope = scope::by_name(name).ok_or_else(|| CannotCheck::UnknownScope(name.clone()))?;
     let mut sql = Statements::standard();
     if let Some(name) = &trace.head.mutant {
-        let unknown = || Failed::UnknownMutant(name.clone());
+        let unknown = || CannotCheck::UnknownMutant(name.clone());
         if let Some(name) = name.strip_prefix("model:") {
             let mutant = mutant::by_name(name).ok_or_else(unknown)?;
             let told = story::tell(&scope, &trace.moves, &mutant);

@@ -7,9 +7,11 @@
 mod audit;
 mod backup;
 mod check;
+#[cfg(feature = "verify")]
+mod checking;
 mod completions;
 mod ended;
-mod explore;
+#[cfg(feature = "verify")]
 pub mod fuzz;
 mod groups;
 mod listen;
@@ -18,11 +20,9 @@ mod out;
 mod parse;
 mod prune;
 mod records;
-mod replay;
 mod send;
 mod signals;
 mod stats;
-mod verify;
 
 use std::process::ExitCode;
 use std::time::Duration;
@@ -31,7 +31,7 @@ use clap::error::ErrorKind;
 use clap::{Parser, Subcommand};
 use fencepost_model::state::Place;
 
-use ended::{Ended, Failed, read, write};
+use ended::Failed;
 
 const AFTER_HELP: &str = "\
 Exit status:
@@ -77,15 +77,9 @@ enum Command {
     Backup(backup::Backup),
     /// Begin a new life in a copy, before anybody else opens it.
     Restore(backup::Restore),
-    /// Check the whole contract: on the model, on the store in lockstep with it, and on known mistakes.
-    Verify(verify::Arguments),
-    /// Run a trace file again.
-    Replay(replay::Arguments),
-    /// Serve a scope of the model for walking through it in a browser, on loopback.
-    Explore(explore::Arguments),
-    /// Play a client of a recorded history: for `verify`, which tells it what to do on its standard input.
-    #[command(hide = true)]
-    HistoryClient,
+    #[cfg(feature = "verify")]
+    #[command(flatten)]
+    Checking(checking::Command),
     /// Print what a shell needs to complete commands and options.
     Completions(completions::Completions),
     /// Print the manual page, of the program or of one command.
@@ -112,10 +106,8 @@ pub fn main() -> ExitCode {
         Command::Audit(arguments) => audit::run(arguments),
         Command::Backup(arguments) => backup::backup(arguments),
         Command::Restore(arguments) => backup::restore(arguments),
-        Command::Verify(arguments) => verify::run(arguments),
-        Command::Replay(arguments) => replay::run(arguments),
-        Command::Explore(arguments) => explore::run(arguments),
-        Command::HistoryClient => verify::play_client(),
+        #[cfg(feature = "verify")]
+        Command::Checking(command) => command.run(),
         Command::Completions(arguments) => completions::completions(arguments),
         Command::Man(arguments) => completions::man(arguments),
     };

@@ -9,11 +9,12 @@ use fencepost_model::scope;
 use fencepost_model::world::Contract;
 use stateright::Model as _;
 
-use crate::cli::{Ended, Failed};
+use crate::checking::CannotCheck;
+use crate::ended::{Ended, Failed};
 
 /// Serve a scope of the model for walking through its states in a browser. Loopback only; ends with Ctrl-C.
 #[derive(Debug, Args)]
-pub(super) struct Arguments {
+pub(crate) struct Arguments {
     /// The name of a scope.
     scope: String,
     /// The port on 127.0.0.1.
@@ -21,11 +22,11 @@ pub(super) struct Arguments {
     port: u16,
 }
 
-pub(super) fn run(arguments: &Arguments) -> Result<Ended, Failed> {
+pub(crate) fn run(arguments: &Arguments) -> Result<Ended, Failed> {
     let name = &arguments.scope;
-    let scope = scope::by_name(name).ok_or_else(|| Failed::UnknownScope(name.clone()))?;
+    let scope = scope::by_name(name).ok_or_else(|| CannotCheck::UnknownScope(name.clone()))?;
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, arguments.port));
-    let taken = |source| Failed::Address { address: address.to_string(), source };
+    let taken = |source| CannotCheck::Address { address: address.to_string(), source };
     // The server panics where it cannot listen, so this looks first.
     drop(TcpListener::bind(address).map_err(taken)?);
     println!("{name}: {}", scope.about);

@@ -7,13 +7,13 @@ use std::time::Instant;
 use clap::{Args, ValueEnum};
 use indicatif::{ProgressBar, ProgressStyle};
 
-use crate::cli::{Ended, Failed, write};
-use crate::verify::history::player::play;
-use crate::verify::run::{Failure, Phase, Plan, Progress, Reach, run as verify};
+use crate::ended::{Ended, Failed, write};
+use fencepost_verify::history::player::play;
+use fencepost_verify::run::{Failure, Phase, Plan, Progress, Reach, run as verify};
 
 /// Check the whole contract. Exit status: 0 all held, 1 a guarantee is broken, 2 it could not run.
 #[derive(Debug, Args)]
-pub(super) struct Arguments {
+pub(crate) struct Arguments {
     /// How far to go.
     #[arg(long, value_enum, default_value_t = ScopeName::Standard)]
     scope: ScopeName,
@@ -72,7 +72,7 @@ const PHASES: [(PhaseName, Phase); 7] = [
     (PhaseName::History, Phase::History),
 ];
 
-pub(super) fn run(arguments: &Arguments) -> Result<Ended, Failed> {
+pub(crate) fn run(arguments: &Arguments) -> Result<Ended, Failed> {
     let wanted = |name: &PhaseName| arguments.only.is_empty() || arguments.only.contains(name);
     let processors = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     let plan = Plan {
@@ -96,12 +96,12 @@ pub(super) fn run(arguments: &Arguments) -> Result<Ended, Failed> {
         tell(failure, arguments.seed, &arguments.traces)?;
     }
     print!("{}", report.table());
-    let held = report.verdict == crate::verify::report::Outcome::Held;
+    let held = report.verdict == fencepost_verify::report::Outcome::Held;
     Ok(if held { Ended::Held } else { Ended::Broken })
 }
 
 /// Plays the part of a client that is told on standard input.
-pub(super) fn play_client() -> Result<Ended, Failed> {
+pub(crate) fn play_client() -> Result<Ended, Failed> {
     let told = std::io::read_to_string(std::io::stdin()).map_err(Failed::System)?;
     play(&serde_json::from_str(&told).map_err(Failed::Json)?)?;
     Ok(Ended::Held)

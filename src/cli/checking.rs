@@ -1,0 +1,73 @@
+//! The commands that need fencepost-verify: `verify`, `replay` and `explore`. They exist with the feature `verify`.
+
+mod explore;
+mod replay;
+mod verify;
+
+use std::fmt;
+use std::path::PathBuf;
+
+use clap::Subcommand;
+use fencepost_verify::trace::TraceError;
+
+use crate::ended::{Ended, Failed};
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// Check the whole contract: on the model, on the store in lockstep with it, and on known mutants.
+    Verify(verify::Arguments),
+    /// Run a trace file again.
+    Replay(replay::Arguments),
+    /// Serve a scope of the model for walking through it in a browser, on loopback.
+    Explore(explore::Arguments),
+    /// Run a client of a recorded history: `verify` starts it and writes the client's plan to its standard input.
+    #[command(hide = true)]
+    HistoryClient,
+}
+
+impl Command {
+    pub(super) fn run(&self) -> Result<Ended, Failed> {
+        match self {
+            Self::Verify(arguments) => verify::run(arguments),
+            Self::Replay(arguments) => replay::run(arguments),
+            Self::Explore(arguments) => explore::run(arguments),
+            Self::HistoryClient => verify::play_client(),
+        }
+    }
+}
+
+/// Why a check could not be run.
+#[derive(Debug)]
+pub(super) enum CannotCheck {
+    /// A file is not a trace that can be run.
+    Trace { path: PathBuf, source: TraceError },
+    /// There is no such scope.
+    UnknownScope(String),
+    /// There is no such mutant.
+    UnknownMutant(String),
+    /// What came before the cut of the power could not be done again.
+    Replay(String),
+    /// The address cannot be listened on.
+    Address { address: String, source: std::io::Error },
+}
+
+impl fmt::Display for CannotCheck {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Trace { path, source } => write!(f, "{}: {source}", path.display()),
+            Self::UnknownScope(name) => {
+                let names = fencepost_model::scope::names().join(", ");
+                write!(f, "there is no scope {name:?}; there are {names}")
+            }
+            Self::UnknownMutant(name) => write!(f, "there is no mutant {name:?} in this version"),
+            Self::Replay(why) => write!(f, "what came before the cut cannot be done again: {why}"),
+            Self::Address { address, source } => write!(f, "{address}: {source}"),
+        }
+    }
+}
+
+impl From<CannotCheck> for Failed {
+    fn from(why: CannotCheck) -> Self {
+        Self::Check(why)
+    }
+}
