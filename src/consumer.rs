@@ -7,7 +7,6 @@
 
 mod attempt;
 mod group;
-pub mod mutant;
 pub mod options;
 mod queue;
 pub mod report;
@@ -22,7 +21,6 @@ use tokio_util::sync::CancellationToken;
 use crate::bus::backend::Backend;
 use crate::bus::operations::request;
 use crate::consumer::attempt::Attempts;
-use crate::consumer::mutant::Mutant;
 use crate::consumer::options::RunOptions;
 use crate::consumer::report::{RunCause, RunError, RunReport};
 use crate::handlers::Handlers;
@@ -43,12 +41,7 @@ struct Context {
 }
 
 impl Context {
-    fn mutates(&self, mutant: Mutant) -> bool {
-        self.attempts.strain.is(mutant)
-    }
-
     fn claim(&self, names: &Names, free: usize) -> Op {
-        let free = if self.mutates(Mutant::ClaimsMoreThanFree) { self.concurrency } else { free };
         let free = u32::try_from(free).unwrap_or(u32::MAX);
         Op::Claim {
             names: names.clone(),
@@ -153,16 +146,13 @@ async fn run_into(
             policy: options.policy,
             retry: options.retry,
             cut: cut.clone(),
-            strain: options.strain,
         },
         handlers: Arc::new(handlers),
         backend,
     };
     let grace = async {
         cx.stop.cancelled().await;
-        if !cx.mutates(Mutant::NoGrace) {
-            threads::sleep(options.grace).await;
-        }
+        threads::sleep(options.grace).await;
         cut.cancel();
         std::future::pending::<()>().await;
     };

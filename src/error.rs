@@ -160,7 +160,8 @@ impl Error {
     }
 
     /// The same error once more, for each of those that failed together.
-    pub(crate) fn again(&self) -> Self {
+    #[doc(hidden)]
+    pub fn again(&self) -> Self {
         match self {
             Self::Busy => Self::Busy,
             Self::Full => Self::Full,

@@ -61,7 +61,6 @@ mod consumer;
 mod delivery;
 pub mod error;
 mod handlers;
-mod mistakes;
 #[cfg(feature = "record")]
 pub mod record;
 mod sqlite;

@@ -39,14 +39,14 @@ pub use backup::{backup, restore};
 pub use batch::Undone;
 pub use due::{lease_is_current, next_due_commands, next_due_group};
 pub use execute::execute;
-pub(crate) use execute::execute_within;
+pub use execute::execute_within;
 pub use ids::digest;
 #[doc(hidden)]
 pub use inspect::inspect_by;
 pub use inspect::{Inspection, SchemaObject, inspect};
 pub use listing::{Listed, RecordFilter, record, records};
 pub use migrate::{APPLICATION_ID, SCHEMA_VERSION};
-pub(crate) use open::check_connection;
+pub use open::check_connection;
 pub use open::{Durability, OpenOptions, open_reader};
 pub use overview::{
     GroupOverview, LogOverview, NameOverview, Overview, QueueOverview, overview, overview_of,
@@ -66,7 +66,7 @@ pub use rows::{metadata_pairs, metadata_text};
 pub use snapshot::snapshot_by;
 pub use snapshot::{DamagedRow, RowKey, Survey, numbered_snapshot, snapshot, survey};
 pub use statements::{Path, StatementId, Statements};
-pub(crate) use store::Ended;
+pub use store::Ended;
 pub use store::{Numbered, Store};
 #[doc(hidden)]
 pub use wake::{Look, Watcher, Way};

@@ -118,7 +118,7 @@ impl Drop for InFlight {
 #[cfg(feature = "metrics")]
 #[expect(clippy::cast_precision_loss, reason = "gauges are floating point, and these figures are for people")]
 pub(crate) async fn sample(backend: &Arc<dyn Backend>, every: Duration) {
-    if crate::threads::is_staged() {
+    if crate::threads::is_scheduled() {
         // What is played there is the same with every feature.
         std::future::pending::<()>().await;
     }

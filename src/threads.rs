@@ -1,13 +1,12 @@
-//! Threads, tasks, and waiting: the one place where they begin, and where a thread of ours stands still.
+//! Threads, tasks and waits: the one place where they begin, and where a thread of this crate waits.
 //!
-//! What always holds: each function here is the plain call that its first line names, and [`point`] is nothing, but
-//! on a [`stage`], which `verify` alone puts up, on one thread of the operating system. There everyone is a coroutine,
-//! who goes on is decided at each point and each wait, and time passes when the stage says so. No lock is held at a
-//! point. This module must not know what the threads do.
+//! Invariant: each function is the plain call that its first line names, and [`point`] does nothing, unless a checker has
+//! installed a [`scheduler`] on this thread of the operating system. Under a scheduler every thread and task is a coroutine:
+//! the scheduler decides at each point and each wait which one goes on, and when time passes. No lock is held at a point.
+//! Does not depend on: what the threads do.
 
-pub mod mutant;
-#[cfg_attr(not(feature = "unstable-internals"), path = "threads/no_stage.rs")]
-pub mod stage;
+#[cfg_attr(not(feature = "unstable-internals"), path = "threads/no_scheduler.rs")]
+pub mod scheduler;
 
 use std::collections::BTreeMap;
 use std::io;
@@ -22,53 +21,46 @@ use futures_util::future::{AbortHandle, Abortable};
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::task::JoinSet;
 
-use mutant::Mutant;
-use stage::{Player, here};
+use scheduler::{Task, current};
 
 /// Where another thread may go on: before each lock, each shared number, and each message to another thread.
 #[inline]
 pub fn point(what: &'static str) {
-    if let Some(here) = here() {
-        here.point(what);
+    if let Some(scheduler) = current() {
+        scheduler.point(what);
     }
 }
 
-/// Whether this mistake is to be made: never, but on a stage.
-#[inline]
-pub fn mutates(mutant: Mutant) -> bool {
-    here().is_some_and(|here| here.mutates(mutant))
-}
-
-/// Whether what the operating system tells of can be heard.
-pub fn is_staged() -> bool {
-    here().is_some()
+/// Whether a scheduler decides which task goes on. Then nothing is heard of the file system.
+pub fn is_scheduled() -> bool {
+    current().is_some()
 }
 
 /// `Instant::now`.
 pub fn now() -> Instant {
-    here().map_or_else(Instant::now, |here| here.now())
+    current().map_or_else(Instant::now, |scheduler| scheduler.now())
 }
 
 /// `tokio::time::sleep`.
 pub async fn sleep(duration: Duration) {
-    let staged = here().map(|here| here.sleep(duration));
-    match staged {
+    let scheduled = current().map(|scheduler| scheduler.sleep(duration));
+    match scheduled {
         Some(sleep) => sleep.await,
         None => tokio::time::sleep(duration).await,
     }
 }
 
-/// A thread that was begun here.
+/// A thread that was begun by [`spawn`].
 #[derive(Debug)]
 pub struct Thread(Kind);
 
 #[derive(Debug)]
 enum Kind {
     Plain(JoinHandle<()>),
-    Staged(Player, Arc<Notify>),
+    Scheduled(Task, Arc<Notify>),
 }
 
-/// How a thread that was begun here rests: it is given this.
+/// Lets a thread that was begun by [`spawn`] park.
 #[derive(Debug)]
 pub struct Rest(Option<Arc<Notify>>);
 
@@ -77,11 +69,11 @@ pub struct Rest(Option<Arc<Notify>>);
 /// # Errors
 /// The operating system has no thread to spare.
 pub fn spawn(name: &'static str, work: impl FnOnce(Rest) + Send + 'static) -> io::Result<Thread> {
-    if let Some(here) = here() {
+    if let Some(scheduler) = current() {
         let bell = Arc::new(Notify::new());
         let rest = Rest(Some(Arc::clone(&bell)));
-        let player = here.spawn(name, Box::new(move || work(rest)));
-        return Ok(Thread(Kind::Staged(player, bell)));
+        let task = scheduler.spawn(name, Box::new(move || work(rest)));
+        return Ok(Thread(Kind::Scheduled(task, bell)));
     }
     let thread = thread::Builder::new().name(format!("fencepost-{name}"));
     thread.spawn(move || work(Rest(None))).map(|thread| Thread(Kind::Plain(thread)))
@@ -92,7 +84,7 @@ impl Thread {
     pub fn unpark(&self) {
         match &self.0 {
             Kind::Plain(thread) => thread.thread().unpark(),
-            Kind::Staged(_, bell) => {
+            Kind::Scheduled(_, bell) => {
                 point("wakes a thread");
                 bell.notify_one();
             }
@@ -103,7 +95,7 @@ impl Thread {
     pub fn is_current(&self) -> bool {
         match &self.0 {
             Kind::Plain(thread) => thread.thread().id() == thread::current().id(),
-            Kind::Staged(player, _) => player.is_current(),
+            Kind::Scheduled(task, _) => task.is_current(),
         }
     }
 
@@ -111,7 +103,7 @@ impl Thread {
     pub fn join(self) {
         match self.0 {
             Kind::Plain(thread) => drop(thread.join()),
-            Kind::Staged(player, _) => player.join(),
+            Kind::Scheduled(task, _) => task.join(),
         }
     }
 }
@@ -119,11 +111,11 @@ impl Thread {
 impl Rest {
     /// `thread::park`, or `thread::park_timeout`.
     pub fn park(&self, timeout: Option<Duration>) {
-        match (here(), &self.0, timeout) {
-            (Some(here), Some(bell), timeout) => {
-                here.point("rests");
-                let over = timeout.map(|timeout| here.sleep(timeout));
-                here.block_on(async {
+        match (current(), &self.0, timeout) {
+            (Some(scheduler), Some(bell), timeout) => {
+                scheduler.point("rests");
+                let over = timeout.map(|timeout| scheduler.sleep(timeout));
+                scheduler.block_on(async {
                     match over {
                         Some(over) => tokio::select! {
                             biased;
@@ -142,10 +134,10 @@ impl Rest {
 
 /// `Receiver::blocking_recv`.
 pub fn receive<T>(line: &mut mpsc::Receiver<T>) -> Option<T> {
-    match here() {
-        Some(here) => {
-            here.point("waits for a request");
-            here.block_on(line.recv())
+    match current() {
+        Some(scheduler) => {
+            scheduler.point("waits for a request");
+            scheduler.block_on(line.recv())
         }
         None => line.blocking_recv(),
     }
@@ -156,10 +148,10 @@ pub fn receive<T>(line: &mut mpsc::Receiver<T>) -> Option<T> {
 /// # Errors
 /// Nobody receives any more.
 pub fn send<T>(line: &mpsc::Sender<T>, value: T) -> Result<(), Lost> {
-    match here() {
-        Some(here) => {
-            here.point("sends a request");
-            here.block_on(line.send(value)).map_err(|_| Lost)
+    match current() {
+        Some(scheduler) => {
+            scheduler.point("sends a request");
+            scheduler.block_on(line.send(value)).map_err(|_| Lost)
         }
         None => line.blocking_send(value).map_err(|_| Lost),
     }
@@ -170,10 +162,10 @@ pub fn send<T>(line: &mpsc::Sender<T>, value: T) -> Result<(), Lost> {
 /// # Errors
 /// Nobody is left who could answer.
 pub fn wait<T>(answer: oneshot::Receiver<T>) -> Result<T, Lost> {
-    let answered = match here() {
-        Some(here) => {
-            here.point("waits for an answer");
-            here.block_on(answer)
+    let answered = match current() {
+        Some(scheduler) => {
+            scheduler.point("waits for an answer");
+            scheduler.block_on(answer)
         }
         None => answer.blocking_recv(),
     };
@@ -192,9 +184,9 @@ impl Wake for Unpark {
 /// Waits for a future for no longer than this, without a runtime. It may eat a token of `thread::unpark`.
 pub fn at_most<T>(longest: Duration, future: impl Future<Output = T>) -> Option<T> {
     let mut future = pin!(future);
-    if let Some(here) = here() {
-        let over = here.sleep(longest);
-        return here.block_on(async {
+    if let Some(scheduler) = current() {
+        let over = scheduler.sleep(longest);
+        return scheduler.block_on(async {
             tokio::select! {
                 biased;
                 done = future => Some(done),
@@ -227,8 +219,8 @@ pub struct Lost;
 /// As there.
 pub async fn beside<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Lost> {
     let (done, result) = oneshot::channel();
-    let staged = here().is_some();
-    if staged {
+    let scheduled = current().is_some();
+    if scheduled {
         let work = move |_: Rest| drop(done.send(work()));
         spawn("beside", work).map_err(|_| Lost)?;
         return result.await.map_err(|_| Lost);
@@ -246,7 +238,7 @@ type End<T> = (u64, Option<T>);
 #[derive(Debug)]
 enum Set<T> {
     Plain(JoinSet<T>),
-    Staged {
+    Scheduled {
         running: BTreeMap<u64, AbortHandle>,
         begun: u64,
         ends: (mpsc::UnboundedSender<End<T>>, mpsc::UnboundedReceiver<End<T>>),
@@ -262,8 +254,8 @@ impl<T: Send + 'static> Default for Tasks<T> {
 impl<T: Send + 'static> Tasks<T> {
     /// `JoinSet::new`.
     pub fn new() -> Self {
-        Self(match here() {
-            Some(_) => Set::Staged { running: BTreeMap::new(), begun: 0, ends: mpsc::unbounded_channel() },
+        Self(match current() {
+            Some(_) => Set::Scheduled { running: BTreeMap::new(), begun: 0, ends: mpsc::unbounded_channel() },
             None => Set::Plain(JoinSet::new()),
         })
     }
@@ -272,21 +264,21 @@ impl<T: Send + 'static> Tasks<T> {
     pub fn spawn(&mut self, task: impl Future<Output = T> + Send + 'static) {
         match &mut self.0 {
             Set::Plain(set) => drop(set.spawn(task)),
-            Set::Staged { running, begun, ends } => {
-                let Some(here) = here() else { return };
+            Set::Scheduled { running, begun, ends } => {
+                let Some(scheduler) = current() else { return };
                 *begun += 1;
                 let (number, ends) = (*begun, ends.0.clone());
                 let (abort, registration) = AbortHandle::new_pair();
                 running.insert(number, abort);
                 let task = Abortable::new(std::panic::AssertUnwindSafe(task).catch_unwind(), registration);
                 let work = move || {
-                    let Some(here) = stage::here() else { return };
-                    let ended = here.block_on(task).ok().and_then(Result::ok);
-                    here.point("ends a task");
+                    let Some(scheduler) = scheduler::current() else { return };
+                    let ended = scheduler.block_on(task).ok().and_then(Result::ok);
+                    scheduler.point("ends a task");
                     // Who waited for it may have gone.
                     let _ = ends.send((number, ended));
                 };
-                let _ = here.spawn("task", Box::new(work));
+                let _ = scheduler.spawn("task", Box::new(work));
             }
         }
     }
@@ -295,8 +287,8 @@ impl<T: Send + 'static> Tasks<T> {
     pub async fn next(&mut self) -> Option<Result<T, Lost>> {
         match &mut self.0 {
             Set::Plain(set) => Some(set.join_next().await?.map_err(|_| Lost)),
-            Set::Staged { running, .. } if running.is_empty() => None,
-            Set::Staged { running, ends, .. } => {
+            Set::Scheduled { running, .. } if running.is_empty() => None,
+            Set::Scheduled { running, ends, .. } => {
                 let (number, ended) = ends.1.recv().await?;
                 running.remove(&number);
                 Some(ended.ok_or(Lost))
@@ -308,7 +300,7 @@ impl<T: Send + 'static> Tasks<T> {
     pub fn try_next(&mut self) -> Option<Result<T, Lost>> {
         match &mut self.0 {
             Set::Plain(set) => Some(set.try_join_next()?.map_err(|_| Lost)),
-            Set::Staged { running, ends, .. } => {
+            Set::Scheduled { running, ends, .. } => {
                 let (number, ended) = ends.1.try_recv().ok()?;
                 running.remove(&number);
                 Some(ended.ok_or(Lost))
@@ -320,7 +312,7 @@ impl<T: Send + 'static> Tasks<T> {
     pub fn len(&self) -> usize {
         match &self.0 {
             Set::Plain(set) => set.len(),
-            Set::Staged { running, .. } => running.len(),
+            Set::Scheduled { running, .. } => running.len(),
         }
     }
 
@@ -333,10 +325,10 @@ impl<T: Send + 'static> Tasks<T> {
 impl<T> Drop for Tasks<T> {
     fn drop(&mut self) {
         match &mut self.0 {
-            Set::Staged { running, .. } if !mutates(Mutant::TasksAreLeftBehind) => {
+            Set::Scheduled { running, .. } => {
                 running.values().for_each(AbortHandle::abort);
             }
-            Set::Plain(_) | Set::Staged { .. } => {}
+            Set::Plain(_) => {}
         }
     }
 }

@@ -11,8 +11,7 @@ use fencepost_model::op::{Lease, Op, Reply, Settlement, Target};
 use fencepost_model::vocabulary::{Group, Name, Names};
 use tokio::sync::Notify;
 
-use crate::threads::mutant::Mutant;
-use crate::threads::{mutates, point};
+use crate::threads::point;
 
 /// What a consumer waits for.
 #[derive(Clone, Debug)]
@@ -140,11 +139,7 @@ impl Signals {
             if !changes.iter().any(|change| registered.interest.meets(change)) {
                 continue;
             }
-            if mutates(Mutant::SignalsAreNotKept) {
-                registered.notify.notify_waiters();
-            } else {
-                registered.notify.notify_one();
-            }
+            registered.notify.notify_one();
         }
     }
 
@@ -164,21 +159,17 @@ pub struct Waiter {
 impl Waiter {
     /// Completes at the next change of interest, or at once if there was one since the last time.
     pub async fn wait(&self) {
-        let poke = || {
-            point("tells the watcher");
-            if let Some(watch) = self.signals.watch.get() {
-                watch();
-            }
-        };
-        if mutates(Mutant::PokesBeforeItSleeps) {
-            poke();
-        }
         let _asleep = Asleep::new(&self.signals.asleep);
-        if !mutates(Mutant::PokesBeforeItSleeps) {
-            poke();
-        }
+        self.tell_watcher();
         point("sleeps until a change");
         self.notify.notified().await;
+    }
+
+    fn tell_watcher(&self) {
+        point("tells the watcher");
+        if let Some(watch) = self.signals.watch.get() {
+            watch();
+        }
     }
 }
 

@@ -31,8 +31,7 @@ use crate::sqlite::{
 
 #[cfg(feature = "record")]
 use crate::record::{Recording, recorder::Recorder};
-use crate::threads::mutant::Mutant;
-use crate::threads::{self, mutates, point};
+use crate::threads::{self, point};
 
 use readers::Readers;
 use witness::Witness;
@@ -216,14 +215,9 @@ const LOOK_AT_MOST: Duration = Duration::from_secs(1);
 
 /// Looks for changes by other processes while somebody sleeps.
 fn watch(path: &Path, signals: &Arc<Signals>, requests: mpsc::WeakSender<Request>) -> Result<Arc<Watcher>> {
-    let held = mutates(Mutant::TheWatcherHoldsTheLastSender).then(|| requests.upgrade());
     let look = move || {
-        let _held = &held;
         point("asks for a look");
         let Some(requests) = requests.upgrade() else { return Look::Gone };
-        if mutates(Mutant::WaitsForRoomWithoutEnd) {
-            let _room = threads::at_most(Duration::MAX, requests.reserve());
-        }
         let looks = async {
             let (reply, answer) = oneshot::channel();
             requests.send(Request::Look { reply }).await.map_err(unanswered)?;
@@ -231,10 +225,9 @@ fn watch(path: &Path, signals: &Arc<Signals>, requests: mpsc::WeakSender<Request
             point("waits for the look");
             answer.await.map_err(unanswered)
         };
-        let longest = if mutates(Mutant::LooksWithoutEnd) { Duration::MAX } else { LOOK_AT_MOST };
         // Bounded, the way into the line as well, since the writing thread itself may be what waits for this one to
         // end: with the last clone of the bus in the hands of work that it runs.
-        match threads::at_most(longest, looks) {
+        match threads::at_most(LOOK_AT_MOST, looks) {
             Some(Ok(true)) => Look::Changed,
             Some(Ok(false)) | None => Look::Unchanged,
             Some(Err(_)) => Look::Gone,

@@ -9,17 +9,15 @@ use std::time::Duration;
 
 use fencepost_model::op::Settlement;
 use fencepost_model::policy::{FailurePolicy, Outcome, RetryPolicy};
-use fencepost_model::vocabulary::{Kind, Reason, Token};
+use fencepost_model::vocabulary::{Kind, Reason};
 use futures_util::FutureExt;
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
-use crate::consumer::mutant::{Mutant, Strain};
 use crate::delivery::{Delivery, Held};
 use crate::handlers::Handlers;
 use crate::telemetry;
-use crate::threads::mutant::Mutant as Slip;
-use crate::threads::{self, mutates};
+use crate::threads;
 
 /// What to do with a delivery.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -43,7 +41,6 @@ pub(super) struct Attempts {
     pub(super) retry: RetryPolicy,
     /// Cancelled when handlers have to end.
     pub(super) cut: CancellationToken,
-    pub(super) strain: Strain,
 }
 
 impl Attempts {
@@ -67,14 +64,12 @@ impl Attempts {
         let _in_flight = telemetry::attempt(held.attempt);
         let work = async move { handler(delivery).await };
         let trace = message.metadata(telemetry::TRACEPARENT).map(str::to_owned);
-        let trace = trace.filter(|_| !self.strain.is(Mutant::TraceIsNotCarriedOn));
         let work = AssertUnwindSafe(telemetry::within_trace(trace, work)).catch_unwind();
         tokio::select! {
             biased;
             ended = work.instrument(span) => match ended {
                 Ok(Ok(())) => Outcome::Handled,
                 Ok(Err(error)) => error.0,
-                Err(_) if self.strain.is(Mutant::PanicIsHandled) => Outcome::Handled,
                 Err(panic) => Outcome::Panicked { reason: what_it_said(panic.as_ref()) },
             },
             () = self.cut.cancelled() => Outcome::Cancelled,
@@ -84,27 +79,23 @@ impl Attempts {
 
     /// Extends the lease again and again, each time when a third of what is left of it has passed. Never ends.
     async fn beat(&self, held: &Held) {
-        if !self.heartbeat || self.strain.is(Mutant::NoHeartbeat) {
+        if !self.heartbeat {
             return std::future::pending().await;
         }
         let clock = Arc::clone(held.backend.clock());
         loop {
             let left = held.until().get().saturating_sub(clock.now().get());
-            let parts = if mutates(Slip::LeasesAreExtendedTooLate) { 1 } else { 3 };
-            threads::sleep(Duration::from_millis((left.min(self.lease_ms) / parts).max(1))).await;
+            threads::sleep(Duration::from_millis((left.min(self.lease_ms) / 3).max(1))).await;
             // Never for less than the handler has asked for itself: this may be answered after the handler's end.
             let left = held.until().get().saturating_sub(clock.now().get());
             match held.extend(self.lease_ms.max(left)).await {
-                Ok(_) if self.strain.is(Mutant::OneHeartbeat) => return std::future::pending().await,
                 Ok(_) => {}
                 Err(error) if error.is_retryable() => {
                     tracing::warn!(seq = held.seq.get(), %error, "a lease could not be extended; trying again");
                 }
                 Err(error) => {
                     tracing::warn!(seq = held.seq.get(), %error, "a lease is lost while its handler works");
-                    if !self.strain.is(Mutant::LossIsNotTold) {
-                        held.lose();
-                    }
+                    held.lose();
                     return std::future::pending().await;
                 }
             }
@@ -113,27 +104,20 @@ impl Attempts {
 
     /// What follows from how an attempt ended.
     pub(super) fn judge(&self, held: &Held, outcome: &Outcome) -> Judged {
-        let settled = held.by_hand().is_some() && !self.strain.is(Mutant::SettlesTwice);
-        let lost = held.is_lost() && !self.strain.is(Mutant::SettlesAlthoughLost);
+        let settled = held.by_hand().is_some();
+        let lost = held.is_lost();
         if settled || lost {
             return Judged::Nothing;
         }
         let again = |delay_ms: Option<u64>, reason: &Reason| {
-            let delay_ms = delay_ms.filter(|_| !self.strain.is(Mutant::DelayIsIgnored));
-            let token = if self.strain.is(Mutant::NoJitter) { Token::ZERO } else { held.token };
-            let delay_ms = delay_ms.unwrap_or_else(|| self.retry.delay_ms(held.attempt, token));
+            let delay_ms = delay_ms.unwrap_or_else(|| self.retry.delay_ms(held.attempt, held.token));
             Settlement::Nack { delay_ms, reason: Arc::clone(reason) }
         };
         Judged::Settle(match outcome {
             Outcome::Handled => Settlement::Ack,
-            Outcome::Retryable { reason, .. } if self.strain.is(Mutant::PolicyDecidesRetryable) => {
-                return self.judge(held, &Outcome::Permanent { reason: Arc::clone(reason) });
-            }
             Outcome::Retryable { delay_ms, reason } => again(*delay_ms, reason),
             Outcome::Panicked { reason } => again(None, reason),
             Outcome::Park { reason } => Settlement::Park { reason: Arc::clone(reason) },
-            Outcome::Corrupt { .. } if self.strain.is(Mutant::CorruptIsDropped) => Settlement::Drop,
-            Outcome::Corrupt { .. } if self.strain.is(Mutant::CorruptIsLeft) => return Judged::Nothing,
             Outcome::Corrupt { reason } if self.policy == FailurePolicy::Park => {
                 Settlement::Park { reason: Arc::clone(reason) }
             }
@@ -148,8 +132,6 @@ impl Attempts {
                     tracing::warn!(seq = held.seq.get(), %reason, "a message is dropped, as the policy says");
                     Settlement::Drop
                 }
-                FailurePolicy::Stop if self.strain.is(Mutant::StopAcks) => Settlement::Ack,
-                FailurePolicy::Stop if self.strain.is(Mutant::StopGoesOn) => return Judged::Release,
                 FailurePolicy::Stop => return Judged::Stop(Arc::clone(reason)),
             },
         })

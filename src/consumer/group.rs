@@ -13,7 +13,6 @@ use fencepost_model::vocabulary::{Group, Names, Timestamp, Token};
 
 use crate::bus::signals::{Interest, Waiter};
 use crate::consumer::attempt::Judged;
-use crate::consumer::mutant::Mutant;
 use crate::consumer::report::{RunCause, RunReport};
 use crate::consumer::{Context, Patience, corrupt_reason};
 use crate::delivery::{ByHand, Handed, Held};
@@ -144,7 +143,7 @@ impl Following<'_> {
         loop {
             let reply = self.cx.backend.apply_all(vec![op.clone()]).await.pop();
             match reply.unwrap_or(Err(Error::Closed)) {
-                Err(error) if error.is_retryable() && !self.cx.mutates(Mutant::BusyEndsTheRun) => {
+                Err(error) if error.is_retryable() => {
                     self.report.busy += 1;
                     tracing::warn!(%error, group = %self.group, "the log is asked again in a while");
                     patience.lose();
@@ -191,7 +190,7 @@ impl Following<'_> {
             let held = Arc::clone(one.held());
             held.extended(self.until);
             let now = self.cx.backend.clock().now();
-            let over = now >= self.until && !self.cx.mutates(Mutant::EventsWithoutExpiry);
+            let over = now >= self.until;
             if self.cx.stop.is_cancelled() || over {
                 return After::Settled;
             }
@@ -238,9 +237,6 @@ impl Following<'_> {
                 telemetry::settled(telemetry::kind_of(&settled));
                 self.report.count(&settled);
                 self.in_hand.retain(|target| *target != held.target);
-                if self.cx.mutates(Mutant::GoesOnAfterNack) {
-                    return After::Settled;
-                }
                 after(&held.target, &settled)
             }
             Some(Ok(Reply::Refused(refusal))) => {
@@ -258,9 +254,7 @@ impl Following<'_> {
 
     /// Gives the cursor back, with all that was handed out and not settled.
     async fn let_go(&mut self) {
-        let Some(token) = self.token.take().filter(|_| !self.cx.mutates(Mutant::CursorIsNotReleased)) else {
-            return;
-        };
+        let Some(token) = self.token.take() else { return };
         let lease = Lease::Cursor(self.group.clone());
         let in_hand = std::mem::take(&mut self.in_hand);
         if let Some(Ok(Reply::Released)) = self.asked(Op::Release { lease, token }, false).await {

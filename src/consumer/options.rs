@@ -9,8 +9,6 @@ use fencepost_model::op::Start;
 use fencepost_model::policy::{FailurePolicy, RetryPolicy};
 use tokio_util::sync::CancellationToken;
 
-use crate::consumer::mutant::Strain;
-
 /// How to run handlers. Every option has a default that suits a service.
 #[derive(Clone, Debug)]
 #[must_use]
@@ -27,7 +25,6 @@ pub struct RunOptions {
     pub(super) grace: Duration,
     pub(super) start: Start,
     pub(super) sample_every: Duration,
-    pub(super) strain: Strain,
 }
 
 impl Default for RunOptions {
@@ -45,7 +42,6 @@ impl Default for RunOptions {
             grace: Duration::from_secs(10),
             start: Start::Earliest,
             sample_every: Duration::from_secs(10),
-            strain: Strain::default(),
         }
     }
 }
@@ -130,13 +126,6 @@ impl RunOptions {
     /// otherwise.
     pub fn sample_every(mut self, interval: Duration) -> Self {
         self.sample_every = interval;
-        self
-    }
-
-    /// Makes a known mistake, to be noticed.
-    #[cfg(feature = "unstable-internals")]
-    pub fn strain(mut self, strain: Strain) -> Self {
-        self.strain = strain;
         self
     }
 }

@@ -7,20 +7,18 @@
 
 use std::sync::Arc;
 
-use fencepost_model::op::{Op, Refusal, Reply, Settlement};
+use fencepost_model::op::{Op, Refusal, Reply};
 use fencepost_model::policy::Outcome;
 use fencepost_model::vocabulary::Names;
 
 use crate::bus::signals::Interest;
 use crate::consumer::attempt::Judged;
-use crate::consumer::mutant::Mutant;
 use crate::consumer::report::{RunCause, RunReport};
 use crate::consumer::{Context, Patience, corrupt_reason};
 use crate::delivery::{Handed, Held};
 use crate::error::{Error, Result};
 use crate::telemetry;
-use crate::threads::mutant::Mutant as Slip;
-use crate::threads::{Lost, Tasks, mutates};
+use crate::threads::{Lost, Tasks};
 
 type Ended = (Arc<Held>, Outcome);
 
@@ -42,7 +40,7 @@ struct Listening<'a> {
 
 /// Handles commands of these names until there are none, or a shutdown, or an error that time does not cure.
 pub(super) async fn listen(cx: &Context, names: Names, report: &mut RunReport) -> Result<(), RunCause> {
-    let mut waiter = cx.backend.signals().register(Interest::Commands(names.clone()));
+    let waiter = cx.backend.signals().register(Interest::Commands(names.clone()));
     let interest = Interest::Commands(names.clone());
     let patience = Patience::default();
     let mut it = Listening { cx, report, running: Tasks::new(), owed: Vec::new(), ending: None, patience };
@@ -51,27 +49,21 @@ pub(super) async fn listen(cx: &Context, names: Names, report: &mut RunReport) -
             it.ended(ended);
         }
         let closing = it.ending.is_some() || cx.stop.is_cancelled();
-        let claiming = !closing || cx.mutates(Mutant::ClaimsAfterShutdown) && !it.running.is_empty();
         let free = cx.concurrency.saturating_sub(it.running.len());
-        let claims = claiming && free > 0;
+        let claims = !closing && free > 0;
         let found = it.exchange(claims.then(|| cx.claim(&names, free))).await;
-        let none_at_work = it.running.is_empty() || mutates(Slip::TheEndDoesNotWait);
-        if closing && none_at_work && (it.owed.is_empty() || it.patience.is_over()) {
+        if closing && it.running.is_empty() && (it.owed.is_empty() || it.patience.is_over()) {
             it.report.abandoned.extend(it.owed.drain(..).map(|owed| owed.held.target.clone()));
             return it.ending.map_or(Ok(()), Err);
         }
         if found || (!closing && it.ending.is_some()) {
             continue;
         }
-        let idle = it.running.is_empty() || cx.mutates(Mutant::DrainEndsEarly);
-        if cx.drain && claims && idle && it.owed.is_empty() && it.patience.is_fresh() {
+        if cx.drain && claims && it.running.is_empty() && it.owed.is_empty() && it.patience.is_fresh() {
             return Ok(());
         }
         let waits = claims && !cx.drain && it.patience.is_fresh();
         let due = if waits { cx.backend.next_due(&interest).await.ok().flatten() } else { None };
-        if mutates(Slip::ListensAfterTheLook) {
-            waiter = cx.backend.signals().register(Interest::Commands(names.clone()));
-        }
         tokio::select! {
             biased;
             Some(ended) = it.running.next(), if !it.running.is_empty() => it.ended(ended),
@@ -97,7 +89,6 @@ impl Listening<'_> {
         }
         let op = match self.cx.attempts.judge(&held, outcome) {
             Judged::Settle(how) => held.settle_op(how),
-            Judged::Release if self.cx.mutates(Mutant::CommandsAreNotReleased) => return,
             Judged::Release => held.release_op(),
             Judged::Stop(reason) => {
                 let (target, seq) = (held.target.clone(), held.seq);
@@ -155,15 +146,11 @@ impl Listening<'_> {
     fn dispatch(&mut self, handed: Handed) {
         let held = Arc::clone(handed.held());
         let over = self.cx.backend.clock().now() >= held.until();
-        let over = over && !self.cx.mutates(Mutant::CommandsWithoutExpiry);
         if over || self.cx.stop.is_cancelled() {
             return self.owed.push(Owed { op: held.release_op(), held });
         }
         match handed {
             Handed::Sound(delivery) => {
-                if self.cx.mutates(Mutant::AckBeforeTheEnd) {
-                    self.owed.push(Owed { op: held.settle_op(Settlement::Ack), held: Arc::clone(&held) });
-                }
                 let (attempts, handlers) = (self.cx.attempts.clone(), Arc::clone(&self.cx.handlers));
                 self.running.spawn(async move {
                     let outcome = attempts.make(handlers, delivery).await;
@@ -186,16 +173,13 @@ impl Listening<'_> {
                 self.report.stale += 1;
                 telemetry::stale();
             }
-            Ok(Reply::Released) if self.cx.mutates(Mutant::ReleasedIsNotReported) => {}
             Ok(Reply::Released) => self.report.released.push(owed.held.target.clone()),
             Ok(other) => {
                 tracing::error!(seq = owed.held.seq.get(), ?other, "a settlement was answered with this");
                 self.report.abandoned.push(owed.held.target.clone());
             }
             Err(error) if error.is_retryable() => {
-                if !self.cx.mutates(Mutant::SettlementLostOnBusy) {
-                    self.owed.push(owed);
-                }
+                self.owed.push(owed);
                 self.failed(error);
                 return false;
             }
@@ -209,7 +193,7 @@ impl Listening<'_> {
     }
 
     fn failed(&mut self, error: Error) {
-        if error.is_retryable() && !self.cx.mutates(Mutant::BusyEndsTheRun) {
+        if error.is_retryable() {
             self.report.busy += 1;
             tracing::warn!(%error, "the queue is asked again in a while");
         } else {

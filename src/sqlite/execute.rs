@@ -31,7 +31,7 @@ pub fn execute(conn: &Connection, sql: &Statements, now: Timestamp, op: &Op) -> 
 ///
 /// # Errors
 /// As [`execute`].
-pub(crate) fn execute_within(conn: &Connection, sql: &Statements, now: Timestamp, op: &Op) -> Result<Reply> {
+pub fn execute_within(conn: &Connection, sql: &Statements, now: Timestamp, op: &Op) -> Result<Reply> {
     let before = conn.total_changes();
     let reply = execute(conn, sql, now, op)?;
     if conn.total_changes() != before {

@@ -33,7 +33,8 @@ pub enum Durability {
 
 impl Durability {
     /// The number of SQLite's `synchronous` that this needs.
-    pub(crate) const fn synchronous(self) -> i64 {
+    #[doc(hidden)]
+    pub const fn synchronous(self) -> i64 {
         match self {
             Self::PowerLoss => 2,
             Self::ProcessCrash => 1,
@@ -186,7 +187,7 @@ pub fn open_reader(path: &Path, options: &OpenOptions) -> Result<Connection> {
 ///
 /// # Errors
 /// [`Error::NotOurs`] or [`Error::NewerVersion`].
-pub(crate) fn check_connection(conn: &Connection) -> Result<i64> {
+pub fn check_connection(conn: &Connection) -> Result<i64> {
     let pragma = |name| Ok::<i64, Error>(conn.pragma_query_value(None, name, |row| row.get(0))?);
     let application_id = pragma("application_id")?;
     if application_id != APPLICATION_ID {

@@ -53,13 +53,13 @@ pub struct Numbered {
 
 /// A transaction that ended as it was meant to, for whoever records what was done.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Ended {
+pub struct Ended {
     /// As [`Numbered::commit_seq`].
-    pub(crate) commit_seq: u64,
+    pub commit_seq: u64,
     /// As [`Numbered::changed`].
-    pub(crate) changed: bool,
+    pub changed: bool,
     /// Which operations were answered in it, by their place among those that were applied together, and when.
-    pub(crate) ops: Vec<(usize, Timestamp)>,
+    pub ops: Vec<(usize, Timestamp)>,
 }
 
 /// How a transaction is to end.
@@ -159,12 +159,12 @@ impl Store {
     }
 
     /// Whether to remember from now on how each transaction ended, until that is asked for.
-    pub(crate) fn number_all(&mut self, numbering: bool) {
+    pub fn number_all(&mut self, numbering: bool) {
         self.numbering = numbering;
     }
 
     /// How the transactions ended since this was asked the last time.
-    pub(crate) fn take_ended(&mut self) -> Vec<Ended> {
+    pub fn take_ended(&mut self) -> Vec<Ended> {
         std::mem::take(&mut self.ended)
     }
 

@@ -17,7 +17,6 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::error::Result;
-use crate::threads::mutant::Mutant;
 use crate::threads::{self, Rest, Thread};
 use files::{Bell, Files};
 
@@ -127,7 +126,7 @@ impl Watcher {
         look: impl FnMut() -> Look + Send + 'static,
     ) -> Result<Self> {
         // On a stage nobody tells of changes.
-        let files = if way.listen && !threads::is_staged() { Files::new(path) } else { None };
+        let files = if way.listen && !threads::is_scheduled() { Files::new(path) } else { None };
         let way = if way.listen && files.is_none() { Way::DEAF } else { way };
         let bell = files.as_ref().map(Files::bell);
         let stop = Arc::new(AtomicBool::new(false));
@@ -154,11 +153,6 @@ impl Watcher {
 
 impl Drop for Watcher {
     fn drop(&mut self) {
-        if threads::mutates(Mutant::TheWatcherIsNotStopped)
-            || threads::mutates(Mutant::TheWatcherHoldsTheLastSender)
-        {
-            return;
-        }
         threads::point("stops the watcher");
         self.stop.store(true, Ordering::SeqCst);
         self.poke();

@@ -15,8 +15,8 @@ mod tell;
 use fencepost_model::invariant::GUARANTEES;
 use fencepost_model::liveness::LIVENESS;
 
-use crate::consumer::Mutant as OfLoop;
-use crate::threads::Mutant as OfThreads;
+use crate::run_loop::RunLoopMutant as OfLoop;
+use crate::threads::ThreadMutant as OfThreads;
 
 pub use document::document;
 pub use tell::{NotShown, tell};

@@ -1,41 +1,30 @@
-//! The threads of a bus under a scheduler that decides everything: the writing thread and its line of requests, the
-//! watcher and its looks, signals, the tasks of a run and their heartbeats, and how all of them end.
+//! The threads of a bus under a scheduler that decides everything: the writing thread and its requests, the watcher and its
+//! looks, signals, the tasks of a run and their heartbeats, and how all of them end.
 //!
-//! What runs is the product's own code, as coroutines of one thread, over the one seam that it begins threads, waits
-//! and tells the time by (`fencepost::internals::threads`); the store is the real one on the simulated [`disk`](super::disk). At each
-//! point of that seam, before each lock, each shared number and each message, [`explore`] decides who goes on. A
-//! scenario says who plays and what must have come of it, by promises that are sentences; a [`Mutant`] of the product
-//! makes one known mistake, for which a scenario and a promise are named before it is run. This room must not know how
-//! the product keeps its promises.
+//! The code under test is the bus's own. It runs as coroutines of one thread, over the one seam by which the bus begins
+//! threads, waits and tells the time (`fencepost::internals::threads`). The store is the real one on the simulated
+//! [`disk`](crate::disk). The scheduler decides at each point of that seam (before each lock, each shared number and each
+//! message) which task goes on. A scenario says which tasks there are and what must come of them, as promises that are
+//! sentences. A mutant makes one known mistake; a scenario and a promise are named for it before it runs.
 //!
-//! What is taken for one step, and so not looked into: a call of SQLite, and a call of a channel, a signal or a lock of
-//! tokio's or of the standard library. Time passes only when everyone waits, but for a clock that a scenario sets.
-//! Events of the file system are not heard: on a stage the watcher looks at a fixed interval, as it does where nothing
-//! tells of changes.
+//! One step, and so not looked into: a call of SQLite, and a call of a channel, a signal or a lock of tokio or of the
+//! standard library. Time passes only when every task waits, except for a clock that a scenario sets. File system events
+//! are not heard: under the scheduler the watcher looks at a fixed interval, as it does where nothing tells of changes.
+//!
+//! Does not depend on: how the bus keeps its promises.
 
 mod control;
-mod director;
-mod scenario;
-mod scene;
-mod timeline;
-
-use std::rc::Rc;
-use std::sync::Arc;
 
 use serde::Serialize;
 
-pub use control::{Control, controls};
-pub use director::Wrong;
-pub use fencepost::internals::threads::mutant::Mutant;
+pub use crate::mutated::ThreadMutant;
+pub use control::{ThreadControl, controls};
 
-use crate::crash::recorder::beside_others;
 use crate::pool;
 use crate::run::Reach;
-use crate::schedule::explore::{Board, Explored, Search, explore};
-use director::{Caught, Director};
-use fencepost::error::{Error, Result};
-use scenario::Scenario;
-use scene::Scene;
+use crate::schedule::explore::{Explored, Search};
+use crate::thread_harness;
+use fencepost::error::Result;
 
 /// Whoever asks something of an open bus is answered.
 pub const ANSWERED: &str = "everyone_who_asks_is_answered";
@@ -62,9 +51,24 @@ pub const LEFT_BEHIND: &str = "no_task_is_left_behind";
 pub const PROMISES: &[&str] =
     &[ANSWERED, BEFORE_COMMIT, OWN_ANSWER, DENIED, SMALL, WOKEN, SHUTDOWN, KEPT, SETTLED, LEFT_BEHIND];
 
+/// A promise that was broken.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PromiseBroken {
+    /// The promise.
+    pub promise: &'static str,
+    /// What was found.
+    pub why: String,
+}
+
+impl PromiseBroken {
+    pub(crate) fn new(promise: &'static str, why: impl Into<String>) -> Self {
+        Self { promise, why: why.into() }
+    }
+}
+
 /// How far a search went.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
-pub struct Figures {
+pub struct ThreadFigures {
     /// How many scenarios were played.
     pub scenarios: usize,
     /// How many schedules of them, all together.
@@ -88,84 +92,62 @@ pub struct Controls {
 
 /// What a run found.
 #[derive(Debug)]
-pub struct Found {
+pub struct ThreadsFound {
     /// How far it went.
-    pub figures: Figures,
+    pub figures: ThreadFigures,
     /// What is wrong with the search itself.
     pub complaints: Vec<String>,
     /// A promise that was broken.
-    pub broken: Option<Broken>,
+    pub broken: Option<ThreadCounterexample>,
 }
 
-/// A promise that was broken, and how it is found again.
+/// A promise that was broken, and the choices that show it again.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Broken {
+pub struct ThreadCounterexample {
     /// The promise, and what was found.
-    pub wrong: Wrong,
+    pub wrong: PromiseBroken,
     /// The scenario.
     pub scenario: &'static str,
-    /// What everyone did, one lane each.
+    /// What each task did, one lane each.
     pub story: String,
-    /// Who was chosen, wherever several could go on. [`replay`] takes them.
+    /// Which task went on, wherever several could. [`replay`] takes them.
     pub choices: Vec<u8>,
 }
 
 /// What a search of one scenario found.
 #[derive(Clone, Debug)]
-pub struct Searched {
+pub struct ThreadSearch {
     /// How far it went.
     pub explored: Explored,
     /// A promise that was broken.
-    pub broken: Option<Broken>,
+    pub broken: Option<ThreadCounterexample>,
 }
 
 /// The names of all scenarios.
 pub fn scenarios() -> impl Iterator<Item = &'static str> {
-    scenario::all().map(|scenario| scenario.name)
+    thread_harness::scenarios().map(|(name, _)| name)
 }
 
-/// Searches the schedules of one scenario, of the product as it is or with a known mistake.
+/// Searches the schedules of one scenario, of the bus as it is or with a mutant of it.
 ///
 /// # Errors
-/// There is no such scenario, or no store on the simulated disk.
-pub fn search(scenario: &str, mutant: Option<Mutant>, search: &Search) -> Result<Searched> {
-    let scenario = scenario::by_name(scenario).ok_or(Error::NotFound)?;
-    let _beside = beside_others();
-    let board = Arc::<Board>::default();
-    let director = Director::new(Arc::clone(&board), mutant, scenario.stuck);
-    let scene = Arc::new(Scene::new(director.clone())?);
-    let _up = fencepost::internals::threads::stage::put_up(Rc::new(director.clone()));
-    let play = scenario.play;
-    let explored = explore(search, &board, move || {
-        let director = &scene.director;
-        director.begin();
-        scene.set();
-        match play(&scene) {
-            Ok(played) => {
-                director.until_acted();
-                drop(played.bus);
-                director.until_over();
-                if let Err(wrong) = (played.judge)(&scene) {
-                    director.caught(wrong);
-                }
-            }
-            Err(error) => director.caught(Wrong::new(ANSWERED, format!("nothing can be played: {error}"))),
-        }
-    });
-    let broken = director.into_caught().map(|caught| told(scenario, caught));
-    Ok(Searched { explored, broken })
+/// There is no such scenario, or no store on the simulated disk; or a mutant is asked for, and this build has none, as a
+/// published package has not.
+pub fn search(scenario: &str, mutant: Option<ThreadMutant>, search: &Search) -> Result<ThreadSearch> {
+    match mutant {
+        None => thread_harness::search(scenario, search),
+        #[cfg(fencepost_source)]
+        Some(mutant) => mutant.with(|| crate::mutated::thread_harness::search(scenario, search)),
+        #[cfg(not(fencepost_source))]
+        Some(_) => Err(std::io::Error::new(std::io::ErrorKind::Unsupported, crate::mutated::ABSENT).into()),
+    }
 }
 
-fn told(scenario: &Scenario, caught: Caught) -> Broken {
-    let story = timeline::draw(&caught.lanes, &caught.notes);
-    Broken { wrong: caught.wrong, scenario: scenario.name, story, choices: caught.choices }
-}
-
-/// Plays a scenario once more, by these choices.
+/// Runs a scenario once more, by these choices.
 ///
 /// # Errors
 /// As [`search`].
-pub fn replay(scenario: &str, mutant: Option<Mutant>, choices: &[u8]) -> Result<Searched> {
+pub fn replay(scenario: &str, mutant: Option<ThreadMutant>, choices: &[u8]) -> Result<ThreadSearch> {
     search(scenario, mutant, &Search::Replay(choices.to_vec()))
 }
 
@@ -173,7 +155,7 @@ pub fn replay(scenario: &str, mutant: Option<Mutant>, choices: &[u8]) -> Result<
 ///
 /// # Errors
 /// As [`search`].
-pub fn shorten(broken: Broken, mutant: Option<Mutant>) -> Result<Broken> {
+pub fn shorten(broken: ThreadCounterexample, mutant: Option<ThreadMutant>) -> Result<ThreadCounterexample> {
     let (mut shortest, mut least) = (broken, 0);
     // Halving, as if what is enough stayed enough: where it does not, this is only less short.
     while least < shortest.choices.len() {
@@ -181,7 +163,7 @@ pub fn shorten(broken: Broken, mutant: Option<Mutant>) -> Result<Broken> {
         let choices = shortest.choices[..half].to_vec();
         let again = replay(shortest.scenario, mutant, &choices)?.broken;
         match again.filter(|again| again.wrong.promise == shortest.wrong.promise) {
-            Some(again) => shortest = Broken { choices, ..again },
+            Some(again) => shortest = ThreadCounterexample { choices, ..again },
             None => least = half + 1,
         }
     }
@@ -195,7 +177,7 @@ fn departing(departures: u32) -> Search {
 
 /// The searches of a scenario.
 fn searches(scenario: &str, reach: Reach, seed: u64) -> Vec<Search> {
-    if scenario::by_name(scenario).is_some_and(|scenario| scenario.whole) {
+    if thread_harness::scenarios().any(|(name, whole)| whole && name == scenario) {
         return vec![Search::Exhaustive { preemptions: None, schedules_max: 1_000_000 }];
     }
     let by_chance = |schedules| Search::Pct { seed, depth: 3, schedules };
@@ -206,13 +188,13 @@ fn searches(scenario: &str, reach: Reach, seed: u64) -> Vec<Search> {
     }
 }
 
-enum Part {
-    Search(&'static Scenario, Search),
-    Control(Control),
+enum ThreadPart {
+    Search(&'static str, Search),
+    Control(ThreadControl),
 }
 
-enum Outcome {
-    Searched(Searched),
+enum Done {
+    Searched(ThreadSearch),
     Caught(std::result::Result<(), String>),
 }
 
@@ -221,22 +203,27 @@ enum Outcome {
 ///
 /// # Errors
 /// If it could not be run.
-pub fn run(reach: Reach, seed: u64, threads: usize, mut at: impl FnMut(&str, usize) + Send) -> Result<Found> {
-    let searches = scenario::all().flat_map(|scenario| {
-        let all = searches(scenario.name, reach, seed).into_iter();
-        all.map(move |search| Part::Search(scenario, search))
+pub fn run(
+    reach: Reach,
+    seed: u64,
+    threads: usize,
+    mut at: impl FnMut(&str, usize) + Send,
+) -> Result<ThreadsFound> {
+    let searches = scenarios().flat_map(|scenario| {
+        let all = searches(scenario, reach, seed).into_iter();
+        all.map(move |search| ThreadPart::Search(scenario, search))
     });
-    let parts: Vec<Part> = searches.chain(controls().map(Part::Control)).collect();
-    let begin = |part: &Part| match part {
-        Part::Search(scenario, _) => at(scenario.name, parts.len()),
-        Part::Control(control) => at(control.scenario, parts.len()),
+    let parts: Vec<ThreadPart> = searches.chain(controls().map(ThreadPart::Control)).collect();
+    let begin = |part: &ThreadPart| match part {
+        ThreadPart::Search(scenario, _) => at(scenario, parts.len()),
+        ThreadPart::Control(control) => at(control.scenario, parts.len()),
     };
     let outcomes = pool::map(threads, &parts, begin, |part| match part {
-        Part::Search(scenario, how) => search(scenario.name, None, how).map(Outcome::Searched),
-        Part::Control(control) => control.run().map(Outcome::Caught),
+        ThreadPart::Search(scenario, how) => search(scenario, None, how).map(Done::Searched),
+        ThreadPart::Control(control) => control.run().map(Done::Caught),
     });
-    let mut found = Found { figures: Figures::default(), complaints: Vec::new(), broken: None };
-    found.figures.scenarios = scenario::all().count();
+    let mut found = ThreadsFound { figures: ThreadFigures::default(), complaints: Vec::new(), broken: None };
+    found.figures.scenarios = scenarios().count();
     for (part, outcome) in parts.iter().zip(outcomes) {
         found.add(part, outcome?);
     }
@@ -244,16 +231,16 @@ pub fn run(reach: Reach, seed: u64, threads: usize, mut at: impl FnMut(&str, usi
     Ok(found)
 }
 
-impl Found {
-    fn add(&mut self, part: &Part, outcome: Outcome) {
+impl ThreadsFound {
+    fn add(&mut self, part: &ThreadPart, outcome: Done) {
         match (part, outcome) {
-            (Part::Search(scenario, search), Outcome::Searched(searched)) => {
+            (ThreadPart::Search(scenario, search), Done::Searched(searched)) => {
                 let exhaustive = !matches!(search, Search::Pct { .. });
                 let explored = searched.explored;
                 self.figures.schedules += explored.schedules;
                 self.figures.steps += explored.steps;
                 self.figures.exhausted += usize::from(exhaustive && explored.exhausted);
-                let name = scenario.name;
+                let name = scenario;
                 if let Some(why) = explored.ended {
                     self.complaints.push(format!("{name}: the search ended before its time: {why}"));
                 }
@@ -262,7 +249,7 @@ impl Found {
                 }
                 self.broken = self.broken.take().or(searched.broken);
             }
-            (Part::Control(control), Outcome::Caught(caught)) => {
+            (ThreadPart::Control(control), Done::Caught(caught)) => {
                 self.figures.controls.total += 1;
                 match caught {
                     Ok(()) => self.figures.controls.caught += 1,

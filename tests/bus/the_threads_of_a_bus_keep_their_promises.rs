@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 
 use fencepost_verify::run::Reach;
 use fencepost_verify::schedule::explore::Search;
-use fencepost_verify::threads::{self, Controls, Mutant, PROMISES, controls, replay, search, shorten};
+use fencepost_verify::threads::{self, Controls, PROMISES, ThreadMutant, controls, replay, search, shorten};
 
 const SEED: u64 = 1;
 
@@ -21,7 +21,7 @@ fn every_promise_is_kept_within_the_bounds_and_every_known_mistake_is_found() {
     }
     println!("{:?}", found.figures);
     assert_eq!(found.complaints, [""; 0]);
-    let (figures, total) = (found.figures, Mutant::ALL.len());
+    let (figures, total) = (found.figures, ThreadMutant::ALL.len());
     assert_eq!(figures.exhausted, figures.scenarios);
     assert_eq!(figures.controls, Controls { caught: total, total });
     // A search that shrank looks as green as one that passed.
@@ -36,7 +36,7 @@ fn every_promise_is_broken_by_some_known_mistake() {
 
 #[test]
 fn a_failure_is_drawn_with_a_lane_for_each_thread_and_found_again_from_fewer_choices() {
-    let (wrong, scenario) = (Some(Mutant::LateOnesAreKept), "a close among senders");
+    let (wrong, scenario) = (Some(ThreadMutant::LateOnesAreKept), "a close among senders");
     let by_chance = Search::Pct { seed: SEED, depth: 3, schedules: 400 };
     let broken = search(scenario, wrong, &by_chance).unwrap().broken.unwrap();
     let shortest = shorten(broken.clone(), wrong).unwrap();

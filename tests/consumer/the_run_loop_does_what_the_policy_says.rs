@@ -10,8 +10,8 @@ use fencepost::{
     Bus, BusConsumer, CancellationToken, Delivery, Error, HandlerError, Handlers, MemoryBus, Message,
     RetryPolicy, RunCause, RunOptions, Settlement, Timestamp, Tx,
 };
-use fencepost_verify::consumer::scenario::scenario;
-use fencepost_verify::consumer::{Mutant, breaks, judge, play, survived};
+use fencepost_verify::run_loop::scenario::scenario;
+use fencepost_verify::run_loop::{RunLoopMutant, breaks, run, survived};
 use proptest::test_runner::{Config, FileFailurePersistence, RngSeed, TestCaseError, TestError, TestRunner};
 
 const SEED: u64 = 20_261_124;
@@ -28,15 +28,15 @@ fn every_settlement_is_what_the_policy_says() {
     };
     println!("seed {SEED}");
     let ran = TestRunner::new(config).run(&scenario(), |scenario| {
-        let played = play(&scenario, None).unwrap();
-        judge(&scenario, &played).map_err(|broken| TestCaseError::fail(broken.to_string()))
+        let ran = run(&scenario, None).unwrap();
+        ran.checked.map_err(|broken| TestCaseError::fail(broken.to_string()))
     });
     if let Err(TestError::Fail(why, scenario)) = ran {
-        let played = play(&scenario, None).unwrap();
-        for note in &played.notes {
+        let ran = run(&scenario, None).unwrap();
+        for note in &ran.notes {
             println!("{} {:?}", note.at, note.what);
         }
-        panic!("seed {SEED}: {why}\n{:?}\n{scenario:#?}", played.ended);
+        panic!("seed {SEED}: {why}\n{}\n{scenario:#?}", ran.ended);
     }
     ran.unwrap();
 }
@@ -44,7 +44,7 @@ fn every_settlement_is_what_the_policy_says() {
 #[test]
 fn every_mutant_breaks_the_rule_that_was_named_for_it() {
     let mut survivors = Vec::new();
-    for mutant in Mutant::ALL {
+    for mutant in RunLoopMutant::ALL {
         match survived(*mutant, SEED, 3_000).unwrap() {
             Some(scenarios) => println!("{mutant:?}: {:?} after {scenarios}", breaks(*mutant)),
             None => survivors.push((mutant, breaks(*mutant))),

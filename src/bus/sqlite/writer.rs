@@ -4,8 +4,6 @@
 //! applied in the order in which they arrived; whoever is to be woken is woken after the answer can be seen. This
 //! module must not know what operations do, nor who asks.
 
-mod wrong;
-
 use std::cell::RefCell;
 use std::sync::Arc;
 
@@ -21,8 +19,7 @@ use crate::clock::Clock;
 use crate::error::{Error, Result};
 use crate::sqlite::{Store, Undone, execute};
 use crate::telemetry;
-use crate::threads::mutant::Mutant;
-use crate::threads::{self, mutates, point};
+use crate::threads::{self, point};
 
 /// What the thread is asked to do.
 pub(super) enum Request {
@@ -40,7 +37,6 @@ impl Request {
     /// How many operations it adds to a transaction.
     fn ops(&self) -> usize {
         match self {
-            _ if mutates(Mutant::BatchesWithoutEnd) => 0,
             Self::Apply { ops, .. } => ops.len(),
             Self::Transact { .. } | Self::Look { .. } | Self::Close { .. } => 0,
         }
@@ -79,9 +75,6 @@ impl Writer {
                 match request {
                     Request::Apply { ops, reply } => batch.push((ops, reply)),
                     other => {
-                        if mutates(Mutant::ClosedAlthoughDone) && matches!(other, Request::Close { .. }) {
-                            self.commit_and_deny(&mut batch);
-                        }
                         self.commit(&mut batch);
                         if let Some(reply) = self.single(other) {
                             return self.end(requests, reply);
@@ -108,22 +101,16 @@ impl Writer {
     fn end(mut self, mut requests: mpsc::Receiver<Request>, reply: oneshot::Sender<Result<()>>) {
         point("closes the line");
         requests.close();
-        if mutates(Mutant::LateOnesAreKept) {
-            std::mem::forget(requests);
-        } else {
-            point("refuses what is left");
-            while let Ok(late) = requests.try_recv() {
-                refuse(late);
-            }
+        point("refuses what is left");
+        while let Ok(late) = requests.try_recv() {
+            refuse(late);
         }
         self.end_witness();
         let closed = self.store.close();
         point("answers");
         let _ = reply.send(closed);
         // Nothing else would tell a consumer that sleeps.
-        if !mutates(Mutant::TheCloseIsNotTold) {
-            self.signals.announce(&[Change::Everything]);
-        }
+        self.signals.announce(&[Change::Everything]);
     }
 
     /// Does what is not a plain operation; gives back who waits for the end, if this is it.
@@ -151,9 +138,6 @@ impl Writer {
         if batch.is_empty() {
             return;
         }
-        if mutates(Mutant::AnswersBeforeTheCommit) {
-            return self.answer_and_commit(batch);
-        }
         point("commits");
         let ops: Vec<&Op> = batch.iter().flat_map(|(ops, _)| ops).collect();
         let began = telemetry::start();
@@ -170,17 +154,8 @@ impl Writer {
         let mut replies = replies.into_iter();
         for (ops, reply) in batch.drain(..) {
             point("answers");
-            if mutates(Mutant::AnswersSlip) && reply.is_closed() {
-                continue;
-            }
             // Who has gone away does not need the answer; the effect is there all the same.
-            let told = reply.send(replies.by_ref().take(ops.len()).collect());
-            if told.is_err() && mutates(Mutant::AnswersEndWithAGoneCaller) {
-                break;
-            }
-        }
-        if mutates(Mutant::OwnCommitsHideOthers) {
-            self.seen = self.store.data_version().unwrap_or(self.seen);
+            let _ = reply.send(replies.by_ref().take(ops.len()).collect());
         }
         self.signals.announce(&changes);
         self.forget();
@@ -270,7 +245,7 @@ impl Writer {
         let Ok(found) = self.store.data_version() else { return false };
         let changed = found != self.seen;
         self.seen = found;
-        if changed && !mutates(Mutant::ALookTellsNobody) {
+        if changed {
             self.signals.announce(&[Change::Everything]);
         }
         changed

@@ -1,7 +1,7 @@
 //! Mistakes with identity: copies, ids, numbers that are given twice, and answers that are given too early.
 
 use crate::museum::{Exhibit, Room, Shown};
-use crate::threads::{BEFORE_COMMIT, Mutant};
+use crate::threads::{BEFORE_COMMIT, ThreadMutant as Mutant};
 
 pub(super) const ROOM: Room = Room {
     title: "None, one, or two of it",

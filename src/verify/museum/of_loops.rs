@@ -1,8 +1,8 @@
 //! Mistakes in the loop around the handler, and in the threads that it waits with.
 
-use crate::consumer::Mutant;
 use crate::museum::{Exhibit, Room, Shown};
-use crate::threads::{Mutant as OfThreads, WOKEN};
+use crate::run_loop::RunLoopMutant as Mutant;
+use crate::threads::{ThreadMutant as OfThreads, WOKEN};
 
 pub(super) const ROOM: Room = Room {
     title: "The loop around the handler",

@@ -93,7 +93,7 @@ fn by_model(name: &str, breaks: &str) -> Result<String, NotShown> {
     Ok(story::tell(&search.scope, &path.1, &mutant))
 }
 
-fn by_threads(mutant: threads::Mutant, breaks: &str) -> Result<String, NotShown> {
+fn by_threads(mutant: threads::ThreadMutant, breaks: &str) -> Result<String, NotShown> {
     let control = threads::controls().find(|control| control.mutant == mutant).ok_or(NotShown::NoMutant)?;
     named(control.breaks, breaks)?;
     let all = Schedules::Departing { departures: 1, schedules_max: 1_000_000 };

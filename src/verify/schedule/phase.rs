@@ -47,7 +47,7 @@ pub struct SchedulePhase {
     /// The positive controls.
     pub controls: Controls,
     /// The threads of a bus.
-    pub threads: threads::Figures,
+    pub threads: threads::ThreadFigures,
     /// How long it took.
     pub seconds: f64,
 }
@@ -73,7 +73,7 @@ pub struct Found {
     /// Something that is broken, made small.
     pub broken: Option<Broken>,
     /// A promise that the threads of a bus broke.
-    pub broken_by_threads: Option<threads::Broken>,
+    pub broken_by_threads: Option<threads::ThreadCounterexample>,
     /// What is wrong with the search itself.
     pub complaints: Vec<String>,
 }

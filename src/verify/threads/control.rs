@@ -5,17 +5,16 @@
 
 use crate::run::Reach;
 use crate::threads::{
-    ANSWERED, BEFORE_COMMIT, DENIED, KEPT, LEFT_BEHIND, OWN_ANSWER, SETTLED, SHUTDOWN, SMALL, WOKEN, replay,
-    search, searches,
+    ANSWERED, BEFORE_COMMIT, DENIED, KEPT, LEFT_BEHIND, OWN_ANSWER, SETTLED, SHUTDOWN, SMALL, ThreadMutant,
+    WOKEN, replay, search, searches,
 };
 use fencepost::error::Result;
-use fencepost::internals::threads::mutant::Mutant;
 
 /// A mistake, where it shows, and what must be said of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Control {
+pub struct ThreadControl {
     /// The mistake.
-    pub mutant: Mutant,
+    pub mutant: ThreadMutant,
     /// The scenario in which it shows.
     pub scenario: &'static str,
     /// The promise that must be found broken.
@@ -23,43 +22,45 @@ pub struct Control {
 }
 
 /// All of them.
-pub fn controls() -> impl Iterator<Item = Control> {
-    Mutant::ALL.iter().map(|mutant| {
+pub fn controls() -> impl Iterator<Item = ThreadControl> {
+    ThreadMutant::ALL.iter().map(|mutant| {
         let (scenario, breaks) = shows(*mutant);
-        Control { mutant: *mutant, scenario, breaks }
+        ThreadControl { mutant: *mutant, scenario, breaks }
     })
 }
 
 /// Where a mistake shows, and what it breaks.
-const fn shows(mutant: Mutant) -> (&'static str, &'static str) {
+const fn shows(mutant: ThreadMutant) -> (&'static str, &'static str) {
     match mutant {
-        Mutant::SignalsAreNotKept => ("one who waits and one who tells", WOKEN),
-        Mutant::ListensAfterTheLook => ("a consumer and a sender", WOKEN),
-        Mutant::PokesBeforeItSleeps | Mutant::ALookTellsNobody => ("a consumer and a stranger", WOKEN),
-        Mutant::OwnCommitsHideOthers => ("a stranger among senders", WOKEN),
-        Mutant::AnswersBeforeTheCommit => ("two who send", BEFORE_COMMIT),
-        Mutant::ClosedAlthoughDone => ("a close among senders", DENIED),
-        Mutant::LateOnesAreKept => ("a close among senders", SHUTDOWN),
-        Mutant::TheCloseIsNotTold => ("a close while a consumer sleeps", SHUTDOWN),
-        Mutant::AnswersEndWithAGoneCaller => ("one who goes away", ANSWERED),
-        Mutant::AnswersSlip => ("one who goes away", OWN_ANSWER),
-        Mutant::LooksWithoutEnd | Mutant::WaitsForRoomWithoutEnd => {
+        ThreadMutant::SignalsAreNotKept => ("one who waits and one who tells", WOKEN),
+        ThreadMutant::ListensAfterTheLook => ("a consumer and a sender", WOKEN),
+        ThreadMutant::PokesBeforeItSleeps | ThreadMutant::ALookTellsNobody => {
+            ("a consumer and a stranger", WOKEN)
+        }
+        ThreadMutant::OwnCommitsHideOthers => ("a stranger among senders", WOKEN),
+        ThreadMutant::AnswersBeforeTheCommit => ("two who send", BEFORE_COMMIT),
+        ThreadMutant::ClosedAlthoughDone => ("a close among senders", DENIED),
+        ThreadMutant::LateOnesAreKept => ("a close among senders", SHUTDOWN),
+        ThreadMutant::TheCloseIsNotTold => ("a close while a consumer sleeps", SHUTDOWN),
+        ThreadMutant::AnswersEndWithAGoneCaller => ("one who goes away", ANSWERED),
+        ThreadMutant::AnswersSlip => ("one who goes away", OWN_ANSWER),
+        ThreadMutant::LooksWithoutEnd | ThreadMutant::WaitsForRoomWithoutEnd => {
             ("the last clone in the writing thread", SHUTDOWN)
         }
-        Mutant::TheWatcherHoldsTheLastSender | Mutant::TheWatcherIsNotStopped => {
+        ThreadMutant::TheWatcherHoldsTheLastSender | ThreadMutant::TheWatcherIsNotStopped => {
             ("two who send", LEFT_BEHIND)
         }
-        Mutant::BatchesWithoutEnd => ("more than a transaction takes", SMALL),
-        Mutant::LeasesAreExtendedTooLate => ("a handler that outlasts its lease", SETTLED),
-        Mutant::TasksAreLeftBehind => ("a run that is dropped", LEFT_BEHIND),
-        Mutant::TheEndDoesNotWait => ("a shutdown with a handler at work", KEPT),
+        ThreadMutant::BatchesWithoutEnd => ("more than a transaction takes", SMALL),
+        ThreadMutant::LeasesAreExtendedTooLate => ("a handler that outlasts its lease", SETTLED),
+        ThreadMutant::TasksAreLeftBehind => ("a run that is dropped", LEFT_BEHIND),
+        ThreadMutant::TheEndDoesNotWait => ("a shutdown with a handler at work", KEPT),
     }
 }
 
 /// The seed of what is looked for by chance.
 const SEED: u64 = 1;
 
-impl Control {
+impl ThreadControl {
     /// Looks for what must be found, within the bounds of the standard run; says what was found instead, if it was not.
     ///
     /// # Errors

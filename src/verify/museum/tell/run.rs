@@ -11,10 +11,10 @@ use fencepost_model::vocabulary::Kind;
 use proptest::strategy::{Strategy, ValueTree};
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 
-use crate::consumer::record::{Answer, Note, What, Who};
-use crate::consumer::scenario::{Scenario, scenario};
-use crate::consumer::{Broken, Mutant, breaks, judge, play};
 use crate::museum::tell::{NotShown, named};
+use crate::run_loop::notes::{Answer, Note, What, Who};
+use crate::run_loop::scenario::{Scenario, scenario};
+use crate::run_loop::{RuleBroken, RunLoopMutant, breaks, run};
 
 /// The seed of all scenarios.
 const SEED: u64 = 1;
@@ -26,7 +26,7 @@ const SCENARIOS_MAX: usize = 6_000;
 const STEPS_MAX: usize = 4_000;
 
 /// Looks for scenarios in which a mistake breaks its rule, makes them smaller, and tells the smallest.
-pub(super) fn by_loop(mutant: Mutant, rule: &str) -> Result<String, NotShown> {
+pub(super) fn by_loop(mutant: RunLoopMutant, rule: &str) -> Result<String, NotShown> {
     named(&format!("{:?}", breaks(mutant)), rule)?;
     let mut bytes = [0; 32];
     bytes[..8].copy_from_slice(&SEED.to_le_bytes());
@@ -43,7 +43,7 @@ pub(super) fn by_loop(mutant: Mutant, rule: &str) -> Result<String, NotShown> {
             continue;
         }
         let scenario = smaller(mutant, &mut tree)?;
-        if judge(&scenario, &play(&scenario, None).map_err(NotShown::NoRuntime)?).is_err() {
+        if run(&scenario, None).map_err(NotShown::NoRuntime)?.checked.is_err() {
             return Err(NotShown::WrongWithoutIt);
         }
         let caught = caught(mutant, &scenario)?.ok_or(NotShown::Survived)?;
@@ -58,18 +58,18 @@ pub(super) fn by_loop(mutant: Mutant, rule: &str) -> Result<String, NotShown> {
 /// What was seen of a mistake that was caught.
 struct Caught {
     notes: Vec<Note>,
-    broken: Broken,
+    broken: RuleBroken,
 }
 
 /// Whether the rule that was named for a mistake catches it in a scenario.
-fn caught(mutant: Mutant, scenario: &Scenario) -> Result<Option<Caught>, NotShown> {
-    let played = play(scenario, Some(mutant)).map_err(NotShown::NoRuntime)?;
-    let broken = judge(scenario, &played).err().filter(|broken| broken.rule == breaks(mutant));
-    Ok(broken.map(|broken| Caught { notes: played.notes, broken }))
+fn caught(mutant: RunLoopMutant, scenario: &Scenario) -> Result<Option<Caught>, NotShown> {
+    let ran = run(scenario, Some(mutant)).map_err(NotShown::NoRuntime)?;
+    let broken = ran.checked.err().filter(|broken| broken.rule == breaks(mutant));
+    Ok(broken.map(|broken| Caught { notes: ran.notes, broken }))
 }
 
 /// The last of ever smaller scenarios in which the mistake is caught.
-fn smaller(mutant: Mutant, tree: &mut impl ValueTree<Value = Scenario>) -> Result<Scenario, NotShown> {
+fn smaller(mutant: RunLoopMutant, tree: &mut impl ValueTree<Value = Scenario>) -> Result<Scenario, NotShown> {
     let mut smallest = tree.current();
     let mut step = tree.simplify();
     for _ in 0..STEPS_MAX {

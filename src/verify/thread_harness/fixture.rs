@@ -1,0 +1,210 @@
+//! The fixture: a disk in memory, a bus on it, and others who look at the file or commit to it past the bus.
+//!
+//! What always holds: the bus is the real one, opened as anyone opens it, with its threads; a run begins with the same
+//! disk each time. This module judges nothing but what an answer says at the moment at which it is there.
+
+use std::path::Path;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use fencepost_model::op::{Op, Reply};
+use fencepost_model::state::{Body, State};
+use fencepost_model::vocabulary::{Kind, Message as Stored, Name, Seq};
+
+use crate::crash::recorder::{BOOT, FILE};
+use crate::disk::{Disk, Image, Mounted, Profile};
+use crate::thread_harness::tasks::{TaskClock, TaskScheduler};
+use crate::threads::PromiseBroken;
+use crate::threads::{ANSWERED, BEFORE_COMMIT, DENIED, OWN_ANSWER};
+use fencepost::clock::Clock as _;
+use fencepost::error::{Error, Result};
+use fencepost::internals::bus::Bus;
+use fencepost::internals::bus::sqlite::SqliteBus;
+use fencepost::internals::sqlite::{OpenOptions, Store};
+
+/// The name of the commands and events in all scenes.
+pub(super) const NAME: &str = "work";
+
+/// Another name, that no consumer asks for.
+pub(super) const OTHER: &str = "other";
+
+/// A fixture. It is set anew before each run.
+pub(super) struct Fixture {
+    pub(super) tasks: TaskScheduler,
+    pub(super) clock: Arc<TaskClock>,
+    /// Another connection, as another process has one. It stays open over all runs, and the disk is exchanged under it.
+    elsewhere: Mutex<Store>,
+    mounted: Mounted,
+    empty: Image,
+    /// What each question was answered.
+    answers: Mutex<Vec<(String, Answer)>>,
+}
+
+/// What a question was answered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Answer {
+    /// It is done, under this number.
+    Done(Seq),
+    /// Nothing was done: the bus is closed.
+    Closed,
+    /// Nobody knows.
+    Unknown,
+}
+
+impl Fixture {
+    pub(super) fn new(tasks: TaskScheduler) -> Result<Self> {
+        let mounted = Mounted::new(Disk::new(Profile::UNIX)).ok_or(Error::Closed)?;
+        let elsewhere = Store::open(Path::new(FILE), &options(&mounted))?;
+        let empty = mounted.disk().image();
+        let elsewhere = Mutex::new(elsewhere);
+        let clock = Arc::new(TaskClock(tasks.clone()));
+        Ok(Self { tasks, clock, elsewhere, mounted, empty, answers: Mutex::default() })
+    }
+
+    /// Sets the fixture for the next run.
+    pub(super) fn set(&self) {
+        self.mounted.disk().exchange(&self.empty);
+        self.answers.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+
+    /// A bus on the disk, whose threads have begun and wait.
+    pub(super) fn bus(&self, waiting_max: usize) -> Result<SqliteBus> {
+        let options = options(&self.mounted);
+        let bus = SqliteBus::builder(FILE)
+            .clock(Arc::clone(&self.clock) as _)
+            .waiting_max(waiting_max)
+            .lease(std::time::Duration::from_millis(30))
+            .store_options(|its| *its = options)
+            .open_blocking()?;
+        self.tasks.until_quiet();
+        Ok(bus)
+    }
+
+    fn elsewhere(&self) -> MutexGuard<'_, Store> {
+        self.elsewhere.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What has been committed.
+    pub(super) fn committed(&self) -> Result<State> {
+        self.elsewhere().snapshot()
+    }
+
+    /// How many transactions have changed something.
+    pub(super) fn commits(&self) -> Result<u64> {
+        self.elsewhere().commit_seq()
+    }
+
+    /// Does an operation past the bus, as another process does.
+    pub(super) fn commit_elsewhere(&self, op: &Op) -> Result<Reply> {
+        self.elsewhere().apply(self.clock.now(), op)
+    }
+
+    /// Sends a command with this text, and looks at the moment of the answer whether that is true.
+    pub(super) async fn send(&self, bus: &SqliteBus, text: &str) {
+        let sent = bus.backend().apply_all(vec![command(NAME, text)]).await.pop();
+        self.answered(text, sent.unwrap_or(Err(Error::Closed)));
+    }
+
+    /// Takes note of the answer to a command with this text.
+    pub(super) fn answered(&self, text: &str, answer: Result<Reply>) {
+        let answer = match answer {
+            Ok(Reply::Accepted { seq, .. }) => Answer::Done(seq),
+            Err(Error::Closed) => Answer::Closed,
+            Err(Error::Indeterminate { .. }) => Answer::Unknown,
+            other => {
+                let why = format!("{text} was answered {other:?}");
+                return self.tasks.caught(PromiseBroken::new(ANSWERED, why));
+            }
+        };
+        self.tasks.note(match &answer {
+            Answer::Done(seq) => format!("is told that {text} is there, at {seq}"),
+            Answer::Closed => format!("is told that {text} was not sent"),
+            Answer::Unknown => format!("is told that nobody knows of {text}"),
+        });
+        if let Answer::Done(seq) = &answer {
+            match self.committed() {
+                Ok(state) => self.is_there(&state, text, *seq),
+                Err(error) => self.tasks.caught(PromiseBroken::new(ANSWERED, error.to_string())),
+            }
+        }
+        self.answers.lock().unwrap_or_else(PoisonError::into_inner).push((text.to_owned(), answer));
+    }
+
+    /// What is there now must be what was answered. (No fixture that sends like this takes it away again.)
+    fn is_there(&self, state: &State, text: &str, seq: Seq) {
+        let found = state.queue.get(&seq).map(|command| text_of(&command.body));
+        let (promise, found) = match found {
+            Some(found) if found == text => return,
+            Some(found) => (OWN_ANSWER, format!("{found} is there")),
+            None => (BEFORE_COMMIT, "nothing has been committed there".to_owned()),
+        };
+        self.tasks
+            .caught(PromiseBroken::new(promise, format!("{text} was answered with {seq}, and {found}")));
+    }
+
+    /// The answers so far.
+    pub(super) fn answers(&self) -> Vec<(String, Answer)> {
+        self.answers.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Holds all answers against what is there in the end. Of a bus that nobody closes, each is that it is done.
+    pub(super) fn judge_answers(&self, asked: usize, closes: bool) -> std::result::Result<(), PromiseBroken> {
+        let answers = self.answers();
+        if answers.len() != asked {
+            let why = format!("{} of {asked} questions were answered", answers.len());
+            return Err(PromiseBroken::new(ANSWERED, why));
+        }
+        let state = self.committed().map_err(|error| PromiseBroken::new(ANSWERED, error.to_string()))?;
+        for (text, answer) in answers {
+            let there = state.queue.values().filter(|command| text_of(&command.body) == text).count();
+            match answer {
+                Answer::Closed | Answer::Unknown if !closes => {
+                    let why = format!("{text} was answered with {answer:?}, and nobody has closed the bus");
+                    return Err(PromiseBroken::new(ANSWERED, why));
+                }
+                Answer::Done(_) if there != 1 => {
+                    let why = format!("{text} was answered as done, and is there {there} times");
+                    return Err(PromiseBroken::new(BEFORE_COMMIT, why));
+                }
+                Answer::Closed if there != 0 => {
+                    return Err(PromiseBroken::new(
+                        DENIED,
+                        format!("{text} was answered as not done, and is there"),
+                    ));
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Sends a command with this text.
+pub(super) fn command(name: &str, text: &str) -> Op {
+    Op::Send { message: stored(Kind::Command, name, text), delay_ms: 0 }
+}
+
+/// Publishes an event with this text.
+pub(super) fn event(name: &str, text: &str) -> Op {
+    Op::Publish { message: stored(Kind::Event, name, text) }
+}
+
+#[expect(clippy::unwrap_used, reason = "the names of all scenes are valid")]
+fn stored(kind: Kind, name: &str, text: &str) -> Arc<Stored> {
+    Arc::new(Stored::new(kind, Name::new(name).unwrap(), text.as_bytes()))
+}
+
+fn text_of(body: &Body) -> String {
+    match body {
+        Body::Sound { message, .. } => String::from_utf8_lossy(&message.payload).into_owned(),
+        Body::Corrupt { .. } | Body::Unreadable { .. } => "what cannot be read".to_owned(),
+    }
+}
+
+fn options(mounted: &Mounted) -> OpenOptions {
+    OpenOptions {
+        boot_id: Some(BOOT.to_owned()),
+        vfs: Some(mounted.name().to_owned()),
+        busy_timeout_ms: 0,
+        ..OpenOptions::default()
+    }
+}

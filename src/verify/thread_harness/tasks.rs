@@ -1,0 +1,397 @@
+//! The tasks of a stage: who goes on is decided by [`explore`](crate::schedule::explore), time passes when
+//! everyone waits, and what everyone does is noted.
+//!
+//! What always holds: the same choices give the same notes; nobody is let in while something of the tasks's is
+//! locked; a waker lets nobody in. A run ends when everyone has ended, or when everyone waits and no time helps. This
+//! module must not know what is played.
+
+use std::collections::BTreeMap;
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Wake, Waker};
+use std::time::{Duration, Instant};
+
+use fencepost_model::vocabulary::Timestamp;
+use futures_util::future::BoxFuture;
+use tokio::sync::Notify;
+
+use crate::schedule::explore::Board;
+use crate::threads::{LEFT_BEHIND, PromiseBroken};
+use fencepost::clock::Clock;
+use fencepost::internals::threads::scheduler::{Scheduler, Task};
+
+/// What whoever plays does next.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct TaskNote {
+    /// Who.
+    pub(super) lane: usize,
+    /// When, since the run began.
+    pub(super) at: Duration,
+    /// What.
+    pub(super) what: String,
+}
+
+/// A run in which something was found wrong, up to there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Caught {
+    pub(super) wrong: PromiseBroken,
+    pub(super) lanes: BTreeMap<usize, String>,
+    pub(super) notes: Vec<TaskNote>,
+    pub(super) choices: Vec<u8>,
+}
+
+/// No run takes longer, in its own time, before nothing is expected of it any more.
+const LONGEST: Duration = Duration::from_secs(5);
+
+/// What the clock of a bus says when a run begins.
+const BEGAN_AT: u32 = 1_000_000;
+
+struct State {
+    began: Instant,
+    passed: Duration,
+    timers: BTreeMap<(Duration, u64), Waker>,
+    timers_made: u64,
+    /// Those of the bus that were begun and have not ended.
+    live: BTreeMap<u64, &'static str>,
+    /// Those of the play.
+    acting: usize,
+    begun: u64,
+    lanes: BTreeMap<usize, String>,
+    notes: Vec<TaskNote>,
+    caught: Option<Caught>,
+    /// What is broken if somebody waits for ever.
+    stuck: &'static str,
+    main: Main,
+}
+
+/// What the one who began the run waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Main {
+    Plays,
+    /// Everyone else waits.
+    UntilQuiet,
+    /// Those who play have ended.
+    UntilActed,
+    /// Everyone has ended.
+    UntilOver,
+}
+
+/// What to do when everyone waits.
+enum Idle {
+    /// Tell the one who began the run.
+    Told,
+    /// Tell it, and end.
+    Over,
+    /// Wake those whose time has come.
+    Passed(Vec<Waker>),
+    /// No time helps.
+    Stuck(PromiseBroken),
+}
+
+/// Directs. Clones direct the same stage.
+#[derive(Clone)]
+pub(super) struct TaskScheduler(Arc<Inner>);
+
+struct Inner {
+    board: Arc<Board>,
+    state: Mutex<State>,
+    quiet: Notify,
+    jumped: Notify,
+    ahead_ms: Mutex<u64>,
+}
+
+impl std::fmt::Debug for TaskScheduler {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("TaskScheduler").finish_non_exhaustive()
+    }
+}
+
+impl TaskScheduler {
+    pub(super) fn new(board: Arc<Board>, stuck: &'static str) -> Self {
+        let state = State {
+            began: Instant::now(),
+            passed: Duration::ZERO,
+            timers: BTreeMap::new(),
+            timers_made: 0,
+            live: BTreeMap::new(),
+            acting: 0,
+            begun: 0,
+            lanes: BTreeMap::new(),
+            notes: Vec::new(),
+            caught: None,
+            stuck,
+            main: Main::Plays,
+        };
+        let (quiet, jumped) = (Notify::new(), Notify::new());
+        Self(Arc::new(Inner { board, state: Mutex::new(state), quiet, jumped, ahead_ms: Mutex::new(0) }))
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Begins a run, and the one who lets time pass.
+    pub(super) fn begin(&self) {
+        let mut state = self.state();
+        state.passed = Duration::ZERO;
+        state.timers.clear();
+        state.live.clear();
+        (state.acting, state.begun, state.timers_made) = (0, 0, 0);
+        state.lanes.clear();
+        state.notes.clear();
+        state.main = Main::Plays;
+        drop(state);
+        *self.0.ahead_ms.lock().unwrap_or_else(PoisonError::into_inner) = 0;
+        let tasks = self.clone();
+        drop(shuttle::thread::spawn(move || tasks.pass_time()));
+    }
+
+    /// Lets time pass whenever everyone waits, until the run is over.
+    fn pass_time(&self) {
+        loop {
+            // It is never told of a release, so it is let on when nobody else can go on.
+            self.0.board.refused(crate::disk::Touch::default());
+            self.0.board.sleep();
+            match self.everyone_waits() {
+                Idle::Told => self.0.quiet.notify_one(),
+                Idle::Over => return self.0.quiet.notify_one(),
+                Idle::Passed(due) => due.into_iter().for_each(Waker::wake),
+                Idle::Stuck(wrong) => {
+                    self.caught(wrong);
+                    self.0.board.abandon();
+                }
+            }
+        }
+    }
+
+    fn everyone_waits(&self) -> Idle {
+        let mut state = self.state();
+        match state.main {
+            Main::Plays => {}
+            Main::UntilQuiet => {
+                state.main = Main::Plays;
+                return Idle::Told;
+            }
+            Main::UntilActed if state.acting == 0 => {
+                state.main = Main::Plays;
+                return Idle::Told;
+            }
+            Main::UntilActed => {}
+            Main::UntilOver if state.acting == 0 && state.live.is_empty() => return Idle::Over,
+            Main::UntilOver => {}
+        }
+        let next = state.timers.keys().next().map(|(at, _)| *at).filter(|at| *at <= LONGEST);
+        if let Some(next) = next {
+            state.passed = state.passed.max(next);
+            let later = state.timers.split_off(&(next, u64::MAX));
+            let due = std::mem::replace(&mut state.timers, later);
+            return Idle::Passed(due.into_values().collect());
+        }
+        Idle::Stuck(if state.acting > 0 {
+            PromiseBroken::new(state.stuck, format!("{} of those who play wait for ever", state.acting))
+        } else {
+            let left: Vec<&str> = state.live.values().copied().collect();
+            PromiseBroken::new(LEFT_BEHIND, format!("left behind: {}", left.join(", ")))
+        })
+    }
+
+    /// Waits until everyone else waits.
+    pub(super) fn until_quiet(&self) {
+        self.state().main = Main::UntilQuiet;
+        self.wait(std::pin::pin!(self.0.quiet.notified()));
+    }
+
+    /// Waits until those who play have ended. If somebody never does, that is wrong.
+    pub(super) fn until_acted(&self) {
+        self.state().main = Main::UntilActed;
+        self.wait(std::pin::pin!(self.0.quiet.notified()));
+    }
+
+    /// Waits until everyone has ended. If somebody never does, that is wrong.
+    pub(super) fn until_over(&self) {
+        self.state().main = Main::UntilOver;
+        self.wait(std::pin::pin!(self.0.quiet.notified()));
+    }
+
+    /// Begins someone who plays.
+    pub(super) fn act(&self, name: &'static str, act: impl Future<Output = ()> + Send + 'static) {
+        self.state().acting += 1;
+        let tasks = self.clone();
+        drop(shuttle::thread::spawn(move || {
+            tasks.enter(name);
+            tasks.wait(std::pin::pin!(act));
+            tasks.state().acting -= 1;
+        }));
+    }
+
+    fn enter(&self, name: &str) {
+        let lane = self.0.board.running();
+        self.state().lanes.insert(lane, name.to_owned());
+    }
+
+    /// Takes note of what was found wrong, and ends the search with this run.
+    pub(super) fn caught(&self, wrong: PromiseBroken) {
+        let mut state = self.state();
+        if state.caught.is_none() {
+            let (lanes, notes) = (state.lanes.clone(), state.notes.clone());
+            state.caught = Some(Caught { wrong, lanes, notes, choices: self.0.board.choices() });
+        }
+        drop(state);
+        self.0.board.stop();
+    }
+
+    pub(super) fn into_caught(self) -> Option<Caught> {
+        self.state().caught.take()
+    }
+
+    /// How much time has passed since the run began.
+    pub(super) fn passed(&self) -> Duration {
+        self.state().passed
+    }
+
+    /// Notes what whoever plays has seen.
+    pub(super) fn note(&self, what: impl Into<String>) {
+        let lane = self.0.board.running();
+        let mut state = self.state();
+        let at = state.passed;
+        state.notes.push(TaskNote { lane, at, what: what.into() });
+    }
+}
+
+/// Sleeps by the tasks's time.
+struct Sleep {
+    tasks: TaskScheduler,
+    until: Duration,
+    number: u64,
+}
+
+impl Future for Sleep {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
+        let mut state = self.tasks.state();
+        if state.passed >= self.until {
+            return Poll::Ready(());
+        }
+        state.timers.insert((self.until, self.number), context.waker().clone());
+        Poll::Pending
+    }
+}
+
+impl Drop for Sleep {
+    fn drop(&mut self) {
+        self.tasks.state().timers.remove(&(self.until, self.number));
+    }
+}
+
+/// Who waits for a future.
+#[derive(Default)]
+struct Waits {
+    woken: AtomicBool,
+    inner: Mutex<Option<Waker>>,
+}
+
+impl Wake for Waits {
+    fn wake(self: Arc<Self>) {
+        self.woken.store(true, Ordering::SeqCst);
+        let waker = self.inner.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+    }
+}
+
+impl Scheduler for TaskScheduler {
+    fn point(&self, what: &'static str) {
+        self.note(what);
+        self.0.board.pause();
+    }
+
+    /// Waits may be within waits, as where something is joined in a drop within a poll: each knows what woke it.
+    fn wait(&self, mut future: Pin<&mut dyn Future<Output = ()>>) {
+        let waits = Arc::new(Waits::default());
+        let waker = Waker::from(Arc::clone(&waits));
+        let mut context = Context::from_waker(&waker);
+        loop {
+            waits.woken.store(false, Ordering::SeqCst);
+            if future.as_mut().poll(&mut context).is_ready() {
+                return;
+            }
+            shuttle::future::block_on(poll_fn(|context| {
+                if waits.woken.load(Ordering::SeqCst) {
+                    return Poll::Ready(());
+                }
+                *waits.inner.lock().unwrap_or_else(PoisonError::into_inner) = Some(context.waker().clone());
+                Poll::Pending
+            }));
+        }
+    }
+
+    fn spawn(&self, name: &'static str, work: Box<dyn FnOnce() + Send>) -> Task {
+        let mut state = self.state();
+        state.begun += 1;
+        let number = state.begun;
+        state.live.insert(number, name);
+        drop(state);
+        let tasks = self.clone();
+        let thread = shuttle::thread::spawn(move || {
+            tasks.enter(name);
+            work();
+            tasks.state().live.remove(&number);
+        });
+        let id = thread.thread().id();
+        Task {
+            is_current: Box::new(move || shuttle::thread::current().id() == id),
+            join: Box::new(move || drop(thread.join())),
+        }
+    }
+
+    fn now(&self) -> Instant {
+        let state = self.state();
+        state.began + state.passed
+    }
+
+    fn sleep(&self, duration: Duration) -> BoxFuture<'static, ()> {
+        let mut state = self.state();
+        state.timers_made += 1;
+        let (number, until) = (state.timers_made, state.passed.saturating_add(duration));
+        drop(state);
+        Box::pin(Sleep { tasks: self.clone(), until, number })
+    }
+}
+
+/// The clock of a bus on the stage: it goes with the tasks's time, and can be set ahead.
+#[derive(Clone, Debug)]
+pub(super) struct TaskClock(pub(super) TaskScheduler);
+
+impl TaskClock {
+    /// Sets the clock ahead, in milliseconds.
+    pub(super) fn jump(&self, by_ms: u64) {
+        *self.0.0.ahead_ms.lock().unwrap_or_else(PoisonError::into_inner) += by_ms;
+        self.0.0.jumped.notify_waiters();
+    }
+}
+
+impl Clock for TaskClock {
+    fn now(&self) -> Timestamp {
+        let ahead_ms = *self.0.0.ahead_ms.lock().unwrap_or_else(PoisonError::into_inner);
+        let passed_ms = u64::try_from(self.0.passed().as_millis()).unwrap_or(u64::MAX);
+        Timestamp::from(BEGAN_AT).plus(passed_ms).plus(ahead_ms)
+    }
+
+    fn sleep_until(&self, at: Timestamp) -> BoxFuture<'_, ()> {
+        Box::pin(async move {
+            loop {
+                let jumped = self.0.0.jumped.notified();
+                let left @ 1.. = at.get().saturating_sub(self.now().get()) else { return };
+                tokio::select! {
+                    biased;
+                    () = self.0.sleep(Duration::from_millis(left)) => {}
+                    () = jumped => {}
+                }
+            }
+        })
+    }
+}
