@@ -146,15 +146,29 @@ impl<L: DeserializeOwned> Actor<L> {
         }
     }
 
-    /// Kills the process, and returns all that it ever said.
-    pub(crate) fn kill(mut self) -> Result<Vec<L>, Broken> {
+    /// Whether the process has ended by itself.
+    pub(crate) fn has_ended(&mut self) -> bool {
+        self.process.try_wait().unwrap().is_some()
+    }
+
+    /// Kills a process that has no end of its own. Returns all that it ever said.
+    pub(crate) fn kill(self) -> Result<Vec<L>, Broken> {
+        match self.kill_if_it_works()? {
+            (true, heard) => Ok(heard),
+            (false, _) => Err(Broken::new(ALIVE, "it has ended its work")),
+        }
+    }
+
+    /// Kills a process, unless it has ended its work. Returns whether it was killed, and all that it ever said.
+    pub(crate) fn kill_if_it_works(mut self) -> Result<(bool, Vec<L>), Broken> {
         self.process.kill().unwrap();
         let status = self.process.wait().unwrap();
         self.heard.extend(self.lines.iter().map(|line| serde_json::from_str::<L>(&line).unwrap()));
-        match status.signal() {
-            Some(9) => Ok(std::mem::take(&mut self.heard)),
-            _ => Err(Broken::new(ALIVE, format!("it ended by itself: {status}; what it said stands above"))),
+        let killed = status.signal() == Some(9);
+        if killed || status.success() {
+            return Ok((killed, std::mem::take(&mut self.heard)));
         }
+        Err(Broken::new(ALIVE, format!("it ended by itself: {status}; what it said stands above")))
     }
 }
 
