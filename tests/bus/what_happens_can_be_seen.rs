@@ -1,4 +1,4 @@
-//! Figures through the `metrics` facade, and the trace of a message carried on by what its handler sends.
+//! Metrics go through the `metrics` facade. What a handler sends carries on the trace of the message that it handles.
 
 use std::sync::Arc;
 

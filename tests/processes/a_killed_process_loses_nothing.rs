@@ -1,8 +1,7 @@
 //! Processes that work on one file are killed with SIGKILL at random moments, again and again.
 //!
-//! Effects that are settled in one transaction happen exactly once (G12); what was acknowledged to a sender is handled
-//! at least once (G1), and what was not may be there or not, but never half. The processes are this program again, in
-//! the role of an ignored test.
+//! Effects that are settled in one transaction happen exactly once (G12). A message that was acknowledged to its sender
+//! is handled at least once (G1). One that was not acknowledged may be there or not, but never half.
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -147,7 +146,7 @@ fn effects_settled_in_one_transaction_happen_exactly_once_however_often_the_work
     let distinct = count("SELECT count(DISTINCT seq) FROM effects");
     println!("{kills} kills, {effects} effects of {distinct} commands");
     assert_eq!((effects, distinct), (COMMANDS, COMMANDS));
-    assert_eq!(count("SELECT count(*) FROM records"), 0, "nobody's death made a message poisonous");
+    assert_eq!(count("SELECT count(*) FROM records"), 0, "no death made a message poisonous");
     assert!(kills >= 3, "only {kills} kills: the test was too short to show anything");
 }
 
@@ -164,7 +163,7 @@ fn a_hundred_thousand_messages_survive_the_deaths_of_their_senders_and_listeners
     let mut next = 0;
     while next < MESSAGES {
         let mut sender = Actor::<u64>::begin(Role::of(role_of_a_sender), &file, &(next, MESSAGES));
-        // Sooner or later one of them gets far enough for what is left.
+        // Some sender gets far enough for what is left.
         let patience = 200 + chance.below(1_500);
         let until = Instant::now() + Duration::from_millis(u64::from(patience));
         while Instant::now() < until && !sender.has_ended() {
@@ -178,7 +177,7 @@ fn a_hundred_thousand_messages_survive_the_deaths_of_their_senders_and_listeners
         let (killed, said) = sender.kill_if_it_works().unwrap();
         kills += u32::from(killed);
         accepted.extend(said);
-        // The next sender begins with the first message that nobody said was accepted; those that were accepted in
+        // The next sender begins with the first message that was not said to be accepted; those that were accepted in
         // silence are recognised by their ids.
         next = (0..).find(|n| !accepted.contains(n)).unwrap();
     }
