@@ -158,8 +158,8 @@ fn copy_library(library: &Path, to: &Path, patches: &[Patch]) {
         let mutated = merge(path, text, changes.remove(path.as_str()).unwrap_or_default());
         let own = mutated.replace("crate::", "crate::mutated::product::").replace("product::mutated::", "");
         // The features of the library are not those of this crate.
-        let own = own.replace("feature = \"unstable-internals\"", "all()");
-        let own = own.replace("feature = \"record\"", "any()").replace("feature = \"metrics\"", "any()");
+        let own = own.replace("feature = \"unstable-internals\"", "true");
+        let own = own.replace("feature = \"record\"", "false").replace("feature = \"metrics\"", "false");
         write(&to.join(path), &own);
     }
 }

@@ -1,5 +1,6 @@
-//! A recording of a bus is judged by the model: yes only for what was replayed from its beginning to its end, no with the
-//! story of the first thing that was not allowed, and otherwise a sentence that says how far the judgement reaches.
+//! The audit checks a recording of a bus against the model. It says yes only to a recording that was replayed from its
+//! beginning to its end, and no with an explanation of the first thing that was not allowed. Otherwise a sentence says
+//! how far the check reaches.
 
 #![expect(clippy::unwrap_used, reason = "a failed step of a test is a failed test")]
 
@@ -142,7 +143,7 @@ async fn a_repair_is_allowed_and_digests_do_not_tell_what_it_replaced() {
         let left = RawValue::Text(b"what is left".to_vec());
         plant(store.connection_mut(), "queue", 1.into(), "payload", &left).unwrap();
         store.close().unwrap();
-        // What was damaged before it begins is nothing that the recording would have to explain.
+        // Damage from before its beginning is nothing that the recording has to explain.
         let recording = Recording::to(&trace);
         let bus = open(&path, if whole { recording.whole_contents() } else { recording }, &clock).await;
         let take = |names| Take { lease: Duration::from_secs(9), attempts_max: 2, ..Take::one(names) };
@@ -199,7 +200,7 @@ async fn what_is_changed_past_the_bus_is_not_allowed_and_told_as_a_story() {
     bus.send(Message::command("a").text("2")).await.unwrap();
     let one = Take { lease: Duration::from_millis(100), ..Take::one(&["a"]) };
     let first = bus.claim(&one).await.unwrap().deliveries.remove(0);
-    // Somebody ends the lease by hand.
+    // The lease is ended by hand, past the bus.
     Connection::open(&store).unwrap().execute("UPDATE queue SET due_at = 0 WHERE seq = 1", []).unwrap();
     assert_eq!(bus.claim(&one).await.unwrap().deliveries[0].seq(), 1.into());
     drop(first);
@@ -365,7 +366,7 @@ async fn a_file_that_is_no_recording_is_not_written_over_and_a_limit_too_small_i
     assert!(matches!(opened, Err(Error::NotRecorded { source }) if matches!(*source, Error::Io { .. })));
     let opened = SqliteBus::builder(&store).record(Recording::to(bench.path("r")).bytes_max(40)).open().await;
     assert!(matches!(opened, Err(Error::NotRecorded { .. })));
-    // A recording that cannot go on ends, and the bus does not.
+    // A recording that cannot go on ends; the bus goes on.
     let trace = bench.path("bus.rec");
     let bus = open(&store, Recording::to(&trace).bytes_max(2_000), &clock).await;
     for n in 0..50 {

@@ -1,4 +1,4 @@
-//! Operations inside a transaction: the caller's own one, and one that the bus began for a handler's effects (G12).
+//! Operations inside a transaction: one of the caller, and one that the bus began for a handler's effects (G12).
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 use std::sync::Arc;
@@ -240,7 +240,7 @@ async fn effects_and_ack_commit_together_or_not_at_all() {
     effects(&MemoryBus::new()).await;
 }
 
-/// What a small file may ask for ends after some ten million rows; what its owner asks for does not.
+/// The bound on work that a small file may cause (some ten million rows) does not hold for what the caller asks.
 #[tokio::test]
 async fn work_may_take_as_long_as_it_likes() {
     const LONG: &str = "WITH RECURSIVE c (x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM c LIMIT 15000000) SELECT max(x) FROM c";

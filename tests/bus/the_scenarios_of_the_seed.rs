@@ -1,7 +1,6 @@
-//! The scenarios that the transport which fencepost began from was tested by, each under its own name.
+//! The scenarios by which the transport was tested that fencepost began from, each under its own name.
 //!
-//! Where the model can play a scenario as well, both buses do: what holds for users in their own tests on a
-//! `MemoryBus` holds in the file.
+//! Both buses play each scenario that the model can play, so a user's own test on a `MemoryBus` tells what the file does.
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -34,7 +33,7 @@ fn drain() -> RunOptions {
     RunOptions::new().retry(RetryPolicy { first_ms: 0, max_ms: 0, seed: 1 }).drain()
 }
 
-/// Handlers that write down what they are given, with who they are.
+/// Handlers that note what they are given, and their own name.
 fn noting(seen: &Seen, who: &'static str, handlers: Handlers, name: &str) -> Handlers {
     let note = |seen: &Seen| {
         let seen = Arc::clone(seen);
@@ -145,7 +144,7 @@ async fn retryable_event_does_not_advance() {
     });
 }
 
-/// Damages the payload's checksum of one row, as somebody's script might.
+/// Damages the checksum of one row's payload, as a script might.
 fn damage(path: &std::path::Path, table: &str) {
     let conn = rusqlite::Connection::open(path).unwrap();
     conn.execute(&format!("UPDATE {table} SET payload = x'00' WHERE seq = 1"), []).unwrap();

@@ -1,5 +1,5 @@
-//! The bus's own threads, in every schedule of small cases within a bound, and in others by chance: no wake-up is lost,
-//! no answer comes before its commit, everything that is asked is answered, and what ends leaves nobody behind
+//! The bus's own threads, in every schedule of small cases within a bound, and in others by chance. No wake-up is lost,
+//! no answer comes before its commit, every request is answered, and a bus that ends leaves no thread behind
 //! (`fencepost_verify::threads`).
 
 use std::collections::BTreeSet;
@@ -24,7 +24,7 @@ fn every_promise_is_kept_within_the_bounds_and_every_known_mistake_is_found() {
     let (figures, total) = (found.figures, ThreadMutant::ALL.len());
     assert_eq!(figures.exhausted, figures.scenarios);
     assert_eq!(figures.controls, Controls { caught: total, total });
-    // A search that shrank looks as green as one that passed.
+    // The count is pinned: a search that shrank would pass as well.
     assert_eq!(figures.schedules, SCHEDULES);
 }
 

@@ -1,9 +1,9 @@
-//! Figures through the `metrics` facade, and the trace of a message carried on by what its handler sends.
+//! Metrics go through the `metrics` facade. What a handler sends carries on the trace of the message that it handles.
 
 use std::sync::Arc;
 
 use fencepost::clock::SystemClock;
-use fencepost::{Bus, BusConsumer, Delivery, HandlerError, Handlers, MemoryBus, Message, RunOptions, Take};
+use fencepost::{Bus, BusConsumer, Delivery, Handlers, MemoryBus, Message, RunOptions, Take};
 
 #[tokio::test]
 async fn the_trace_of_a_message_is_carried_on_by_what_its_handler_sends() {
@@ -50,7 +50,11 @@ fn figures_go_through_the_facade() {
             bus.subscribe_group("ledger", "placed", fencepost::Start::Earliest).await.unwrap();
             let handlers = Handlers::new().on_command("bet", |delivery: Delivery<String>| async move {
                 tokio::time::sleep(std::time::Duration::from_millis(30)).await;
-                if delivery.payload == "bad" { Err(HandlerError::permanent("bad")) } else { Ok(()) }
+                if delivery.payload == "bad" {
+                    Err(fencepost::HandlerError::permanent("bad"))
+                } else {
+                    Ok(())
+                }
             });
             let options = RunOptions::new().sample_every(std::time::Duration::from_millis(5)).drain();
             bus.listen(handlers, options).await.unwrap();

@@ -1,5 +1,5 @@
-//! What a consumer asks between its operations: when to come back, and whether a lease still stands. The answers are
-//! those that the model's state gives, and nothing is handed out before them.
+//! What a consumer asks between its operations: when to come back, and whether a lease still holds. The answers are those
+//! of the model's state, and no delivery is handed out before them.
 
 #![expect(clippy::unwrap_used, reason = "a failed step of a test is a failed test")]
 

@@ -1,7 +1,6 @@
-//! Whoever waits learns of the commits of other processes; while nobody waits, nothing is looked at.
+//! A watcher tells a waiting consumer of the commits of other processes. While no consumer waits, it does not look.
 //!
-//! Nothing here is timed: what has to happen may take half a minute. How soon it happens is measured by the example
-//! `wake_up`.
+//! Nothing here is timed: what has to happen may take half a minute. The example `wake_up` measures how soon it happens.
 
 #![expect(clippy::unwrap_used, reason = "a failed step of a test is a failed test")]
 
@@ -20,7 +19,7 @@ use crate::role::{self, Role};
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// In these, nothing but an event leads to a second look.
+/// With this, only an event leads to a second look.
 const ONLY_EVENTS: Way = Way {
     listen: true,
     gap_min: Duration::from_millis(1),
@@ -28,7 +27,7 @@ const ONLY_EVENTS: Way = Way {
     gap_percent: u32::MAX,
 };
 
-/// A watcher whose looks can be counted, and how many wait.
+/// A watcher whose looks can be counted, and the number of those who wait.
 struct Watched {
     watcher: Watcher,
     waiting: Arc<AtomicUsize>,
@@ -55,7 +54,7 @@ impl Watched {
         self.looks.recv_timeout(PATIENCE).expect(why);
     }
 
-    /// Until no looks come any more.
+    /// Waits until no looks come any more.
     fn settle(&self) {
         while self.looks.recv_timeout(Duration::from_millis(300)).is_ok() {}
     }
@@ -167,7 +166,7 @@ fn while_nobody_waits_nobody_looks() {
     }
 }
 
-/// The frames of a commit may be written while nobody waits, and the commit be seen only after somebody does.
+/// The frames of a commit may be written while no consumer waits, and the commit be seen only after one does.
 #[test]
 #[cfg(target_os = "linux")]
 fn what_was_written_while_nobody_waited_is_looked_for_when_somebody_does() {
@@ -179,7 +178,7 @@ fn what_was_written_while_nobody_waited_is_looked_for_when_somebody_does() {
     watched.settle();
     watched.waiting.store(0, Ordering::SeqCst);
     Role::of(the_other_process).play(&mut other_process(&path, 3));
-    // Long enough for the events to be taken while nobody waits, and not only at the poke.
+    // Long enough for the events to be taken while no consumer waits, and not only at the poke.
     assert!(watched.looks.recv_timeout(Duration::from_millis(300)).is_err(), "a look for nobody");
     watched.wait();
     watched.expect_a_look("the events before the poke were heard");

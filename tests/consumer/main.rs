@@ -1,7 +1,5 @@
 //! A consumer settles each delivery as the policy says, sleeps while nothing is due, and wakes when something is.
 
-#![expect(clippy::unwrap_used, reason = "a failed step of a test is a failed test")]
-
 #[path = "../shared/role.rs"]
 mod role;
 #[path = "../shared/walk.rs"]

@@ -1,6 +1,6 @@
-//! The run loop is held against the policy function of the model, and every known mistake in it is noticed.
+//! The run loop does what the policy function of the model says, and every known mutant of the loop is noticed.
 //!
-//! Scenarios are played in paused time. Each failure prints its scenario, and is kept beside this file, in one that ends
+//! Scenarios are played in paused time. Each failure prints its scenario, and keeps it beside this file, in one that ends
 //! in `.regressions`.
 
 use std::time::Duration;

@@ -1,8 +1,8 @@
-//! A byte of a store's file or WAL is changed, one at a time, very often: each gives a typed error, something that says
-//! that it is corrupt, or messages exactly as they were sent.
+//! One byte of a store's file or WAL is changed, over and over. Each change leads to a typed error, to something that
+//! says that it is corrupt, or to messages exactly as they were sent.
 //!
-//! `FENCEPOST_BYTES=10000 cargo test --all-features --test corruption a_changed_byte_is_noticed_or_does_no_harm -- --nocapture` does it
-//! ten thousand times and prints what came of it; `FENCEPOST_SEED` chooses other bytes.
+//! `FENCEPOST_BYTES=10000 cargo test --all-features --test corruption a_changed_byte -- --nocapture` does it ten thousand
+//! times and prints the outcomes; `FENCEPOST_SEED` chooses other bytes.
 
 #![expect(clippy::unwrap_used, reason = "a failed step of a test is a failed test")]
 
@@ -10,16 +10,16 @@ use std::collections::BTreeMap;
 
 use fencepost_verify::fuzz::file::{Bench, SHAPES, Shape, Taken, healthy};
 
-/// What came of a change.
+/// The outcome of a change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Outcome {
     /// The store was not opened.
     Refused,
-    /// Something that was asked was answered with an error.
+    /// An operation was answered with an error.
     Failed,
     /// Something said that it is corrupt.
     Corrupt,
-    /// All as before.
+    /// Everything is as before.
     Same,
     /// Something was not delivered, and nothing said why; a check finds what is wrong.
     FewerAndFound,
@@ -111,7 +111,7 @@ fn a_changed_byte_is_noticed_or_does_no_harm() {
     }
     let of = |outcome| SHAPES.iter().filter_map(|shape| outcomes.get(&(*shape, outcome))).sum::<u64>();
     assert_eq!(outcomes.values().sum::<u64>(), count);
-    // Each of these occurs, or this looks at nothing.
+    // Each of these must occur, or the test checks nothing.
     for occurs in [Outcome::Refused, Outcome::Failed, Outcome::Corrupt, Outcome::Same] {
         assert!(of(occurs) > 0, "{occurs:?} never occurred: {outcomes:?}");
     }

@@ -1,4 +1,4 @@
-//! A check finds each kind of damage and says where, finds nothing where nothing is wrong, and changes not a byte.
+//! A check finds each kind of damage and says where. It finds nothing in a healthy store, and it changes not a byte.
 
 #![expect(clippy::unwrap_used, reason = "a failed step of a test is a failed test")]
 
@@ -134,7 +134,7 @@ fn a_sound_file_is_found_sound_closed_open_and_as_a_killed_process_left_it() {
     assert!(listing(path.parent().unwrap()).contains_key("bus.db-wal"));
     let rows: BTreeMap<_, _> = report.tables.iter().map(|table| (table.table, table.rows)).collect();
     assert_eq!((rows["queue"], rows["log"], rows["records"], rows["entries"], rows["ids"]), (2, 3, 1, 1, 3));
-    // Killed: what lay there at some moment, and nobody has it open.
+    // As after a kill: the files of some moment, which no process has open.
     let killed = directory.path().join("killed");
     fs::create_dir(&killed).unwrap();
     for (name, (bytes, _)) in listing(path.parent().unwrap()) {

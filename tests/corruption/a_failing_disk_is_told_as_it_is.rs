@@ -1,7 +1,8 @@
-//! A disk that fails, memory that runs out and bits that change are told as they are: by an error that says what it
-//! left, and never by a message that nobody sent.
+//! A disk that fails, memory that runs out and bits that change lead to an error that says what it left, and never to a
+//! message that was not sent.
 //!
-//! Allocations can be made to fail before SQLite's first use in a process alone, so these tests have one of their own.
+//! Allocations can be made to fail only before the first use of SQLite in a process, so each of these tests runs in a
+//! process of its own.
 
 use fencepost_model::scope;
 use fencepost_verify::crash::act::next;

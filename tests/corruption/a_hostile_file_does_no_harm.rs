@@ -1,5 +1,5 @@
-//! A file that somebody made on purpose is refused in one sentence, or does no harm: nothing runs that others wrote into
-//! its schema, nothing goes on for ever, and nothing is read that is larger than the file.
+//! A file that was made on purpose is refused in one sentence, or does no harm. Nothing runs that others wrote into its
+//! schema, nothing runs without end, and nothing is read that is larger than the file.
 
 #![expect(clippy::unwrap_used, reason = "a failed step of a test is a failed test")]
 

@@ -1,7 +1,8 @@
-//! The machinery that cuts the power: it finds nothing in the product, it finds what is planted, and it finds the same
-//! each time.
+//! The search over power cuts. It finds nothing in the product, finds what is planted, and gives the same result each
+//! time.
 //!
-//! How far the product is searched is the business of `fencepost verify`; here a small search stands for it.
+//! `fencepost verify` searches the product far. This is a small search. Recordings pin the random numbers of SQLite, so
+//! each of these tests runs in a process of its own.
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 use std::collections::HashSet;

@@ -1,5 +1,5 @@
-//! A repair moves what cannot be read to the dead, as operations of the contract would have done: the state afterwards
-//! is the one that the model comes to. What it cannot mend it reports, and leaves.
+//! A repair moves what cannot be read to the dead, as operations of the contract would have done: the state afterwards is
+//! the one that the model comes to. What it cannot mend it reports, and leaves.
 
 #![expect(clippy::unwrap_used, reason = "a failed step of a test is a failed test")]
 
@@ -46,7 +46,7 @@ fn claim_and_bury(state: &mut State, now: Timestamp, seq: Seq) -> RecordId {
     }
 }
 
-/// What operations of the contract come to that do what a repair does.
+/// The state after the operations of the contract that do what a repair does.
 fn by_operations(state: &mut State, now: Timestamp) -> RepairReport {
     let corrupt: Vec<Seq> =
         state.queue.iter().filter(|(_, command)| !command.body.is_sound()).map(|(seq, _)| *seq).collect();
@@ -111,7 +111,7 @@ fn after_a_repair_the_store_holds_what_the_operations_come_to() {
                 other => panic!("seed {seed}: {other}"),
             }
         }
-        // Who does it again does nothing.
+        // A second repair does nothing.
         let again = repair(&path, now).unwrap();
         assert!(again.is_empty());
         assert_eq!(again.left, done.left);
@@ -232,7 +232,7 @@ fn what_is_sound_or_held_or_gone_or_unreadable_is_not_quarantined() {
     for seq in [1, 2, 3, 4, 9] {
         assert_eq!(at(9, seq), None, "{seq}");
     }
-    // A lease that has run out keeps nobody from it, and its token is fenced.
+    // A lease that has expired does not keep it, and its token is fenced.
     assert!(at(10, 1).is_some());
     let after = store.snapshot().unwrap();
     assert_eq!(after.queue.len() + 1, before.queue.len());

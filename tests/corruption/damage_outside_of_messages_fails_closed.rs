@@ -1,5 +1,5 @@
-//! Counters, cursors and the end of the log are never guessed at: damage to them is a typed error that says what to
-//! do, and changes nothing.
+//! Counters, cursors and the end of the log are never guessed. Damage to them is a typed error that says what to do, and
+//! changes nothing.
 
 #![expect(clippy::unwrap_used, reason = "a failed step of a test is a failed test")]
 

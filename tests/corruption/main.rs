@@ -1,8 +1,6 @@
 //! Whatever happens to the file (power cuts, disks that fail, bytes that change, damage, files made on purpose), an error
 //! or a finding says so, what can still be read is kept, and nothing is made up.
 
-#![expect(clippy::unwrap_used, reason = "a failed step of a test is a failed test")]
-
 mod alone;
 #[path = "../shared/role.rs"]
 mod role;

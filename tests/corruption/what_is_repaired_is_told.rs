@@ -1,5 +1,5 @@
-//! A record whose message cannot be decoded can be given a message again. What it was is told to whoever repairs it, what
-//! can still be read stays, and the message is redriven and delivered as it was given.
+//! A record whose message cannot be decoded can be given a message again. The caller of the repair is told what the
+//! record was, what can still be read stays, and the message is redriven and delivered as it was given.
 
 #![expect(clippy::unwrap_used, reason = "a failed step of a test is a failed test")]
 
@@ -62,13 +62,13 @@ fn repair(message: Message) -> Op {
     Op::Repair { record: ONE, message: message.into() }
 }
 
-/// What is handed out of it, once it is in its place again.
+/// The delivery of a record after its redrive.
 fn delivered(store: &mut Store, op: &Op) -> Vec<Body> {
     let Reply::HandedOut { deliveries, .. } = apply(store, op) else { panic!("{op:?}") };
     deliveries.into_iter().map(|delivery| delivery.body).collect()
 }
 
-/// A store in which a command that was sent under an id was damaged in a column, and lies among the dead.
+/// A store in which a command that was sent under an id was damaged in a column, and is dead.
 fn with_a_dead_command(store: &mut Store, column: &str, value: &RawValue) {
     apply(store, &send(b"17 on red"));
     plant(store.connection_mut(), "queue", Seq::from(1), column, value).unwrap();
@@ -112,7 +112,7 @@ fn a_repaired_command_is_redriven_and_delivered_as_it_was_given_under_its_id() {
         let back = apply(&mut store, &Op::Redrive { record: ONE });
         assert_eq!(back, Reply::Redriven(Target::Command(Seq::from(1))));
         assert_eq!(delivered(&mut store, &claim()), [expected], "{column}");
-        // Whoever sent it and tries again is answered as before.
+        // A sender that tries again is answered as before.
         let again = apply(&mut store, &send(b"17 on red"));
         assert_eq!(again, Reply::Accepted { seq: Seq::from(1), fresh: false });
         let other = apply(&mut store, &send(b"18 on black"));
@@ -159,7 +159,7 @@ fn what_can_still_be_read_is_not_replaced_by_something_else() {
         apply(&mut store, &repair(given.clone().with_id(id("bet-17")))),
         Reply::Repaired { .. }
     ));
-    // Now it can be decoded, and nobody writes over it.
+    // Now it can be decoded, so it is not overwritten.
     let before = store.snapshot().unwrap();
     assert_eq!(apply(&mut store, &repair(given)), Reply::Refused(Refusal::Legible));
     assert_eq!(store.snapshot().unwrap(), before);

@@ -1,7 +1,8 @@
-//! Every small mistake in every statement is noticed, or it is known why it makes no difference.
+//! Every small mutant of every statement is noticed, or it is known why it makes no difference.
 //!
-//! Without being told, one mutant in so many is examined, beginning with another for each `FENCEPOST_SEED`;
-//! `FENCEPOST_MUTANTS=all` examines all of them, and `FENCEPOST_MUTANTS=EntryNext,EntryRead` those of some statements. With `FENCEPOST_BLESS=1` the list in the documents is written anew.
+//! By default one mutant in ten is examined, and `FENCEPOST_SEED` chooses which. `FENCEPOST_MUTANTS=all` examines all of
+//! them, and `FENCEPOST_MUTANTS=EntryNext,EntryRead` those of some statements. With `FENCEPOST_BLESS=1` the list in the
+//! documents is written anew.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,7 +10,7 @@ use fencepost::internals::sqlite::{StatementId, Statements};
 use fencepost_verify::mutation::examine::{Noticed, examine};
 use fencepost_verify::mutation::{Mutant, all, judge};
 
-/// Of so many mutants one is examined.
+/// One mutant in this many is examined.
 const ONE_IN: usize = 10;
 
 #[test]
@@ -35,13 +36,13 @@ fn a_mutant_is_noticed_or_known_to_make_no_difference() {
     let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     let (mut by, mut wrong): (BTreeMap<&str, usize>, _) = (BTreeMap::new(), Vec::new());
     let mut begun = 0;
-    let judged = judge(threads, &chosen, |_| {
+    let examined = judge(threads, &chosen, |_| {
         begun += 1;
         if begun % 100 == 0 {
             println!("{begun} of {}", chosen.len());
         }
     });
-    for of in judged {
+    for of in examined {
         let mutant = &of.mutant;
         let told = format!("{:?}: {}: {}", mutant.statement, mutant.kind, mutant.what);
         match (of.noticed, mutant.spared()) {

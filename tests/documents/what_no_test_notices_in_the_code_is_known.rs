@@ -1,14 +1,14 @@
-//! What changes in the code no test notices is known, each with the reason, and the documents say so.
+//! Each change of the code that no test notices is known, with the reason, and the documents list it.
 //!
-//! `tests/mutants/run` changes the code and writes what came of it to `tests/mutants/found`, a file for each room; the
-//! reasons stand in `tests/mutants/reasons.txt`. This test holds the two against each other, and with `FENCEPOST_BLESS=1`
-//! it writes what the documents say anew. It changes no code itself.
+//! `tests/mutants/run` changes the code and writes the outcome to `tests/mutants/found`, one file for each room. The
+//! reasons stand in `tests/mutants/reasons.txt`. This test compares the two, and with `FENCEPOST_BLESS=1` it writes the
+//! list in the documents anew. It changes no code itself.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
 
-/// What came of a room: words and numbers, in order, and the changes that live.
+/// The outcome of a room: words and numbers, in order, and the changes that live.
 struct Room {
     name: String,
     figures: Vec<(String, String)>,
@@ -79,7 +79,7 @@ fn each_change_that_lives_has_one_reason_and_each_reason_a_change() {
     let known: BTreeSet<&String> = listed.iter().copied().collect();
     assert_eq!(listed.len(), known.len(), "a change has two reasons");
     let unknown: Vec<_> = lived.difference(&known).collect();
-    assert!(unknown.is_empty(), "nobody knows why these live: {unknown:#?}");
+    assert!(unknown.is_empty(), "no reason says why these live: {unknown:#?}");
     let needless: Vec<_> = known.difference(&lived).collect();
     assert!(needless.is_empty(), "these do not live: {needless:#?}");
 }

@@ -1,9 +1,9 @@
-//! Processes work on a real file and are killed with SIGKILL at random moments, thousands of times. Each writes what it
-//! is about to do, and what it was answered, into a pipe, and what it leaves is held against that.
+//! Processes work on a real file and are killed with SIGKILL at random moments, thousands of times. Each writes into a
+//! pipe what it is about to do, and what it was answered. The file that it leaves is checked against that.
 //!
-//! Nothing that was acknowledged is lost, and nothing is half done. The steps come from a printed seed; the moments
-//! are the machine's. `FENCEPOST_SEED` and `FENCEPOST_KILLS` ask for others, and for more. What a power cut leaves
-//! cannot be seen here: the operating system outlives the process, and so does all that was written.
+//! Nothing that was acknowledged is lost, and nothing is half done. The steps come from a printed seed; the moments are
+//! the machine's. `FENCEPOST_SEED` and `FENCEPOST_KILLS` ask for others, and for more. These tests cannot show what a
+//! power cut leaves: the operating system outlives the process, and with it all that was written.
 #![expect(clippy::unwrap_used, reason = "a failed step of a test is a failed test")]
 
 use crate::kill::rivals::{Rivalry, Seen};
@@ -46,14 +46,14 @@ fn sound<T>(outcome: Result<T, Box<Failure>>) -> T {
     outcome.unwrap_or_else(|failure| panic!("{failure}"))
 }
 
-/// What was found wrong, where something is.
-fn wrong<T>(outcome: Result<T, Box<Failure>>) -> Box<Failure> {
-    let failure = outcome.err().expect("a mistake that nobody notices");
+/// The failure that a search must find.
+fn caught<T>(outcome: Result<T, Box<Failure>>) -> Box<Failure> {
+    let failure = outcome.err().expect("a fault that was not noticed");
     println!("{failure}");
     failure
 }
 
-/// A search that never hits the moment shows nothing: every kind of moment has occurred, and often.
+/// Every kind of moment has occurred, and often: a search that never hits a moment checks nothing of it.
 fn every_kind_occurred(figures: &Figures) {
     let Figures { kills, while_opening, between, unseen, .. } = *figures;
     let in_flight = figures.in_flight();
@@ -95,7 +95,7 @@ fn competing_processes_that_are_killed_lose_no_send_undo_no_settlement_and_share
         said.in_flight_done > 0 && said.in_flight_undone > 0,
         "one of the kinds of moments never occurred"
     );
-    assert!(said.leases_lost > 0, "nobody ever came too late: they did not compete");
+    assert!(said.leases_lost > 0, "no lease was ever lost: they did not compete");
     assert!(said.settlements > u64::from(kills), "hardly anything was acknowledged");
 }
 
@@ -108,29 +108,29 @@ fn told_of_a_loss(failure: &Failure) {
 #[test]
 fn an_acknowledgement_before_the_commit_is_noticed() {
     for synced in [false, true] {
-        told_of_a_loss(&wrong(trial(synced, Some(Fault::SaysDoneTooEarly), (1, 1_000))));
+        told_of_a_loss(&caught(trial(synced, Some(Fault::SaysDoneTooEarly), (1, 1_000))));
     }
-    let failure = wrong(rivalry(Some(Fault::SaysDoneTooEarly), (1, 1_000)));
+    let failure = caught(rivalry(Some(Fault::SaysDoneTooEarly), (1, 1_000)));
     assert_eq!(failure.broken.guarantee, LOST);
 }
 
 #[test]
 fn a_commit_that_was_left_out_is_noticed() {
-    told_of_a_loss(&wrong(trial(false, Some(Fault::ForgetsACommit), (2, 1_000))));
-    let failure = wrong(rivalry(Some(Fault::ForgetsACommit), (2, 1_000)));
+    told_of_a_loss(&caught(trial(false, Some(Fault::ForgetsACommit), (2, 1_000))));
+    let failure = caught(rivalry(Some(Fault::ForgetsACommit), (2, 1_000)));
     assert!([LOST, G15].contains(&failure.broken.guarantee));
 }
 
 #[test]
 fn one_operation_in_two_transactions_is_noticed() {
-    let failure = wrong(trial(false, Some(Fault::CommitsInTwo), (3, 5_000)));
+    let failure = caught(trial(false, Some(Fault::CommitsInTwo), (3, 5_000)));
     assert_eq!(failure.broken.guarantee, HALF);
-    let failure = wrong(rivalry(Some(Fault::CommitsInTwo), (3, 5_000)));
+    let failure = caught(rivalry(Some(Fault::CommitsInTwo), (3, 5_000)));
     assert_eq!(failure.broken.guarantee, HALF);
 }
 
 #[test]
 fn a_token_that_is_minted_twice_is_noticed() {
-    let failure = wrong(rivalry(Some(Fault::ForgetsAClaim), (4, 1_000)));
+    let failure = caught(rivalry(Some(Fault::ForgetsAClaim), (4, 1_000)));
     assert_eq!(failure.broken.guarantee, G4);
 }

@@ -1,14 +1,12 @@
 //! Processes that work on one file are killed with SIGKILL at random moments, again and again.
 //!
-//! Effects that are settled in one transaction happen exactly once (G12); what was acknowledged to a sender is handled
-//! at least once (G1), and what was not may be there or not, but never half. The processes are this program again, in
-//! the role of an ignored test.
+//! Effects that are settled in one transaction happen exactly once (G12). A message that was acknowledged to its sender
+//! is handled at least once (G1). One that was not acknowledged may be there or not, but never half.
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::{BufRead, BufReader, Write};
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::io::Write;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use fencepost::{
@@ -16,9 +14,8 @@ use fencepost::{
     TransactionError,
 };
 
-const FILE: &str = "FENCEPOST_TEST_FILE";
-const FROM: &str = "FENCEPOST_TEST_FROM";
-const TO: &str = "FENCEPOST_TEST_TO";
+use crate::kill::{Actor, Chance, pause, say, told};
+use crate::role::Role;
 
 fn runtime() -> tokio::runtime::Runtime {
     tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap()
@@ -33,16 +30,12 @@ fn options() -> RunOptions {
     })
 }
 
-/// The file that this process was told to work on. The roles are run by the tests below alone.
-fn told_file() -> PathBuf {
-    std::env::var_os(FILE).expect("this is a role of another test, which names the file").into()
-}
-
 #[test]
 #[ignore = "a role: run by the test below, in processes that are killed"]
 fn role_of_a_worker_with_effects() {
+    let (file, ()) = told();
     runtime().block_on(async {
-        let bus = SqliteBus::open(told_file()).await.unwrap();
+        let bus = SqliteBus::open(file).await.unwrap();
         let handlers = Handlers::new().on_command("bet", |delivery: Delivery<String>| async move {
             let (seq, bet) = (delivery.seq().get().cast_signed(), delivery.payload.clone());
             let done = delivery.transaction(move |tx| {
@@ -61,10 +54,9 @@ fn role_of_a_worker_with_effects() {
 #[test]
 #[ignore = "a role: run by the test below, in processes that are killed"]
 fn role_of_a_sender() {
-    let number = |name: &str| std::env::var(name).unwrap().parse::<u64>().unwrap();
-    let (from, to) = (number(FROM), number(TO));
+    let (file, (from, to)) = told::<(u64, u64)>();
     runtime().block_on(async {
-        let bus = SqliteBus::open(told_file()).await.unwrap();
+        let bus = SqliteBus::open(file).await.unwrap();
         let mut waiting = std::collections::VecDeque::new();
         for n in from..to {
             if waiting.len() == 256 {
@@ -83,13 +75,13 @@ fn role_of_a_sender() {
 /// Says that a message was accepted, once it was.
 async fn said((n, sent): (u64, tokio::task::JoinHandle<fencepost::Result<fencepost::Receipt>>)) {
     sent.await.unwrap().unwrap();
-    println!("accepted {n}");
+    say(&n);
 }
 
 #[test]
 #[ignore = "a role: run by the test below, in processes that are killed"]
 fn role_of_a_listener() {
-    let file = told_file();
+    let (file, ()) = told();
     runtime().block_on(async {
         let bus = SqliteBus::open(&file).await.unwrap();
         let handled = file.with_extension("handled");
@@ -106,43 +98,15 @@ fn role_of_a_listener() {
     });
 }
 
-fn play(role: &str, file: &Path, more: &[(&str, String)], out: Stdio) -> Child {
-    Command::new(std::env::current_exe().unwrap())
-        .args(["--ignored", "--exact", &format!("a_killed_process_loses_nothing::{role}"), "--nocapture"])
-        .env(FILE, file)
-        .envs(more.iter().map(|(name, value)| (name, value)))
-        .stdout(out)
-        .stderr(Stdio::inherit())
-        .spawn()
-        .unwrap()
-}
-
-/// A pinned source of chance: the moments differ from run to run all the same, as the machine's do.
-struct Chance(u64);
-
-impl Chance {
-    fn below(&mut self, limit: u64) -> u64 {
-        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        (self.0 >> 33) % limit
-    }
-}
-
-fn kill(child: &mut Child) {
-    child.kill().unwrap();
-    child.wait().unwrap();
+/// A process that says nothing.
+fn begin(role: Role, file: &Path) -> Actor<()> {
+    Actor::begin(role, file, &())
 }
 
 fn ready(file: &Path) -> u64 {
     let conn = rusqlite::Connection::open(file).unwrap();
     conn.busy_timeout(Duration::from_secs(10)).unwrap();
     conn.query_row("SELECT count(*) FROM queue", [], |row| row.get::<_, i64>(0)).unwrap().cast_unsigned()
-}
-
-fn pause(ms: u64) {
-    let until = Instant::now() + Duration::from_millis(ms);
-    while let Some(left) = until.checked_duration_since(Instant::now()) {
-        std::thread::park_timeout(left);
-    }
 }
 
 #[test]
@@ -162,26 +126,27 @@ fn effects_settled_in_one_transaction_happen_exactly_once_however_often_the_work
         }
         bus.close().await.unwrap();
     });
-    let role = "role_of_a_worker_with_effects";
-    let mut workers: Vec<Child> = (0..2).map(|_| play(role, &file, &[], Stdio::null())).collect();
+    let role = Role::of(role_of_a_worker_with_effects);
+    let mut workers = [begin(role, &file), begin(role, &file)];
     let (mut chance, mut kills) = (Chance(17), 0);
     let rest = Instant::now() + Duration::from_secs(180);
     while ready(&file) > 0 {
         assert!(Instant::now() < rest, "{} commands are left", ready(&file));
-        pause(30 + chance.below(300));
-        let worker = &mut workers[usize::try_from(chance.below(2)).unwrap()];
-        kill(worker);
+        pause(1_000 * (30 + chance.below(300)));
+        let worker = &mut workers[chance.below(2) as usize];
+        std::mem::replace(worker, begin(role, &file)).kill().unwrap();
         kills += 1;
-        *worker = play(role, &file, &[], Stdio::null());
     }
-    workers.iter_mut().for_each(kill);
+    for worker in workers {
+        worker.kill().unwrap();
+    }
     let conn = rusqlite::Connection::open(&file).unwrap();
     let count = |sql| conn.query_row(sql, [], |row| row.get::<_, i64>(0)).unwrap().cast_unsigned();
     let effects = count("SELECT count(*) FROM effects");
     let distinct = count("SELECT count(DISTINCT seq) FROM effects");
     println!("{kills} kills, {effects} effects of {distinct} commands");
     assert_eq!((effects, distinct), (COMMANDS, COMMANDS));
-    assert_eq!(count("SELECT count(*) FROM records"), 0, "nobody's death made a message poisonous");
+    assert_eq!(count("SELECT count(*) FROM records"), 0, "no death made a message poisonous");
     assert!(kills >= 3, "only {kills} kills: the test was too short to show anything");
 }
 
@@ -192,43 +157,36 @@ fn a_hundred_thousand_messages_survive_the_deaths_of_their_senders_and_listeners
     let file = directory.path().join("bus.db");
     runtime().block_on(async { SqliteBus::open(&file).await.unwrap().close().await.unwrap() });
     let (mut chance, mut kills) = (Chance(42), 0_u32);
-    let mut listener = play("role_of_a_listener", &file, &[], Stdio::null());
+    let role = Role::of(role_of_a_listener);
+    let mut listener = begin(role, &file);
     let mut accepted = BTreeSet::new();
     let mut next = 0;
     while next < MESSAGES {
-        let range = [(FROM, next.to_string()), (TO, MESSAGES.to_string())];
-        let mut sender = play("role_of_a_sender", &file, &range, Stdio::piped());
-        let lines = BufReader::new(sender.stdout.take().unwrap()).lines();
-        let reading = std::thread::spawn(move || {
-            let number = |line: String| line.split("accepted ").nth(1)?.trim().parse::<u64>().ok();
-            lines.map_while(Result::ok).filter_map(number).collect::<Vec<u64>>()
-        });
-        // Sooner or later one of them gets far enough for what is left.
+        let mut sender = Actor::<u64>::begin(Role::of(role_of_a_sender), &file, &(next, MESSAGES));
+        // Some sender gets far enough for what is left.
         let patience = 200 + chance.below(1_500);
-        let until = Instant::now() + Duration::from_millis(patience);
-        while Instant::now() < until && sender.try_wait().unwrap().is_none() {
-            pause(50 + chance.below(200));
-            if chance.below(4) == 0 {
-                kill(&mut listener);
+        let until = Instant::now() + Duration::from_millis(u64::from(patience));
+        while Instant::now() < until && !sender.has_ended() {
+            pause(1_000 * (50 + chance.below(200)));
+            if chance.one_in(4) {
+                listener.kill().unwrap();
                 kills += 1;
-                listener = play("role_of_a_listener", &file, &[], Stdio::null());
+                listener = begin(role, &file);
             }
         }
-        if sender.try_wait().unwrap().is_none() {
-            kill(&mut sender);
-            kills += 1;
-        }
-        accepted.extend(reading.join().unwrap());
-        // The next sender begins with the first message that nobody said was accepted; those that were accepted in
+        let (killed, said) = sender.kill_if_it_works().unwrap();
+        kills += u32::from(killed);
+        accepted.extend(said);
+        // The next sender begins with the first message that was not said to be accepted; those that were accepted in
         // silence are recognised by their ids.
         next = (0..).find(|n| !accepted.contains(n)).unwrap();
     }
     let rest = Instant::now() + Duration::from_secs(120);
     while ready(&file) > 0 {
         assert!(Instant::now() < rest, "{} commands are left", ready(&file));
-        pause(100);
+        pause(100_000);
     }
-    kill(&mut listener);
+    listener.kill().unwrap();
     let handled = std::fs::read_to_string(file.with_extension("handled")).unwrap();
     let mut times: BTreeMap<u64, u32> = BTreeMap::new();
     // A line that a kill cut short is not a number of its full width.

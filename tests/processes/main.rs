@@ -2,8 +2,6 @@
 //!
 //! Every test that starts the program is here, and nothing here needs more than the crates that the program is made of.
 
-#![expect(clippy::unwrap_used, reason = "a failed step of a test is a failed test")]
-
 #[cfg(unix)]
 mod kill;
 mod program;

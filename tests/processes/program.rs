@@ -1,4 +1,5 @@
 //! The real program in a directory of its own: for tests of the command line.
+#![expect(clippy::unwrap_used, reason = "a failed step of a test is a failed test")]
 
 use std::process::{Command, Stdio};
 

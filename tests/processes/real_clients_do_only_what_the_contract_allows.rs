@@ -1,8 +1,8 @@
-//! Real processes and threads work on one real file, are killed and stalled, and everything that they were answered is
-//! judged: in the order of the numbers of their transactions, by any order at all, and for the log without a model.
+//! Real processes and threads work on one real file, are killed and stalled, and all their answers are checked: in commit
+//! order, by a linearizability search, and for the log without a model.
 //!
-//! How many histories the product is held to is the business of `fencepost verify`; here a few stand for them, and the
-//! judges are shown what they must refuse.
+//! `fencepost verify` checks the product with many histories. Here a few stand for them, and the checkers are shown what
+//! they must refuse.
 #![expect(clippy::unwrap_used, reason = "a failed step of a test is a failed test")]
 
 use std::collections::BTreeMap;
@@ -92,7 +92,7 @@ fn each_mistake_is_refused_by_the_judges_named_for_it_and_told_in_a_few_operatio
             let told = small.entries.iter().filter(|entry| !entry.is_open()).count();
             println!("{}: {judge}: {told} of {}", control.name, recorded.history.entries.len());
             assert!(told <= 30, "{told} operations are no short story\n{}", replay(&small).story);
-            // As a file it is the same, and judged and told the same each time.
+            // As a file it is the same, and it is checked and explained the same each time.
             let written = Trace::of_history(judge, small.clone()).write().unwrap();
             let read = Trace::read(&written).unwrap();
             assert_eq!(read.write().unwrap(), written);

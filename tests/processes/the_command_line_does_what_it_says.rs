@@ -1,4 +1,4 @@
-//! Each command's happy way, with the real program: what it prints, and what is in the file afterwards.
+//! Each command when all goes well, with the real program: what it prints, and what is in the file afterwards.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::io::Write as _;
@@ -66,7 +66,7 @@ fn each_line_is_a_message_and_a_repeated_run_adds_what_is_missing() {
     assert_eq!(handled, "one.\n.\nthree.\nfour.\n");
 }
 
-/// When each line was a task of its own, the threads of the runtime mixed them up.
+/// When each line was a task of its own, the threads of the runtime changed their order.
 #[test]
 fn lines_keep_their_order() {
     let program = Program::new();

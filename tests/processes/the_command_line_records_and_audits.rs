@@ -1,4 +1,4 @@
-//! `--record` and `fencepost audit`, with the real program: yes, no, and what could not be judged.
+//! `--record` and `fencepost audit`, with the real program: yes, no, and what could not be checked.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::fs;
@@ -8,7 +8,7 @@ use crate::program::Program;
 use rusqlite::Connection;
 use serde_json::{Value, json};
 
-/// A bus on which two commands were handled by somebody who recorded it.
+/// A bus on which a consumer that recorded it handled two commands.
 fn recorded() -> Program {
     let program = Program::new();
     program.done(&["send", "b.db", "place.bet", "17 on red"]);

@@ -1,4 +1,5 @@
-//! What cannot be done gets one sentence on standard error and the right exit status, and nothing is half done.
+//! A command that cannot be done prints one sentence on standard error and ends with the right exit status. Nothing is
+//! half done.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::fs::OpenOptions;

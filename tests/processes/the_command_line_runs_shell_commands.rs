@@ -1,4 +1,4 @@
-//! `listen` and `subscribe`: what a shell command gets, how its end is taken, and how a run ends.
+//! `listen` and `subscribe`: what a shell command gets, what its exit status means, and how a run ends.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::io::{BufRead as _, BufReader, Read as _};
@@ -9,7 +9,7 @@ use crate::program::{Program, Ran};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 
-/// How long commands sleep that nobody is to wait for.
+/// How long commands sleep that must not be waited for.
 const SLEEP: Duration = Duration::from_secs(120);
 
 /// A program at work whose handler has begun: it printed `started`.
@@ -200,7 +200,7 @@ fn what_does_not_finish_within_the_grace_is_given_back_with_all_that_it_began() 
     let command = "a=echo started; sleep 120 & wait";
     let (child, out) = started(&program, &["listen", "b.db", "--grace", "200ms", "--on", command]);
     signal(&child, Signal::TERM);
-    // Its output ends when nobody is left who could write to it.
+    // Its output ends when no process is left that could write to it.
     let ran = end(child, out);
     assert!(began.elapsed() < SLEEP);
     assert_eq!((ran.status, ran.error.as_str()), (Some(0), "fencepost: 0 acked, 1 released\n"));

@@ -1,4 +1,4 @@
-//! Bad input gets one clear sentence on standard error, exit status 2, and nothing written.
+//! Bad input gets one clear sentence on standard error and exit status 2, and nothing is written.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::path::Path;

@@ -1,5 +1,5 @@
-//! What cannot be read is shown as it is, is not put back, and holds up nobody else: the policies of `docs/corruption.md`,
-//! as far as no other test has them.
+//! A row that cannot be read is shown as it is, is not put back, and holds up no other: the policies of
+//! `docs/corruption.md`, as far as no other test covers them.
 
 #![expect(clippy::unwrap_used, reason = "a failed step of a test is a failed test")]
 

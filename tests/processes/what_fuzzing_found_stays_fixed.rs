@@ -1,7 +1,7 @@
-//! Every seed and every finding of the fuzz targets is played without a fuzzer, and the seeds are those that the targets
-//! name.
+//! Every seed and every finding of the fuzz targets is played without a fuzzer. The seeds in the folder are those that
+//! the targets name.
 //!
-//! `FENCEPOST_WRITE_SEEDS=1 cargo test --all-features --test processes what_fuzzing_found_stays_fixed` writes the seeds. With
+//! `FENCEPOST_WRITE_SEEDS=1 cargo test --all-features --test processes what_fuzzing_found` writes the seeds. With
 //! `FENCEPOST_CORPUS` set to a folder of corpora, such as `fuzz/corpus`, these are played as well: to measure what they
 //! reach.
 

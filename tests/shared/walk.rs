@@ -1,7 +1,8 @@
-//! A store and the model's world beside it, walked by the one generator of moves: for tests of what only reads.
+//! A store and the model's world beside it, walked by the one generator of moves: for tests of readers.
 //!
-//! What always holds: after each step the store's snapshot is the model's state, but for the digests of ids, so what is
-//! read of the one can be held against the other. That operations agree is proven elsewhere.
+//! Invariant: after each step the store's snapshot is the model's state, but for the digests of ids. So what is read of
+//! the one can be compared with the other. Other tests show that operations agree.
+#![expect(clippy::unwrap_used, reason = "a failed step of a test is a failed test")]
 
 use fencepost::internals::sqlite::Store;
 use fencepost_model::generate::{Numbers, choose};

@@ -1,5 +1,5 @@
-//! Copies: one is made while its store is at work, is one state of it, appears complete or not at all, takes no
-//! file's place, and begins a life of its own when it is restored.
+//! Copies. A copy is made while its store is at work, and is one state of that store. It appears complete or not at all,
+//! and replaces no file. A restored copy begins a new epoch.
 
 #![expect(clippy::unwrap_used, reason = "a failed step of a test is a failed test")]
 
@@ -72,7 +72,7 @@ fn a_copy_holds_what_its_store_held_and_is_one_file() {
     backup(&path, &copy, |done, total| steps.push((done, total))).unwrap();
     let beside: BTreeSet<String> =
         ["bus.db", "bus.db-shm", "bus.db-wal", "copy.db"].map(str::to_owned).into();
-    // To look into it puts nothing beside it: it is in no need of a WAL.
+    // Reading it puts no file beside it: it needs no WAL.
     let look = Connection::open_with_flags(&copy, OpenFlags::SQLITE_OPEN_READ_ONLY).unwrap();
     let commands: i64 = look.query_row("SELECT count(*) FROM queue", [], |row| row.get(0)).unwrap();
     assert_eq!(commands, 2);
@@ -132,7 +132,7 @@ fn a_copy_takes_the_place_of_nothing() {
     fs::write(&copy, b"mine").unwrap();
     assert!(matches!(backup(&path, &copy, |_, _| {}), Err(Error::Exists)));
     assert!(matches!(backup(&path, &path, |_, _| {}), Err(Error::Exists)));
-    // Also what appears there while the copying is under way stays.
+    // A file that appears there while the copying is under way stays, too.
     let late = directory.path().join("late.db");
     let error = backup(&path, &late, |_, _| fs::write(&late, b"mine").unwrap()).unwrap_err();
     assert!(matches!(error, Error::Exists));
@@ -145,7 +145,7 @@ fn what_another_file_of_its_name_left_does_not_get_into_a_copy() {
     let directory = tempfile::tempdir().unwrap();
     let (path, gone) = (directory.path().join("bus.db"), directory.path().join("gone.db"));
     drop(furnished(&path));
-    // Of another store under the copy's name somebody removes the file alone, and leaves its WAL with commits in it.
+    // Another store stood under the copy's name. Its file was removed alone, and its WAL with commits was left.
     let mut other = Store::open(&gone, &options()).unwrap();
     other.apply(Timestamp::ZERO, &both(b"other")).unwrap();
     fs::copy(directory.path().join("gone.db-wal"), directory.path().join("copy.db-wal")).unwrap();
@@ -218,7 +218,7 @@ fn a_restored_copy_is_what_the_model_says_and_settles_nothing_of_the_originals_w
     assert_eq!(reply, Reply::EpochBegun { returned: Vec::new() });
     fencepost_model::apply(&mut expected, now, &Op::Reboot);
     assert_eq!(fencepost_model::apply(&mut expected, now, &Op::Restore { next }), reply);
-    // Under the boot that it was restored in.
+    // Still in the boot in which it was restored.
     let mut copied = Store::open(&copy, &OpenOptions::default()).unwrap();
     assert_eq!(copied.snapshot().unwrap(), expected);
     let late =

@@ -1,5 +1,5 @@
-//! Opening: a file that is not ours, or that this program does not understand, is refused with a typed error, and
-//! nothing on disk changes. A file of ours opens again, whatever an interrupted creation or checkpoint left.
+//! Opening. A file that is not a store, or whose version this program does not understand, is refused with a typed error,
+//! and nothing on disk changes. A store opens again, whatever an interrupted creation or checkpoint left.
 
 #![expect(clippy::unwrap_used, reason = "a failed step of a test is a failed test")]
 
@@ -25,7 +25,7 @@ fn listing(directory: &Path) -> BTreeMap<String, (Vec<u8>, std::time::SystemTime
     files.map(read).collect()
 }
 
-/// Opens a file that must be refused, and returns why, once it is sure that nothing changed on disk.
+/// Opens a file that must be refused, checks that nothing changed on disk, and returns the error.
 fn refused(path: &Path, options: &OpenOptions) -> Error {
     let directory = path.parent().unwrap();
     let before = listing(directory);
@@ -58,7 +58,7 @@ fn a_database_of_another_application_is_refused_in_either_journal_mode() {
         let theirs = Connection::open(&path).unwrap();
         theirs.pragma_update(None, "journal_mode", mode).unwrap();
         theirs.execute_batch("PRAGMA application_id = 7; CREATE TABLE theirs (x)").unwrap();
-        // A WAL file with frames in it, as a killed process leaves it, stays as well.
+        // A WAL with frames in it, as a killed process leaves it, stays as well.
         let while_open = refused(&path, &OpenOptions::default());
         assert!(matches!(while_open, Error::NotOurs { .. }), "{while_open:?}");
         drop(theirs);
@@ -171,7 +171,7 @@ fn what_an_interrupted_transaction_of_somebody_else_left_is_not_made_ours() {
         )
         .unwrap();
     let mut torn = fs::read(&path).unwrap();
-    // Nobody can say whose it is before the journal is played back.
+    // Whether it is a store is not known before the journal is played back.
     torn[..100].fill(0);
     fs::write(&left, torn).unwrap();
     fs::copy(directory.path().join("theirs.db-journal"), directory.path().join("left.db-journal")).unwrap();
@@ -289,7 +289,7 @@ fn who_opens_a_file_while_another_creates_it_opens_it_too() {
     }
 }
 
-/// The room of a simulated disk is its own: what this machine has under the same name says nothing.
+/// A simulated disk has its own names: a file of this machine under the same name does not matter.
 #[test]
 fn a_file_is_made_on_another_disk_although_this_one_has_the_name() {
     use fencepost_verify::disk::{Disk, Mounted, Profile};

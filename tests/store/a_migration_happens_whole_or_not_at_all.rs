@@ -1,7 +1,7 @@
-//! A file that an older program wrote goes to the next version inside the transaction that it is opened with, once,
-//! together with what a boot moves on, or stays as it was. A program that does not know the version refuses the file.
+//! Migrations. The transaction that opens a file of an older version takes it to the next version once, together with the
+//! change of boot, or leaves the file as it was. A program that does not know a version refuses the file.
 //!
-//! There is one version so far, so these tests bring a step of their own: what the program's next one would be.
+//! There is one version so far, so these tests bring a step of their own: what the next version could be.
 
 #![expect(clippy::unwrap_used, reason = "a failed step of a test is a failed test")]
 
@@ -124,7 +124,7 @@ fn a_program_without_the_step_refuses_the_file_and_leaves_it_as_it_was() {
 fn a_version_that_only_the_wal_tells_of_is_refused_as_well() {
     let directory = tempfile::tempdir().unwrap();
     let path = furnished(directory.path());
-    // While somebody reads what was before, the opening cannot copy its WAL into the file.
+    // While a reader holds the state before, the opening cannot copy its WAL into the file.
     let reader = open_reader(&path, &product(BOOT)).unwrap();
     reader.execute_batch("BEGIN; SELECT count(*) FROM store").unwrap();
     let mut migrated = Store::open(&path, &next(BOOT, STEP)).unwrap();
@@ -188,7 +188,7 @@ fn a_boot_and_a_migration_are_one_transaction() {
     assert_eq!((version(&store), token_last(&store)), (2, 1 << 32));
 }
 
-/// Opens a file in a boot with a step that fails there; returns why, once it is sure that nothing came of either.
+/// Opens a file in a boot with a step that fails there, checks that neither left a trace, and returns the error.
 fn failed(boot: &str, step: &'static str) -> Error {
     let directory = tempfile::tempdir().unwrap();
     let path = furnished(directory.path());
@@ -249,7 +249,7 @@ fn who_opens_a_file_that_another_has_migrated_and_holds_open_finds_it_done() {
     assert_eq!(first.snapshot().unwrap(), second.snapshot().unwrap());
 }
 
-/// A step that takes so long that others come while it is under way.
+/// A step that takes so long that other processes open the file while it is under way.
 const SLOW_STEP: &str = "CREATE TABLE moved (x); INSERT INTO moved SELECT max(i) FROM (WITH RECURSIVE n(i) AS \
                          (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 500000) SELECT i FROM n);";
 
@@ -257,7 +257,7 @@ const SLOW_STEP: &str = "CREATE TABLE moved (x); INSERT INTO moved SELECT max(i)
 #[ignore = "a role: run by the test below, in processes of their own"]
 fn role_of_one_who_opens() {
     let path = role::file().expect("this is a role of another test, which names the file");
-    // However slow the machine: who waits here is not to be turned away.
+    // However slow the machine is, a process that waits here must not be refused.
     let options = OpenOptions { busy_timeout_ms: 300_000, ..next("another", SLOW_STEP) };
     let mut store = Store::open(path, &options).unwrap();
     assert_eq!((version(&store), moved(&store)), (2, 1));

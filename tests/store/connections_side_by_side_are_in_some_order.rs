@@ -1,7 +1,7 @@
-//! The machinery that runs connections in every order: it leaves no outcome out, it finds nothing in the product, it
-//! finds what is planted, and it does the same each time.
+//! The search over schedules of connections. It skips no outcome, finds nothing in the product, finds what is planted,
+//! and gives the same result each time.
 //!
-//! How far the product is searched is the business of `fencepost verify`; here a small search stands for it.
+//! `fencepost verify` searches the product far. This is a small search.
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 use std::collections::BTreeSet;
@@ -25,7 +25,7 @@ fn pair(wal: Wal, acts: &[Act], kinds: [&str; 2]) -> Case {
     Case { start: "cuts-queue".to_owned(), wal, clients }
 }
 
-/// What a run comes to: the answers, who had been answered before whom was called, and what is left.
+/// The outcome of a run: the answers, which client was answered before which was called, and the state that is left.
 fn outcome(run: &Run) -> String {
     let mut spells: Vec<_> = run.spells.iter().collect();
     spells.sort_by_key(|spell| (spell.client, spell.act));
@@ -70,7 +70,7 @@ fn of_schedules_that_differ_in_nothing_one_is_enough() {
         assert!(expected.len() > 1, "{}", case.name());
         numbers.push((case.name(), whole.schedules, less.schedules, expected.len()));
     }
-    // A search that shrank looks as one that held.
+    // The counts are pinned: a search that shrank would pass as well.
     insta::assert_debug_snapshot!(numbers);
 }
 

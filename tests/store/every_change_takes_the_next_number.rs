@@ -1,5 +1,5 @@
-//! Each transaction that changes something takes the next number inside itself, whoever commits it, and what changes
-//! nothing takes none: so the order of all changes is known (`Store::commit_seq`).
+//! Each transaction that changes something takes the next commit number inside itself, whichever connection commits it.
+//! A transaction that changes nothing takes none. So the order of all changes is known (`Store::commit_seq`).
 
 #![expect(clippy::unwrap_used, reason = "a failed step of a test is a failed test")]
 
@@ -68,7 +68,7 @@ fn connections_and_boots_share_one_line_of_numbers() {
         store.apply(Timestamp::ZERO, &send(None)).unwrap();
         assert_eq!(store.commit_seq().unwrap(), number);
     }
-    // What is taken back, what is only rehearsed, what finds nothing and what is refused takes none.
+    // A rollback, a rehearsal, an operation that finds nothing and a refused one take none.
     one.rehearse(Timestamp::ZERO, &claim()).unwrap();
     one.transact(Timestamp::ZERO, Some(&send(None)), |_, _| Err::<(), _>(())).unwrap_err();
     let nothing = Op::Claim {

@@ -1,8 +1,6 @@
 //! The store keeps the contract: what it answers, what it holds and how it is opened, copied and migrated, with one
 //! connection or with several.
 
-#![expect(clippy::unwrap_used, reason = "a failed step of a test is a failed test")]
-
 #[path = "../shared/role.rs"]
 mod role;
 #[path = "../shared/walk.rs"]

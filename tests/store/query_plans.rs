@@ -1,5 +1,5 @@
-//! The query plan of every statement: no hot statement scans a table or sorts, on an empty store, on a full one, and
-//! on one that ANALYZE has looked at.
+//! The query plan of every statement. No hot statement scans a table or sorts: on an empty store, on a full one, and on
+//! one that ANALYZE has looked at.
 
 #![expect(clippy::unwrap_used, reason = "a failed step of a test is a failed test")]
 
@@ -26,7 +26,7 @@ fn plans(conn: &Connection) -> String {
     for id in StatementId::ALL {
         let mark = if id.path() == Path::Listing { " (listing)" } else { "" };
         writeln!(text, "{id:?}{mark}").unwrap();
-        // What steers transactions has no plan.
+        // Statements that control transactions have no plan.
         let words = ["SELECT", "INSERT", "UPDATE", "DELETE"];
         if !words.iter().any(|word| sql.get(*id).starts_with(word)) {
             continue;

@@ -1,9 +1,9 @@
-//! A seeded random walk of operations over the store and the model, side by side: after every step the replies and
-//! the whole states must be equal.
+//! A seeded random walk of operations over the store and the model, side by side. After every step the replies and the
+//! whole states must be equal.
 //!
 //! The domains are small (two names, two groups, three ids, a few ticks), so that the steps collide often. Damage is
-//! planted into rows on the way and mirrored into the model's state by hand. Set `FENCEPOST_STEPS` and
-//! `FENCEPOST_SEED` to walk longer or elsewhere.
+//! planted into rows on the way and mirrored into the model's state by hand. `FENCEPOST_STEPS` and `FENCEPOST_SEED` ask
+//! for a longer walk, or another one.
 
 #![expect(clippy::unwrap_used, reason = "a failed step of a test is a failed test")]
 
@@ -467,6 +467,6 @@ fn after_every_step_the_store_holds_what_the_model_says() {
         }
     }
     println!("{seen:#?}");
-    // A walk that never gets anywhere proves nothing.
+    // A walk in which an outcome never occurs checks nothing of it.
     assert!(seen.len() >= 47, "only {} outcomes were seen: {seen:#?}", seen.len());
 }

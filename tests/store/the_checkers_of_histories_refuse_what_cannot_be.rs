@@ -1,4 +1,5 @@
-//! The judges of histories, each with what it must allow and what it must refuse, written by hand: no clients, no file.
+//! The checkers of histories. Each is shown what it must allow and what it must refuse, in histories written by hand: no
+//! clients, no file.
 #![expect(clippy::unwrap_used, reason = "a failed step of a test is a failed test")]
 
 use std::num::NonZeroU32;

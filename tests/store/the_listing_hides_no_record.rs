@@ -1,5 +1,4 @@
-//! Records are listed page by page as the model has them, at a cost that the page bounds, and a damaged row hides no
-//! other.
+//! Records are listed page by page, as the model has them. The page bounds the cost, and a damaged row hides no other.
 
 #![expect(clippy::unwrap_used, reason = "a failed step of a test is a failed test")]
 

@@ -1,4 +1,4 @@
-//! The lockstep agrees with the store as it is, and notices every mistake in its SQL that makes a difference.
+//! The lockstep agrees with the store as it is, and notices every mutant of its SQL that makes a difference.
 
 use fencepost::internals::sqlite::Statements;
 use fencepost_model::coverage::Tally;

@@ -1,4 +1,4 @@
-//! The overview that SQL reads of a store is the one that is worked out from the model's state, at every step of a
+//! The overview that SQL reads from a store equals the one that is computed from the model's state: at every step of a
 //! walk with damage, and at times before, now and later.
 
 #![expect(clippy::unwrap_used, reason = "a failed step of a test is a failed test")]
@@ -15,7 +15,7 @@ use fencepost_model::vocabulary::{Group, Kind, Message, Name, RawValue, Seq, Tim
 
 use crate::walk::Walk;
 
-/// What of an overview was seen to be more than nothing.
+/// The parts of an overview that were seen not to be empty.
 fn seen(of: &Overview, seen: &mut BTreeSet<&'static str>) {
     let parts = [
         ("ready", of.queue.ready > 0),

@@ -1,5 +1,5 @@
-//! The first opening for writing after a boot moves the token counter on, durably and before the first claim, so that
-//! no token which a power cut took away is minted again (G4).
+//! The first opening for writing after a boot moves the token counter on, durably and before the first claim. So no token
+//! that a power cut took away is minted again (G4).
 
 #![expect(clippy::unwrap_used, reason = "a failed step of a test is a failed test")]
 

@@ -1,5 +1,5 @@
-//! Operations that share a transaction: one that fails takes no other with it, and nobody hears of success before
-//! the commit.
+//! Operations that share a transaction. One that fails takes no other with it, and no caller hears of success before the
+//! commit.
 
 use std::sync::Arc;
 
@@ -122,7 +122,7 @@ async fn a_bus_whose_last_clone_ends_with_work_on_its_own_thread_ends_as_well() 
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("bus.db");
     let bus = SqliteBus::open(&path).await.unwrap();
-    // Somebody sleeps, so that the watcher looks again and again.
+    // A consumer sleeps, so the watcher looks again and again.
     let sleeper = tokio::spawn({
         let bus = bus.clone();
         let handlers =

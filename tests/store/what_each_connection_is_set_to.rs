@@ -1,4 +1,4 @@
-//! Every connection to a store is set in the same way, whatever SQLite's own settings are when it begins.
+//! Every connection to a store has the same settings, whatever SQLite's defaults are.
 
 #![expect(clippy::unwrap_used, reason = "a failed step of a test is a failed test")]
 
@@ -10,7 +10,7 @@ fn number(conn: &Connection, pragma: &str) -> i64 {
     conn.pragma_query_value(None, pragma, |row| row.get(0)).unwrap()
 }
 
-/// No trust in the schema, no way around SQLite's own structures, no text where a name is meant, plans that stay.
+/// The schema is not trusted, SQLite's own structures cannot be written, text does not pass for a name, plans stay.
 fn is_hardened(conn: &Connection) {
     let settings = [
         ("defensive", DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true),

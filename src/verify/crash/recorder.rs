@@ -6,7 +6,7 @@
 //! model's.
 
 use std::path::Path;
-use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{Once, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use fencepost_model::coverage::Tally;
 use fencepost_model::op::Reply;
@@ -44,6 +44,19 @@ pub fn alone_with_salts() -> RwLockWriteGuard<'static, ()> {
 /// Keeps recordings from being made.
 pub fn beside_others() -> RwLockReadGuard<'static, ()> {
     SALTS.read().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Opens a store once in this process, outside of any recording. The first opening works out what the schema ought to be,
+/// and draws random numbers for that, so the first recording would differ from the others.
+fn open_once(setting: &Setting) {
+    static OPENED: Once = Once::new();
+    OPENED.call_once(|| {
+        let _beside = beside_others();
+        if let Some(mounted) = Mounted::new(Disk::new(setting.profile)) {
+            // If this fails, so does the first opening of a recording.
+            drop(Store::open(Path::new(FILE), &options(&mounted, setting, BOOT, false)));
+        }
+    });
 }
 
 /// A beginning: what the model holds, and what lies on the disk.
@@ -127,6 +140,7 @@ impl Recorder {
     /// # Errors
     /// If SQLite refuses the disk.
     pub fn new(setting: Setting) -> Result<Self> {
+        open_once(&setting);
         let mounted = Mounted::new(Disk::new(setting.profile)).ok_or(Error::Closed)?;
         Ok(Self { setting, store: None, mounted, migrating: false })
     }

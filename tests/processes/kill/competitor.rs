@@ -1,5 +1,5 @@
-//! The role of one of several processes that send, claim and settle over one file until they are killed. Each says
-//! what it is about to do, and what it was answered. It judges nothing.
+//! The role of one of several processes that send, claim and settle over one file until they are killed. Each says what
+//! it is about to do, and what it was answered. It checks nothing.
 
 use std::collections::VecDeque;
 use std::num::NonZeroU32;
@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use crate::kill::writer::options;
 use crate::kill::{Chance, Fault, pause, say, told};
 
-/// What it is told.
+/// What the test tells it.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Part {
     /// Its number, which no other process has.
@@ -71,13 +71,13 @@ pub(crate) enum How {
     Park,
 }
 
-/// So short that what a killed process held is soon claimed again, and that those who settle late come too late.
+/// So short that what a killed process held is soon claimed again, and that late settlements have lost their lease.
 const LEASE_MS: u64 = 8;
 
 /// Plays the role.
 pub(crate) fn play() {
     let (file, part) = told::<Part>();
-    // Who is refused a lock soon and asks again soon gets it sooner than who lets SQLite wait longer and longer.
+    // A process that is refused soon and asks again gets the lock sooner than one that lets SQLite wait ever longer.
     let options = OpenOptions { busy_timeout_ms: 1, ..options(part.synced) };
     let store = persist(|| Store::open(&file, &options));
     say(&Line::Opened);
@@ -94,7 +94,7 @@ pub(crate) fn play() {
     }
 }
 
-/// Does again what is refused for a lock alone.
+/// Tries again what is refused only for a lock.
 fn persist<T>(mut work: impl FnMut() -> fencepost::Result<T>) -> T {
     loop {
         match work() {

@@ -1,8 +1,9 @@
-//! What a process is to do, played on the model: each step with the answer that it must give and the state that it
-//! must leave; and the verdict on what a kill left.
+//! The steps of one process, played on the model: each with the answer that it must give and the state that it must
+//! leave. It checks what a kill left.
 //!
-//! What always holds: the same seed gives the same steps, wherever kills fall. This module knows nothing of processes
-//! and files; of the store it knows the states that it shows.
+//! Invariant: the same seed gives the same steps, wherever kills fall.
+//!
+//! Does not depend on: processes and files.
 
 use std::collections::VecDeque;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -54,12 +55,12 @@ pub(crate) struct Progress {
     pub(crate) in_flight: bool,
 }
 
-/// What became of the step in flight.
+/// The fate of the step in flight.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Fate {
     /// There was none.
     None,
-    /// It was done, although nobody was told.
+    /// It was done, although no answer was given.
     Done,
     /// It was not done.
     Undone,
@@ -77,7 +78,7 @@ pub(crate) struct Course {
     found: State,
     /// The steps after that.
     steps: VecDeque<Step>,
-    /// How many of these are certain, although nobody has looked since.
+    /// How many of these are certain, although the file was not looked at since.
     certain: usize,
 }
 
@@ -123,7 +124,7 @@ impl Course {
         self.steps.range(self.certain..).take(count).map(|step| step.task.clone()).collect()
     }
 
-    /// Takes a process at its word, if nothing was in flight and it gave the right answers: then it is certain what
+    /// Believes a process if nothing was in flight and it gave the right answers: then it is certain what
     /// the file holds.
     pub(crate) fn believe(&mut self, progress: &Progress) -> bool {
         let certain = !progress.in_flight && self.check_answers(progress).is_ok();
@@ -133,8 +134,8 @@ impl Course {
         certain
     }
 
-    /// Judges what a process said, and what was found in the file after its end.
-    pub(crate) fn judge(&mut self, progress: &Progress, found: &State) -> Result<Fate, Broken> {
+    /// Checks what a process said, and what was found in the file after its end.
+    pub(crate) fn check(&mut self, progress: &Progress, found: &State) -> Result<Fate, Broken> {
         let done = self.certain + progress.acknowledged.len();
         let without = same(found, self.state(done));
         let with = progress.in_flight && same(found, self.state(done + 1));

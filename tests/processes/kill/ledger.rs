@@ -1,8 +1,9 @@
-//! What all the pipes of competing processes said, held against the file that they left.
+//! What all the pipes of competing processes said, checked against the file that they left.
 //!
-//! What always holds: processes are heard one after the other, and what they did at the same time may be heard in any
-//! order; what came first is told by tokens alone. An operation that was not answered may have been done or not. This
-//! module knows nothing of processes and of SQL.
+//! Invariant: processes are heard one after the other. What they did at the same time may be heard in any order; tokens
+//! alone tell which came first. An operation that was not answered may have been done or not.
+//!
+//! Does not depend on: processes and SQL.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -12,7 +13,7 @@ use fencepost_model::vocabulary::{RecordId, Seq, Token};
 use crate::kill::competitor::{How, Line, number_in};
 use crate::kill::{Broken, G1, G4, G15, HALF, LOST};
 
-/// A settlement that somebody began.
+/// A settlement that a process began.
 struct End {
     how: How,
     /// Whether it was said that it is done. If not, it was in flight at a kill.
@@ -25,22 +26,22 @@ struct End {
 /// All that was said of one file.
 #[derive(Default)]
 pub(crate) struct Ledger {
-    /// What somebody began to send, by its number, and whether it was said that it was sent.
+    /// The sends that were begun, by their numbers, and whether each was acknowledged.
     sends: BTreeMap<u64, bool>,
-    /// The message at each place, as far as anybody said or the file shows.
+    /// The message at each place, as far as a process said or the file shows.
     names: BTreeMap<Seq, u64>,
     /// The place of each message.
     places: BTreeMap<u64, Seq>,
     /// What was handed out under each token.
     claims: BTreeMap<Token, Seq>,
-    /// The last token of each command that somebody was handed out.
+    /// The last token under which each command was handed out.
     last: BTreeMap<Seq, Token>,
     ends: BTreeMap<(Seq, Token), End>,
     /// Messages that were to be sent in the same transaction as a settlement that was refused.
     refused: BTreeSet<u64>,
-    /// The last token that was found in the file: whatever was handed out since has a larger one.
+    /// The last token that was found in the file: all that was handed out since has larger ones.
     token_last: Token,
-    /// Whether anybody ever had the file open, so that it was created.
+    /// Whether some process had the file open, so that it was created.
     opened: bool,
     figures: Figures,
 }
@@ -148,7 +149,7 @@ impl Ledger {
         self.is_at(number, seq)
     }
 
-    /// Learns where a message is, from whoever says so.
+    /// Learns where a message is, from a process or from the file.
     fn is_at(&mut self, number: u64, seq: Seq) -> Result<(), Broken> {
         let other = *self.names.entry(seq).or_insert(number);
         if other != number {
@@ -161,7 +162,7 @@ impl Ledger {
         Ok(())
     }
 
-    /// Holds all of it against what was found in the file, with no process at work.
+    /// Checks all of it against what was found in the file, with no process at work.
     pub(crate) fn reconcile(&mut self, found: &State) -> Result<(), Broken> {
         let present = self.read(found)?;
         if let Some((token, _)) = self.claims.last_key_value().filter(|(last, _)| **last > found.token_last) {

@@ -1,7 +1,10 @@
-//! Processes that are there to be killed: this program again, in a role, with a pipe each way.
+//! The harness for processes that are killed: this executable again, in a role, with a pipe each way.
 //!
-//! What always holds: a line is in the pipe whole or not at all, and what was written before a kill is heard after it;
-//! no process outlives the test that plays with it. This module knows nothing of buses.
+//! Invariant: a line is in the pipe whole or not at all, and what was written before a kill is heard after it. No process
+//! outlives its test.
+//!
+//! Does not depend on: what the processes do.
+#![expect(clippy::unwrap_used, reason = "a failed step of a test is a failed test")]
 
 pub(crate) mod competitor;
 pub(crate) mod course;
@@ -24,7 +27,7 @@ use serde::de::DeserializeOwned;
 
 use crate::role::{self, Role};
 
-/// What a test shows broken.
+/// What a test can show to be broken.
 pub(crate) const LOST: &str = "nothing acknowledged is lost";
 pub(crate) const HALF: &str = "nothing is half done";
 pub(crate) const G1: &str = "G1 every_accepted_command_is_in_exactly_one_place";
@@ -45,7 +48,7 @@ impl Broken {
     }
 }
 
-/// The same, with all that is needed to look for it again.
+/// A broken guarantee, with what is needed to look for it again.
 #[derive(Debug)]
 pub(crate) struct Failure {
     pub(crate) broken: Broken,
@@ -60,14 +63,14 @@ impl fmt::Display for Failure {
     }
 }
 
-/// A mistake that a process is told to make, so that a test shows that it is noticed.
+/// A positive control: a fault that a process is told to have, and that a check must notice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, serde::Deserialize)]
 pub(crate) enum Fault {
-    /// It acknowledges what it has not done yet.
+    /// It acknowledges an operation before its commit.
     SaysDoneTooEarly,
     /// One operation in a hundred is answered and not committed.
     ForgetsACommit,
-    /// What belongs into one transaction is committed in two.
+    /// It commits one transaction in two.
     CommitsInTwo,
     /// One claim in a hundred is answered and not committed, so that its tokens are minted again.
     ForgetsAClaim,
@@ -103,7 +106,7 @@ pub(crate) fn pause(us: u32) {
 /// Begins the lines that are meant for the test; the test harness of the process writes others.
 const MARK: &str = "> ";
 
-/// Says of a process that says nothing that it hangs.
+/// A process that says nothing for so long hangs.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A process in a role, whose lines are `L`.
@@ -124,7 +127,7 @@ impl<L: DeserializeOwned> Actor<L> {
         std::thread::spawn(move || {
             let lines = out.lines().map_while(Result::ok);
             let mut ours = lines.filter_map(|line| line.strip_prefix(MARK).map(str::to_owned));
-            // Nobody listens any more to a process whose test has ended.
+            // This fails when the test has ended, and with it the receiver.
             let _ = ours.try_for_each(|line| tell.send(line));
         });
         Self { process, lines, heard: Vec::new() }
@@ -146,15 +149,29 @@ impl<L: DeserializeOwned> Actor<L> {
         }
     }
 
-    /// Kills the process, and returns all that it ever said.
-    pub(crate) fn kill(mut self) -> Result<Vec<L>, Broken> {
+    /// Whether the process has ended by itself.
+    pub(crate) fn has_ended(&mut self) -> bool {
+        self.process.try_wait().unwrap().is_some()
+    }
+
+    /// Kills a process that has no end of its own. Returns all that it ever said.
+    pub(crate) fn kill(self) -> Result<Vec<L>, Broken> {
+        match self.kill_if_it_works()? {
+            (true, heard) => Ok(heard),
+            (false, _) => Err(Broken::new(ALIVE, "it has ended its work")),
+        }
+    }
+
+    /// Kills a process, unless it has ended its work. Returns whether it was killed, and all that it ever said.
+    pub(crate) fn kill_if_it_works(mut self) -> Result<(bool, Vec<L>), Broken> {
         self.process.kill().unwrap();
         let status = self.process.wait().unwrap();
         self.heard.extend(self.lines.iter().map(|line| serde_json::from_str::<L>(&line).unwrap()));
-        match status.signal() {
-            Some(9) => Ok(std::mem::take(&mut self.heard)),
-            _ => Err(Broken::new(ALIVE, format!("it ended by itself: {status}; what it said stands above"))),
+        let killed = status.signal() == Some(9);
+        if killed || status.success() {
+            return Ok((killed, std::mem::take(&mut self.heard)));
         }
+        Err(Broken::new(ALIVE, format!("it ended by itself: {status}; what it said stands above")))
     }
 }
 
@@ -184,7 +201,7 @@ pub(crate) fn say(line: &impl Serialize) {
     out.flush().unwrap();
 }
 
-/// In the process: does nothing until it is killed. It ends with the test that plays with it, too.
+/// In the process: does nothing until it is killed. It ends with its test, too.
 pub(crate) fn rest() {
     std::io::stdin().lock().read_to_end(&mut Vec::new()).unwrap();
 }

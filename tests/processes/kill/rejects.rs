@@ -1,4 +1,4 @@
-//! The judges themselves: each rejects what it is there for, and by the right name.
+//! The checkers reject what they are there for, and by the right name.
 //!
 //! No process is played here and no file opened: what was said and what was found are made up.
 
@@ -29,8 +29,8 @@ fn message(number: u64) -> Arc<Message> {
 }
 
 /// Messages 10, 20, 30 and 40 were sent as commands 1 to 4 and claimed under tokens 1 to 4; command 1 was acked,
-/// command 2 dead-lettered, command 3 nacked. Somebody was about to ack command 4, and to send message 50 with that.
-fn story() -> (Vec<Line>, State) {
+/// command 2 dead-lettered, command 3 nacked. A process was about to ack command 4, and to send message 50 with that.
+fn history() -> (Vec<Line>, State) {
     let (mut lines, mut state) = (vec![Line::Opened], State::new());
     let mut apply = |op| step::apply(&mut state, Timestamp::ZERO, &op);
     for number in 1..=4 {
@@ -58,13 +58,13 @@ fn story() -> (Vec<Line>, State) {
     (lines, state)
 }
 
-/// What is said of the story once something in it was changed.
-fn judged(change: impl FnOnce(&mut Vec<Line>, &mut State)) -> Option<&'static str> {
-    let (mut lines, mut state) = story();
+/// What the ledger says of this history after a change.
+fn verdict(change: impl FnOnce(&mut Vec<Line>, &mut State)) -> Option<&'static str> {
+    let (mut lines, mut state) = history();
     change(&mut lines, &mut state);
     let mut ledger = Ledger::default();
-    let judged = ledger.hear(&lines).and_then(|()| ledger.reconcile(&state));
-    judged.err().map(|Broken { guarantee, why }| {
+    let checked = ledger.hear(&lines).and_then(|()| ledger.reconcile(&state));
+    checked.err().map(|Broken { guarantee, why }| {
         println!("{guarantee}: {why}");
         guarantee
     })
@@ -84,18 +84,18 @@ fn claimed(number: u64, place: u32, under: u32) -> Line {
 
 #[test]
 fn what_is_right_is_not_rejected() {
-    assert_eq!(judged(|_, _| ()), None);
+    assert_eq!(verdict(|_, _| ()), None);
     // What was in flight may have been done.
     let done = |_: &mut Vec<Line>, state: &mut State| {
         state.queue.remove(&seq(4));
         put(state, 5, 50);
     };
-    assert_eq!(judged(done), None);
+    assert_eq!(verdict(done), None);
 }
 
 #[test]
 fn what_was_acknowledged_and_is_not_found_is_lost() {
-    let lost = |change: fn(&mut Vec<Line>, &mut State)| assert_eq!(judged(change), Some(LOST));
+    let lost = |change: fn(&mut Vec<Line>, &mut State)| assert_eq!(verdict(change), Some(LOST));
     lost(|_, state| drop(state.queue.remove(&seq(3))));
     lost(|_, state| put(state, 1, 10));
     lost(|_, state| {
@@ -122,7 +122,7 @@ fn what_was_acknowledged_and_is_not_found_is_lost() {
 
 #[test]
 fn what_is_done_in_part_is_half_done() {
-    let half = |change: fn(&mut Vec<Line>, &mut State)| assert_eq!(judged(change), Some(HALF));
+    let half = |change: fn(&mut Vec<Line>, &mut State)| assert_eq!(verdict(change), Some(HALF));
     half(|_, state| drop(state.queue.remove(&seq(4))));
     half(|_, state| put(state, 5, 50));
     half(|lines, state| {
@@ -138,14 +138,14 @@ fn what_is_done_in_part_is_half_done() {
 
 #[test]
 fn a_command_in_two_places_a_number_given_twice_and_a_token_minted_twice_are_named() {
-    assert_eq!(judged(|_, state| put(state, 2, 20)), Some(G1));
-    assert_eq!(judged(|_, state| put(state, 5, 40)), Some(G1));
-    assert_eq!(judged(|_, state| state.queue_last = seq(5)), Some(G1));
-    assert_eq!(judged(|lines, _| lines.push(Line::Sent { number: 60, seq: seq(1) })), Some(G15));
-    assert_eq!(judged(|lines, _| lines.push(claimed(30, 3, 2))), Some(G4));
-    assert_eq!(judged(|_, state| state.token_last = token(3)), Some(G4));
+    assert_eq!(verdict(|_, state| put(state, 2, 20)), Some(G1));
+    assert_eq!(verdict(|_, state| put(state, 5, 40)), Some(G1));
+    assert_eq!(verdict(|_, state| state.queue_last = seq(5)), Some(G1));
+    assert_eq!(verdict(|lines, _| lines.push(Line::Sent { number: 60, seq: seq(1) })), Some(G15));
+    assert_eq!(verdict(|lines, _| lines.push(claimed(30, 3, 2))), Some(G4));
+    assert_eq!(verdict(|_, state| state.token_last = token(3)), Some(G4));
     // A token that was never heard of, and is not larger than one that was found before.
-    let (lines, mut state) = story();
+    let (lines, mut state) = history();
     state.token_last = token(9);
     let mut ledger = Ledger::default();
     ledger.hear(&lines).and_then(|()| ledger.reconcile(&state)).unwrap();
@@ -159,7 +159,7 @@ fn another_answer_than_the_models_is_named() {
     let mut state = State::new();
     let reply = step::apply(&mut state, now, &op);
     let mut progress = Progress { acknowledged: vec![gist(None)], in_flight: false };
-    assert_eq!(course.judge(&progress, &state).unwrap_err().guarantee, AGREES);
+    assert_eq!(course.check(&progress, &state).unwrap_err().guarantee, AGREES);
     progress.acknowledged = vec![gist(Some(&reply))];
-    course.judge(&progress, &state).unwrap();
+    course.check(&progress, &state).unwrap();
 }

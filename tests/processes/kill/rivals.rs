@@ -1,8 +1,9 @@
-//! Several processes at once over one file: one after the other is killed at a random moment and replaced, and now and
-//! then all of them, to hold what they said against what they left.
+//! Several processes at once over one file. One after the other is killed at a random moment and replaced. Now and then
+//! all are killed, and what they said is checked against what they left.
 //!
-//! What always holds: while one is killed the others go on, so that nobody recovers the file but SQLite's own locks and
-//! index. This module knows nothing of what the processes do.
+//! Invariant: while one is killed the others go on, so only SQLite's own locks and index recover the file.
+//!
+//! Does not depend on: what the processes do.
 
 use std::path::Path;
 
@@ -25,7 +26,7 @@ pub(crate) struct Rivalry {
 pub(crate) struct Seen {
     pub(crate) kills: u32,
     pub(crate) files: u32,
-    /// How many times all was held against the file.
+    /// How many times all was checked against the file.
     pub(crate) looks: u32,
     pub(crate) said: Figures,
 }

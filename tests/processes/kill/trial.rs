@@ -1,8 +1,10 @@
-//! One file after the other, one process at a time: each is killed at a random moment, and what it leaves is held
+//! One file after the other, one process at a time. Each is killed at a random moment, and what it leaves is checked
 //! against what it said.
 //!
-//! What always holds: whatever is found must be the state after all that was acknowledged, or that with the one
-//! operation that was in flight. This module knows no rule of the bus (that is the course's).
+//! Invariant: the file holds the state after all that was acknowledged, or that with the one operation that was in
+//! flight.
+//!
+//! Does not depend on: any rule of the bus (the course has them).
 
 use std::path::Path;
 
@@ -44,7 +46,7 @@ pub(crate) struct Figures {
     pub(crate) in_flight_undone: u32,
     /// ... or that would have left no trace.
     pub(crate) in_flight_traceless: u32,
-    /// Kills after which nobody looked, so that the next process recovered the file.
+    /// Kills after which the test did not look, so that the next process recovered the file.
     pub(crate) unseen: u32,
 }
 
@@ -104,7 +106,7 @@ impl Trial {
                 check_as_left(&file, created)?;
             }
             let found = look(&file, self.synced, moments.one_in(2))?;
-            *match course.judge(&progress, &found)? {
+            *match course.check(&progress, &found)? {
                 Fate::None if opened => &mut figures.between,
                 Fate::None => &mut figures.while_opening,
                 Fate::Done => &mut figures.in_flight_done,
@@ -143,7 +145,7 @@ fn progress(heard: &[Line]) -> Progress {
     progress
 }
 
-/// Checks the file as it lies there: nobody has recovered it yet. One that was perhaps never created may be none.
+/// Checks the file as the kill left it, before any recovery. One that was perhaps never created may be none.
 pub(crate) fn check_as_left(file: &Path, created: bool) -> Result<(), Broken> {
     let not_yet = |finding: &Finding| !created && *finding == Finding::Interrupted;
     let why = match check(file) {

@@ -1,4 +1,4 @@
-//! The role of the one process that works on a file until it is killed. It knows no model, and judges nothing.
+//! The role of the one process that works on a file until it is killed. It knows no model, and checks nothing.
 
 use fencepost::internals::sqlite::{Durability, OpenOptions, Store};
 use fencepost_model::op::{Op, Reply};
@@ -67,7 +67,7 @@ pub(crate) fn play() {
     rest();
 }
 
-/// Does an operation with a mistake.
+/// Does an operation with a fault.
 fn wrongly(store: &mut Store, now: Timestamp, op: &Op, fault: Fault, number: u32) -> Reply {
     let answer = |store: &mut Store| store.rehearse(now, op).unwrap();
     match (fault, op) {
