@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use fencepost_model::op::Settlement;
-use fencepost_model::policy::{FailurePolicy, Outcome, RetryPolicy};
+use fencepost_model::policy::{FailurePolicy, HandlerOutcome, RetryPolicy};
 use fencepost_model::vocabulary::{Kind, Reason, Token};
 use futures_util::FutureExt;
 use tokio_util::sync::CancellationToken;
@@ -48,12 +48,12 @@ pub(super) struct Attempts {
 
 impl Attempts {
     /// Runs the handler of a message to its end.
-    pub(super) async fn make(self, handlers: Arc<Handlers>, delivery: Delivery) -> Outcome {
+    pub(super) async fn make(self, handlers: Arc<Handlers>, delivery: Delivery) -> HandlerOutcome {
         let message = Arc::clone(delivery.message());
         let held = Arc::clone(delivery.held());
         let Some(handler) = handlers.of(message.kind, &message.name).cloned() else {
             // What was claimed has a handler; a store that hands out something else is not to be trusted with it.
-            return Outcome::Permanent { reason: "no handler for this name".into() };
+            return HandlerOutcome::Permanent { reason: "no handler for this name".into() };
         };
         let span = tracing::info_span!(
             "handle",
@@ -72,13 +72,13 @@ impl Attempts {
         tokio::select! {
             biased;
             ended = work.instrument(span) => match ended {
-                Ok(Ok(())) => Outcome::Handled,
+                Ok(Ok(())) => HandlerOutcome::Handled,
                 Ok(Err(error)) => error.0,
-                Err(_) if self.strain.is(Mutant::PanicIsHandled) => Outcome::Handled,
-                Err(panic) => Outcome::Panicked { reason: what_it_said(panic.as_ref()) },
+                Err(_) if self.strain.is(Mutant::PanicIsHandled) => HandlerOutcome::Handled,
+                Err(panic) => HandlerOutcome::Panicked { reason: what_it_said(panic.as_ref()) },
             },
-            () = self.cut.cancelled() => Outcome::Cancelled,
-            () = self.beat(&held) => Outcome::Cancelled,
+            () = self.cut.cancelled() => HandlerOutcome::Cancelled,
+            () = self.beat(&held) => HandlerOutcome::Cancelled,
         }
     }
 
@@ -112,7 +112,7 @@ impl Attempts {
     }
 
     /// What follows from how an attempt ended.
-    pub(super) fn judge(&self, held: &Held, outcome: &Outcome) -> Judged {
+    pub(super) fn judge(&self, held: &Held, outcome: &HandlerOutcome) -> Judged {
         let settled = held.by_hand().is_some() && !self.strain.is(Mutant::SettlesTwice);
         let lost = held.is_lost() && !self.strain.is(Mutant::SettlesAlthoughLost);
         if settled || lost {
@@ -125,22 +125,22 @@ impl Attempts {
             Settlement::Nack { delay_ms, reason: Arc::clone(reason) }
         };
         Judged::Settle(match outcome {
-            Outcome::Handled => Settlement::Ack,
-            Outcome::Retryable { reason, .. } if self.strain.is(Mutant::PolicyDecidesRetryable) => {
-                return self.judge(held, &Outcome::Permanent { reason: Arc::clone(reason) });
+            HandlerOutcome::Handled => Settlement::Ack,
+            HandlerOutcome::Retryable { reason, .. } if self.strain.is(Mutant::PolicyDecidesRetryable) => {
+                return self.judge(held, &HandlerOutcome::Permanent { reason: Arc::clone(reason) });
             }
-            Outcome::Retryable { delay_ms, reason } => again(*delay_ms, reason),
-            Outcome::Panicked { reason } => again(None, reason),
-            Outcome::Park { reason } => Settlement::Park { reason: Arc::clone(reason) },
-            Outcome::Corrupt { .. } if self.strain.is(Mutant::CorruptIsDropped) => Settlement::Drop,
-            Outcome::Corrupt { .. } if self.strain.is(Mutant::CorruptIsLeft) => return Judged::Nothing,
-            Outcome::Corrupt { reason } if self.policy == FailurePolicy::Park => {
+            HandlerOutcome::Retryable { delay_ms, reason } => again(*delay_ms, reason),
+            HandlerOutcome::Panicked { reason } => again(None, reason),
+            HandlerOutcome::Park { reason } => Settlement::Park { reason: Arc::clone(reason) },
+            HandlerOutcome::Corrupt { .. } if self.strain.is(Mutant::CorruptIsDropped) => Settlement::Drop,
+            HandlerOutcome::Corrupt { .. } if self.strain.is(Mutant::CorruptIsLeft) => return Judged::Nothing,
+            HandlerOutcome::Corrupt { reason } if self.policy == FailurePolicy::Park => {
                 Settlement::Park { reason: Arc::clone(reason) }
             }
             // Nobody's settings destroy what could not be read (G5).
-            Outcome::Corrupt { reason } => Settlement::DeadLetter { reason: Arc::clone(reason) },
-            Outcome::Cancelled => return Judged::Release,
-            Outcome::Permanent { reason } => match self.policy {
+            HandlerOutcome::Corrupt { reason } => Settlement::DeadLetter { reason: Arc::clone(reason) },
+            HandlerOutcome::Cancelled => return Judged::Release,
+            HandlerOutcome::Permanent { reason } => match self.policy {
                 FailurePolicy::Retry => again(None, reason),
                 FailurePolicy::DeadLetter => Settlement::DeadLetter { reason: Arc::clone(reason) },
                 FailurePolicy::Park => Settlement::Park { reason: Arc::clone(reason) },

@@ -8,7 +8,7 @@
 use std::sync::Arc;
 
 use fencepost_model::op::{Op, Refusal, Reply, Settlement};
-use fencepost_model::policy::Outcome;
+use fencepost_model::policy::HandlerOutcome;
 use fencepost_model::vocabulary::Names;
 
 use crate::bus::signals::Interest;
@@ -22,7 +22,7 @@ use crate::telemetry;
 use crate::threads::mutant::Mutant as Slip;
 use crate::threads::{Lost, Tasks, mutates};
 
-type Ended = (Arc<Held>, Outcome);
+type Ended = (Arc<Held>, HandlerOutcome);
 
 /// A settlement that the store has yet to take.
 struct Owed {
@@ -91,8 +91,8 @@ impl Listening<'_> {
         self.judge(held, &outcome);
     }
 
-    fn judge(&mut self, held: Arc<Held>, outcome: &Outcome) {
-        if matches!(outcome, Outcome::Panicked { .. }) {
+    fn judge(&mut self, held: Arc<Held>, outcome: &HandlerOutcome) {
+        if matches!(outcome, HandlerOutcome::Panicked { .. }) {
             self.report.panicked += 1;
         }
         let op = match self.cx.attempts.judge(&held, outcome) {
@@ -170,7 +170,7 @@ impl Listening<'_> {
                     (held, outcome)
                 });
             }
-            Handed::Corrupt(_) => self.judge(held, &Outcome::Corrupt { reason: corrupt_reason() }),
+            Handed::Corrupt(_) => self.judge(held, &HandlerOutcome::Corrupt { reason: corrupt_reason() }),
         }
     }
 

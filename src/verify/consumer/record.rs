@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use fencepost_model::op::{Op, Reply, Target};
-use fencepost_model::policy::Outcome;
+use fencepost_model::policy::HandlerOutcome;
 use fencepost_model::vocabulary::{Timestamp, Token};
 use futures_util::future::BoxFuture;
 
@@ -58,7 +58,7 @@ pub enum What {
     /// A handler was told that its lease is lost.
     Told(Token, Target),
     /// A handler ended, or was cut off.
-    Ended(Token, Target, Outcome),
+    Ended(Token, Target, HandlerOutcome),
     /// The run was told to shut down.
     Shutdown,
     /// The future of the run was dropped.

@@ -1,10 +1,10 @@
 //! The scopes of the store as a whole: pruning, seeking, epochs, transactions, reboots and copies.
 
-use super::{
+use crate::op::{Op, Settlement, Start};
+use crate::scope::build::{
     claim, command, dead_letter, event, id, nack, offers, park, poll, publish, reset, seek, send, subscribe,
 };
-use crate::op::{Op, Settlement, Start};
-use crate::scope::{Limits, Scope};
+use crate::scope::{Scope, ScopeLimits};
 use crate::vocabulary::{Epoch, Seq};
 
 pub(super) fn pruning() -> Scope {
@@ -28,7 +28,7 @@ pub(super) fn pruning() -> Scope {
         settlements: vec![Settlement::Ack],
         clock_max: 2,
         workers: 1,
-        limits: Limits { events: 2, tokens: 2, ..Limits::default() },
+        limits: ScopeLimits { events: 2, tokens: 2, ..ScopeLimits::default() },
         states: 42_760,
         ..Scope::default()
     }
@@ -56,7 +56,7 @@ pub(super) fn seeking() -> Scope {
         settlements: vec![Settlement::Ack, nack(1), dead_letter()],
         redrive: true,
         clock_max: 1,
-        limits: Limits { tokens: 2, records: 1, ..Limits::default() },
+        limits: ScopeLimits { tokens: 2, records: 1, ..ScopeLimits::default() },
         states: 16_505,
         ..Scope::default()
     }
@@ -80,7 +80,7 @@ pub(super) fn epochs() -> Scope {
         redrive: true,
         clock_max: 1,
         workers: 1,
-        limits: Limits { events: 2, tokens: 2, records: 2, reboots: 1, ..Limits::default() },
+        limits: ScopeLimits { events: 2, tokens: 2, records: 2, reboots: 1, ..ScopeLimits::default() },
         states: 41_468,
         ..Scope::default()
     }
@@ -103,7 +103,7 @@ pub(super) fn transactions() -> Scope {
         settlements: vec![Settlement::Ack],
         clock_max: 2,
         crash: true,
-        limits: Limits { commands: 4, events: 2, tokens: 4, ..Limits::default() },
+        limits: ScopeLimits { commands: 4, events: 2, tokens: 4, ..ScopeLimits::default() },
         states: 5_486,
         ..Scope::default()
     }
@@ -118,7 +118,7 @@ pub(super) fn falling_back() -> Scope {
         clock_max: 1,
         workers: 1,
         fall_back: Some(vec![None, Some(Epoch::from(2)), Some(Epoch::from(3))]),
-        limits: Limits { commands: 1, events: 1, tokens: 2, records: 1, reboots: 2 },
+        limits: ScopeLimits { commands: 1, events: 1, tokens: 2, records: 1, reboots: 2 },
         states: 32_479,
         ..Scope::default()
     }
@@ -137,7 +137,7 @@ pub(super) fn answers_lost() -> Scope {
         settlements: vec![Settlement::Ack, nack(0), dead_letter()],
         unheard: true,
         clock_max: 1,
-        limits: Limits { commands: 1, events: 1, tokens: 3, records: 1, reboots: 0 },
+        limits: ScopeLimits { commands: 1, events: 1, tokens: 3, records: 1, reboots: 0 },
         states: 10_781,
         ..Scope::default()
     }

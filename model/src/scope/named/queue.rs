@@ -1,10 +1,10 @@
 //! The scopes of the queue: leases, batches, ids, what is put aside, damage.
 
-use super::{
+use crate::op::{Op, Settlement, Start};
+use crate::scope::build::{
     claim, command, dead_letter, event, id, nack, offers, park, poll, publish, repairs, send, subscribe,
 };
-use crate::op::{Op, Settlement, Start};
-use crate::scope::{Limits, Scope};
+use crate::scope::{Scope, ScopeLimits};
 use crate::vocabulary::CAUSATION_ID;
 use crate::world::Wound;
 
@@ -17,7 +17,7 @@ pub(super) fn leases() -> Scope {
         clock_max: 3,
         clock_back: true,
         crash: true,
-        limits: Limits { tokens: 3, records: 1, ..Limits::default() },
+        limits: ScopeLimits { tokens: 3, records: 1, ..ScopeLimits::default() },
         liveness: true,
         states: 79_756,
         ..Scope::default()
@@ -33,7 +33,7 @@ pub(super) fn releases() -> Scope {
         release: true,
         extend_ms: Some(2),
         cancel: true,
-        limits: Limits { tokens: 4, ..Limits::default() },
+        limits: ScopeLimits { tokens: 4, ..ScopeLimits::default() },
         states: 10_527,
         ..Scope::default()
     }
@@ -50,7 +50,7 @@ pub(super) fn batches() -> Scope {
             claim(&["bet", "pay"], 3),
         ]),
         settlements: vec![Settlement::Ack, nack(1)],
-        limits: Limits { commands: 3, tokens: 4, records: 2, ..Limits::default() },
+        limits: ScopeLimits { commands: 3, tokens: 4, records: 2, ..ScopeLimits::default() },
         states: 57_112,
         ..Scope::default()
     }
@@ -80,15 +80,15 @@ pub(super) fn ids() -> Scope {
         cancel: true,
         purge: true,
         workers: 1,
-        limits: Limits { commands: 2, events: 1, tokens: 2, records: 2, reboots: 0 },
+        limits: ScopeLimits { commands: 2, events: 1, tokens: 2, records: 2, reboots: 0 },
         states: 68_661,
         ..Scope::default()
     }
 }
 
-pub(super) fn aside() -> Scope {
+pub(super) fn set_aside() -> Scope {
     Scope {
-        name: "aside",
+        name: "set-aside",
         about: "commands are dead-lettered, parked and dropped, redriven and purged",
         offers: offers([
             send(command("bet", "1").with_id(id("x")), 0),
@@ -100,7 +100,7 @@ pub(super) fn aside() -> Scope {
         purge: true,
         crash: true,
         clock_max: 2,
-        limits: Limits { tokens: 4, records: 3, ..Limits::default() },
+        limits: ScopeLimits { tokens: 4, records: 3, ..ScopeLimits::default() },
         liveness: true,
         states: 1_198,
         ..Scope::default()
@@ -126,7 +126,7 @@ pub(super) fn damaged_commands() -> Scope {
         clock_max: 1,
         wounds_queue: vec![Wound::Body, Wound::Name, Wound::Bookkeeping],
         workers: 1,
-        limits: Limits { tokens: 2, records: 2, ..Limits::default() },
+        limits: ScopeLimits { tokens: 2, records: 2, ..ScopeLimits::default() },
         states: 21_211,
         ..Scope::default()
     }
@@ -154,7 +154,7 @@ pub(super) fn repaired_commands() -> Scope {
         clock_max: 1,
         wounds_queue: vec![Wound::Body, Wound::Name, Wound::Bookkeeping],
         workers: 1,
-        limits: Limits { commands: 1, tokens: 3, records: 3, ..Limits::default() },
+        limits: ScopeLimits { commands: 1, tokens: 3, records: 3, ..ScopeLimits::default() },
         states: 2_486,
         ..Scope::default()
     }
