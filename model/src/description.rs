@@ -100,7 +100,7 @@ pub fn reply(reply: &Reply) -> String {
                 [] => String::new(),
                 dead => format!("; dead-lettered as record {}", records(dead)),
             };
-            format!("{removed} gone, {first} is the first{dead}")
+            format!("{removed} removed, {first} is the first{dead}")
         }
         Reply::Forgotten { ids } => format!("{ids} forgotten"),
         Reply::EpochBegun { .. } => "epoch begun".to_owned(),

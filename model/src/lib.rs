@@ -46,6 +46,8 @@
 //! attempt dead-letters it. A release returns it without counting the attempt. If the lease expires, another worker may
 //! claim the command under a new token. Until then the old token still settles.
 //!
+//! The owner of the store may cancel a command that no worker holds, redrive a dead or parked one, or purge it.
+//!
 //! # The log
 //!
 //! A publisher appends an event to the log. A consumer group subscribes to names. It has one cursor under one lease, so

@@ -200,7 +200,7 @@ fn every_command_comes_to_rest(fair: &mut FairRuns<'_>) -> CheckResult {
         let left: Vec<&Seq> = run.state.queue.keys().chain(run.state.unreadable.keys()).collect();
         if !left.is_empty() {
             return CheckResult::Violated(format!(
-                "commands {left:?} never come to rest when handlers {behaviour:?}"
+                "commands {left:?} are still in the queue when handlers {behaviour:?}"
             ));
         }
     }
@@ -283,7 +283,7 @@ fn every_group_reaches_the_head(fair: &mut FairRuns<'_>) -> CheckResult {
                 ));
             }
             if !cursor.entries.is_empty() {
-                return CheckResult::Violated(format!("an entry of {group} never comes to rest"));
+                return CheckResult::Violated(format!("an entry of {group} is never settled"));
             }
         }
     }

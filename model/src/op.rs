@@ -438,7 +438,7 @@ impl std::fmt::Display for Refusal {
             Self::Conflict { seq } => write!(f, "the id is taken, with other content, by message {seq}"),
             Self::NotFound => f.write_str("there is no such message or record"),
             Self::Held { until } => {
-                write!(f, "another holds the lease, until {until} ms if it is not extended")
+                write!(f, "another worker holds the lease, until {until} ms unless it is extended")
             }
             Self::NamesMissing { missing } => {
                 let names: Vec<&str> = missing.iter().map(Name::as_str).collect();
@@ -447,17 +447,17 @@ impl std::fmt::Display for Refusal {
             Self::NotNext { next: Some(next) } => {
                 write!(f, "not the next event of the group; that is {next}")
             }
-            Self::NotNext { next: None } => f.write_str("the group was handed out no event to settle"),
+            Self::NotNext { next: None } => f.write_str("no event of the group was handed out"),
             Self::NotSubscribed => f.write_str("the group does not exist or does not read that name"),
             Self::BeyondHead { head } => write!(f, "the position lies beyond the head of the log, {head}"),
             Self::Pruned { first } => {
-                write!(f, "the position lies before what is kept, which begins at {first}")
+                write!(f, "the position lies before the first event that is kept, {first}")
             }
             Self::EpochMismatch { current } => write!(f, "the epoch is {current}, not the expected one"),
-            Self::EpochRetired => f.write_str("the epoch has ended, or was used before"),
-            Self::Corrupt => f.write_str("what cannot be decoded may not be treated so"),
-            Self::Legible => f.write_str("what can still be read is not replaced by something else"),
-            Self::WrongKind => f.write_str("commands are sent, and events are published"),
+            Self::EpochRetired => f.write_str("the epoch has ended or was used before"),
+            Self::Corrupt => f.write_str("the row cannot be decoded, so this is not allowed"),
+            Self::Legible => f.write_str("a repair cannot replace what can be read"),
+            Self::WrongKind => f.write_str("commands are sent and events are published"),
             Self::Aborted { index, refusal } => write!(f, "operation {index} was refused: {refusal}"),
         }
     }

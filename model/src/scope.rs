@@ -150,7 +150,7 @@ impl Scope {
             for (row, wound) in self.damaged_after(done) {
                 world.perform(&damage(row, wound), &Contract, &Tally::new());
             }
-            let action = told(0, op.clone());
+            let action = answered(0, op.clone());
             world.perform(&action, &Contract, &Tally::new());
         }
         world
@@ -206,7 +206,10 @@ impl Scope {
                     let names = names.clone();
                     let (max, lease_ms, attempts_max) = (*max, *lease_ms, *attempts_max);
                     let (group, token) = (group.clone(), Some(token));
-                    moves.push(told(worker, Op::Poll { group, names, token, max, lease_ms, attempts_max }));
+                    moves.push(answered(
+                        worker,
+                        Op::Poll { group, names, token, max, lease_ms, attempts_max },
+                    ));
                 }
             }
         }
@@ -233,7 +236,7 @@ impl Scope {
             if matches!(target, Target::Command(_)) {
                 for effect in &self.with_ack {
                     let ack = Op::Settle { target: target.clone(), token, how: Settlement::Ack };
-                    moves.push(told(worker, Op::Atomic(vec![effect.clone(), ack])));
+                    moves.push(answered(worker, Op::Atomic(vec![effect.clone(), ack])));
                 }
             }
             leases.push((target.lease(), token));
@@ -242,10 +245,10 @@ impl Scope {
         self.mixed_up(world, worker, moves);
         for (lease, token) in leases {
             if self.release {
-                moves.push(told(worker, Op::Release { lease: lease.clone(), token }));
+                moves.push(answered(worker, Op::Release { lease: lease.clone(), token }));
             }
             if let Some(lease_ms) = self.extend_ms {
-                moves.push(told(worker, Op::Extend { lease, token, lease_ms }));
+                moves.push(answered(worker, Op::Extend { lease, token, lease_ms }));
             }
         }
         if self.crash && !world.workers[usize::from(worker)].holds.is_empty() {
@@ -260,7 +263,7 @@ impl Scope {
             for token in cursor_tokens(world, worker, group) {
                 let known = world.workers[usize::from(worker)].holds.contains(&(target.clone(), token));
                 if token != *own && !known {
-                    moves.push(told(
+                    moves.push(answered(
                         worker,
                         Op::Settle { target: target.clone(), token, how: Settlement::Ack },
                     ));
@@ -274,18 +277,18 @@ impl Scope {
         if self.cancel {
             let last = world.state.queue_last.get();
             let seqs = (1..=last).filter_map(|seq| Seq::new(seq).ok());
-            moves.extend(seqs.map(|seq| told(0, Op::Cancel { seq })));
+            moves.extend(seqs.map(|seq| answered(0, Op::Cancel { seq })));
         }
         let records = 1..=world.state.record_last.get();
         for record in records.filter_map(|id| RecordId::new(id).ok()) {
             if self.redrive {
-                moves.push(told(0, Op::Redrive { record }));
+                moves.push(answered(0, Op::Redrive { record }));
             }
             if self.purge {
-                moves.push(told(0, Op::Purge { record }));
+                moves.push(answered(0, Op::Purge { record }));
             }
             for message in &self.repairs {
-                moves.push(told(0, Op::Repair { record, message: Arc::clone(message) }));
+                moves.push(answered(0, Op::Repair { record, message: Arc::clone(message) }));
             }
         }
     }
@@ -330,7 +333,7 @@ fn may_fall_back(world: &World, copy: &State, restore: Option<Epoch>) -> bool {
     }
 }
 
-fn told(worker: u8, op: Op) -> Move {
+fn answered(worker: u8, op: Op) -> Move {
     Move::Do { worker, op: Arc::new(op), outcome: OpOutcome::Told }
 }
 

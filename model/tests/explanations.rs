@@ -52,7 +52,7 @@ fn the_start_of_a_scope_is_explained_and_numbered_with_the_path() {
         let moves = path(&scope, 1, 10);
         for moves in [&moves[..9 - before], &moves[..10 - before]] {
             keep::keep(
-                "stories",
+                "explanations",
                 &format!("{name}-{}", moves.len()),
                 &explanation::explain(&scope, moves, &Contract),
             );

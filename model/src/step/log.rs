@@ -11,7 +11,7 @@ use std::sync::Arc;
 use crate::op::{Refusal, Reply, Start};
 use crate::state::{Body, Cause, Cursor, Entry, LogRow, Place, Progress, State};
 use crate::step::ids::{end, recall, remember};
-use crate::step::records::{bury_for_all, return_entry};
+use crate::step::records::{dead_letter_for_all, return_entry};
 use crate::vocabulary::{Group, Kind, Message, Name, RecordId, Seq, Timestamp};
 
 pub(super) use poll::{PollRequest, poll};
@@ -128,7 +128,7 @@ pub(super) fn prune(state: &mut State, now: Timestamp, retention_ms: u64) -> Rep
         if let Some(LogRow::Event(body)) = state.log.remove(&seq)
             && !body.is_sound()
         {
-            dead_lettered.push(bury_for_all(state, now, seq, body));
+            dead_lettered.push(dead_letter_for_all(state, now, seq, body));
         }
         end(&mut state.event_ids, seq, now);
         state.first = seq.plus(1);

@@ -45,7 +45,7 @@ pub(super) fn claim(
     lease_ms: u64,
     attempts_max: u32,
 ) -> Reply {
-    let mut dead_lettered = sweep(state, now, max);
+    let mut dead_lettered = dead_letter_unreadable(state, now, max);
     let mut deliveries = Vec::new();
     for seq in due(state, now, names) {
         if dead_lettered.len() + deliveries.len() >= max as usize {
@@ -53,7 +53,14 @@ pub(super) fn claim(
         }
         let Some(command) = state.queue.get_mut(&seq) else { continue };
         if command.attempts >= attempts_max {
-            dead_lettered.extend(bury(state, now, seq, Place::Dead, Cause::AttemptsExhausted, None));
+            dead_lettered.extend(set_command_aside(
+                state,
+                now,
+                seq,
+                Place::Dead,
+                Cause::AttemptsExhausted,
+                None,
+            ));
             continue;
         }
         let lapsed = command.lease.is_some();
@@ -94,7 +101,7 @@ fn due(state: &State, now: Timestamp, names: &Names) -> Vec<Seq> {
 }
 
 /// Dead-letters the rows whose name or bookkeeping cannot be read. No claim can ask for them by name (G5).
-fn sweep(state: &mut State, now: Timestamp, max: u32) -> Vec<RecordId> {
+fn dead_letter_unreadable(state: &mut State, now: Timestamp, max: u32) -> Vec<RecordId> {
     let mut records = Vec::new();
     while records.len() < max as usize {
         let Some((seq, raw)) = state.unreadable.pop_first() else { break };
@@ -114,7 +121,7 @@ fn sweep(state: &mut State, now: Timestamp, max: u32) -> Vec<RecordId> {
 }
 
 /// Moves a command from the queue to the records, with its attempts and its last reason.
-fn bury(
+fn set_command_aside(
     state: &mut State,
     now: Timestamp,
     seq: Seq,
@@ -163,13 +170,19 @@ pub(super) fn settle(
         }
         Settlement::Nack { reason, .. } => {
             let cause = Cause::AttemptsExhausted;
-            dead_lettered(bury(state, now, seq, Place::Dead, cause, Some(Arc::clone(reason))))?
+            dead_lettered(set_command_aside(state, now, seq, Place::Dead, cause, Some(Arc::clone(reason))))?
         }
-        Settlement::DeadLetter { reason } => {
-            dead_lettered(bury(state, now, seq, Place::Dead, Cause::Settled, Some(Arc::clone(reason))))?
-        }
+        Settlement::DeadLetter { reason } => dead_lettered(set_command_aside(
+            state,
+            now,
+            seq,
+            Place::Dead,
+            Cause::Settled,
+            Some(Arc::clone(reason)),
+        ))?,
         Settlement::Park { reason } => {
-            let record = bury(state, now, seq, Place::Parked, Cause::Settled, Some(Arc::clone(reason)));
+            let record =
+                set_command_aside(state, now, seq, Place::Parked, Cause::Settled, Some(Arc::clone(reason)));
             Settled::Parked { record: record.ok_or(Refusal::NotFound)? }
         }
     };

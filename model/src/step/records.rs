@@ -116,7 +116,7 @@ pub(super) fn return_entry(
 }
 
 /// Dead-letters an unreadable event once, for all groups.
-pub(super) fn bury_for_all(state: &mut State, now: Timestamp, seq: Seq, body: Body) -> RecordId {
+pub(super) fn dead_letter_for_all(state: &mut State, now: Timestamp, seq: Seq, body: Body) -> RecordId {
     let origin = Origin::Log { epoch: state.epoch, seq, group: None };
     set_aside(state, now, Place::Dead, origin, body, Cause::Corrupt, None, 0)
 }

@@ -1,4 +1,4 @@
-//! The scopes of the log and its groups: positions, names, entries, damage.
+//! The scopes of the log and its groups: positions, names, entries, damage, repairs.
 
 use crate::op::{Op, Settlement, Start, Target};
 use crate::scope::build::{
@@ -12,7 +12,7 @@ use crate::world::Wound;
 pub(super) fn groups() -> Scope {
     Scope {
         name: "groups",
-        about: "two groups with two replicas each read two names; leases run out and workers crash",
+        about: "two groups with two replicas each read two names; leases expire and workers crash",
         start: vec![
             subscribe("audit", "bet", Start::Earliest),
             subscribe("audit", "pay", Start::Earliest),
@@ -37,7 +37,7 @@ pub(super) fn groups() -> Scope {
 pub(super) fn batches_of_events() -> Scope {
     Scope {
         name: "batches-of-events",
-        about: "three events are polled in batches and settled in order, out of order, and by a kill",
+        about: "three events are polled in batches and settled in order and out of order",
         start: vec![subscribe("audit", "bet", Start::Earliest), subscribe("audit", "pay", Start::Earliest)],
         offers: offers([
             publish(event("bet", "1")),
@@ -118,7 +118,7 @@ pub(super) fn events_set_aside() -> Scope {
 pub(super) fn entries() -> Scope {
     Scope {
         name: "entries",
-        about: "a redriven event is a group's own entry: nacked, killed, set aside again, left behind, ended by a reset",
+        about: "a redriven event is an entry of its group: nacked, set aside again, unsubscribed, ended by a reset",
         start: vec![
             subscribe("audit", "bet", Start::Earliest),
             subscribe("audit", "pay", Start::Earliest),
@@ -168,7 +168,7 @@ pub(super) fn two_entries() -> Scope {
     let redrive = |record: u32| Op::Redrive { record: RecordId::from(record) };
     Scope {
         name: "two-entries",
-        about: "the holder of one redriven event meets another that has used up its attempts, and the event behind",
+        about: "a replica that holds one entry polls another one with exhausted attempts, and the event behind it",
         start: vec![
             subscribe("audit", "bet", Start::Earliest),
             publish(event("bet", "1")),
@@ -217,7 +217,7 @@ pub(super) fn damaged_events() -> Scope {
 pub(super) fn one_damaged_event() -> Scope {
     Scope {
         name: "one-damaged-event",
-        about: "one event is damaged under its holder and settled in every way, while its group comes and goes",
+        about: "one event is damaged while it is held, and settled in every way; its group is unsubscribed and subscribed",
         start: vec![subscribe("audit", "bet", Start::Earliest), publish(event("bet", "1"))],
         offers: offers([
             poll("audit", &["bet"], 1),
@@ -239,7 +239,7 @@ pub(super) fn one_damaged_event() -> Scope {
 pub(super) fn repaired_events() -> Scope {
     Scope {
         name: "repaired-events",
-        about: "one of two groups repairs its copy of a damaged event and redrives it; the log keeps what it has",
+        about: "one of two groups repairs its copy of a damaged event and redrives it; the log keeps the damaged row",
         start: vec![
             subscribe("audit", "bet", Start::Earliest),
             subscribe("stats", "bet", Start::Earliest),
@@ -273,7 +273,7 @@ pub(super) fn repaired_events() -> Scope {
 pub(super) fn exhausted_events() -> Scope {
     Scope {
         name: "exhausted-events",
-        about: "events that nobody settles come to rest, one by one, with the batch behind them",
+        about: "events that no worker settles are dead-lettered one by one, with a batch behind them",
         start: vec![
             subscribe("audit", "bet", Start::Earliest),
             publish(event("bet", "1")),

@@ -1,4 +1,4 @@
-//! The scopes of the queue: leases, batches, ids, what is put aside, damage.
+//! The scopes of the queue: leases, batches, ids, setting aside, damage, repairs.
 
 use crate::op::{Op, Settlement, Start};
 use crate::scope::build::{
@@ -11,7 +11,7 @@ use crate::world::Wound;
 pub(super) fn leases() -> Scope {
     Scope {
         name: "leases",
-        about: "two workers compete for two commands; leases run out, the clock jumps back, workers crash",
+        about: "two workers compete for two commands; leases expire, the clock jumps back, workers crash",
         offers: offers([send(command("bet", "1"), 0), claim(&["bet"], 1)]),
         settlements: vec![Settlement::Ack, nack(0), nack(1)],
         clock_max: 3,
@@ -27,7 +27,7 @@ pub(super) fn leases() -> Scope {
 pub(super) fn releases() -> Scope {
     Scope {
         name: "releases",
-        about: "deliveries are released and leases extended, before and after their time ran out",
+        about: "deliveries are released and leases extended, before and after they expire",
         offers: offers([send(command("bet", "1"), 0), claim(&["bet"], 1), claim(&["bet"], 2)]),
         settlements: vec![Settlement::Ack],
         release: true,
@@ -135,7 +135,7 @@ pub(super) fn damaged_commands() -> Scope {
 pub(super) fn repaired_commands() -> Scope {
     Scope {
         name: "repaired-commands",
-        about: "damaged commands are repaired among the dead, redriven and sent again under their id",
+        about: "dead damaged commands are repaired, redriven and sent again under their id",
         start: vec![send(command("bet", "1").with_id(id("x")), 0)],
         offers: offers([
             send(command("bet", "1").with_id(id("x")), 0),

@@ -10,7 +10,7 @@ use crate::vocabulary::{Epoch, Seq};
 pub(super) fn pruning() -> Scope {
     Scope {
         name: "pruning",
-        about: "the log is pruned beside two groups, positions lie before and behind what is kept",
+        about: "the log is pruned while two groups read it, and positions lie before and behind its first event",
         start: vec![subscribe("audit", "bet", Start::Earliest), publish(event("bet", "1").with_id(id("x")))],
         offers: offers([
             publish(event("bet", "1").with_id(id("x"))),
@@ -37,7 +37,7 @@ pub(super) fn pruning() -> Scope {
 pub(super) fn seeking() -> Scope {
     Scope {
         name: "seeking",
-        about: "a group seeks back and forth under its holder",
+        about: "a group seeks back and forth while a replica holds its cursor",
         start: vec![
             subscribe("audit", "bet", Start::Earliest),
             publish(event("bet", "1")),
@@ -65,7 +65,7 @@ pub(super) fn seeking() -> Scope {
 pub(super) fn epochs() -> Scope {
     Scope {
         name: "epochs",
-        about: "the log is reset under its holders, to fresh, used and unexpected epochs",
+        about: "the log is reset while replicas hold cursors, to fresh, used and unexpected epochs",
         start: vec![subscribe("audit", "bet", Start::Earliest)],
         offers: offers([
             publish(event("bet", "1").with_id(id("x"))),
@@ -89,7 +89,7 @@ pub(super) fn epochs() -> Scope {
 pub(super) fn transactions() -> Scope {
     Scope {
         name: "transactions",
-        about: "a command's ack and its effects happen together or not at all; a stale token takes them back",
+        about: "a command's ack and its effects happen together or not at all; a stale token undoes both",
         start: vec![send(command("bet", "1").with_id(id("x")), 0), send(command("bet", "2"), 0)],
         offers: offers([
             claim(&["bet"], 1),
@@ -112,7 +112,7 @@ pub(super) fn transactions() -> Scope {
 pub(super) fn falling_back() -> Scope {
     Scope {
         name: "falling-back",
-        about: "power cuts and restored copies, also of one copy twice: the store falls back, but tokens never do",
+        about: "power cuts and restored copies, also of one copy twice: the store falls back, and tokens never do",
         offers: offers([send(command("bet", "1").with_id(id("x")), 0), claim(&["bet"], 1), Op::Reboot]),
         settlements: vec![Settlement::Ack],
         clock_max: 1,
@@ -127,7 +127,7 @@ pub(super) fn falling_back() -> Scope {
 pub(super) fn answers_lost() -> Scope {
     Scope {
         name: "answers-lost",
-        about: "workers do not hear what became of their operations, and do them again",
+        about: "requests and answers are lost, and workers repeat their operations",
         start: vec![subscribe("audit", "bet", Start::Earliest), publish(event("bet", "1"))],
         offers: offers([
             send(command("bet", "1").with_id(id("x")), 0),

@@ -7,7 +7,7 @@
 use crate::op::{Delivery, Refusal, Reply, Target};
 use crate::state::{Body, Cause, Cursor, CursorLease, LogRow, Place, State};
 use crate::step::log::cursor::{next_event, set_entry_aside, set_event_aside};
-use crate::step::records::bury_for_all;
+use crate::step::records::dead_letter_for_all;
 use crate::vocabulary::{Group, Name, Names, RecordId, Seq, Timestamp, Token};
 
 /// The arguments of a poll.
@@ -46,30 +46,30 @@ pub(in crate::step) fn poll(
             None => Ok(Reply::HandedOut { deliveries: Vec::new(), dead_lettered: Vec::new() }),
         };
     }
-    let mut dead_lettered = sweep(state, now, request.max);
+    let mut dead_lettered = dead_letter_unreadable(state, now, request.max);
     let token = request.token.unwrap_or(state.token_last.plus(1));
-    bury_exhausted(state, now, group, request, token, &mut dead_lettered);
+    dead_letter_exhausted(state, now, group, request, token, &mut dead_lettered);
     let room = request.max as usize - dead_lettered.len();
     let deliveries = hand_out(state, now, group, request, token, room);
     Ok(Reply::HandedOut { deliveries, dead_lettered })
 }
 
 /// Dead-letters the events whose name cannot be read, once for all groups, and leaves tombstones (G5).
-fn sweep(state: &mut State, now: Timestamp, max: u32) -> Vec<RecordId> {
+fn dead_letter_unreadable(state: &mut State, now: Timestamp, max: u32) -> Vec<RecordId> {
     let unreadable = |row: &LogRow| matches!(row, LogRow::Event(Body::Unreadable { .. }));
     let found: Vec<Seq> =
         state.log.iter().filter(|(_, row)| unreadable(row)).map(|(seq, _)| *seq).take(max as usize).collect();
     let mut records = Vec::new();
     for seq in found {
         if let Some(LogRow::Event(body)) = state.log.insert(seq, LogRow::Tombstone) {
-            records.push(bury_for_all(state, now, seq, body));
+            records.push(dead_letter_for_all(state, now, seq, body));
         }
     }
     records
 }
 
 /// Dead-letters for this group what is first in line, while its attempts are exhausted (G8).
-fn bury_exhausted(
+fn dead_letter_exhausted(
     state: &mut State,
     now: Timestamp,
     group: &Group,
