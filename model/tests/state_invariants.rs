@@ -10,7 +10,7 @@ use fencepost_model::world::Contract;
 
 /// The states of some walks through everything, damaged rows and restored copies included.
 fn states() -> Vec<State> {
-    let scope = scope::by_name("wide").unwrap();
+    let scope = scope::by_name("wide").expect("the wide scope exists");
     let mut states = Vec::new();
     for seed in 0..40_u32 {
         let mut world = scope.world();
