@@ -133,7 +133,9 @@ impl Attempts {
             HandlerOutcome::Panicked { reason } => again(None, reason),
             HandlerOutcome::Park { reason } => Settlement::Park { reason: Arc::clone(reason) },
             HandlerOutcome::Corrupt { .. } if self.strain.is(Mutant::CorruptIsDropped) => Settlement::Drop,
-            HandlerOutcome::Corrupt { .. } if self.strain.is(Mutant::CorruptIsLeft) => return Judged::Nothing,
+            HandlerOutcome::Corrupt { .. } if self.strain.is(Mutant::CorruptIsLeft) => {
+                return Judged::Nothing;
+            }
             HandlerOutcome::Corrupt { reason } if self.policy == FailurePolicy::Park => {
                 Settlement::Park { reason: Arc::clone(reason) }
             }

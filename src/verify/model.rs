@@ -5,10 +5,10 @@ use std::sync::atomic::Ordering;
 
 use fencepost_model::check::ScopeSearch;
 use fencepost_model::coverage::{Tally, difference};
+use fencepost_model::explanation;
 use fencepost_model::invariant::GUARANTEES;
 use fencepost_model::liveness::LIVENESS;
 use fencepost_model::scope::Scope;
-use fencepost_model::explanation;
 use fencepost_model::world::{Contract, Move};
 
 use crate::verify::pool;

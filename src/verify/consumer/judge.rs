@@ -260,7 +260,12 @@ impl<'a> Judge<'a> {
     }
 
     /// What is due to a delivery that is settled now.
-    fn expected(&mut self, token: Token, target: &Target, op: &Op) -> Result<Option<AttemptDecision>, Broken> {
+    fn expected(
+        &mut self,
+        token: Token,
+        target: &Target,
+        op: &Op,
+    ) -> Result<Option<AttemptDecision>, Broken> {
         let known = self.seen.get_mut(&(token, target.clone()));
         let Some(seen) = known else {
             return Err(Broken { rule: Rule::SettlesOnce, what: format!("{target:?} was never handed out") });

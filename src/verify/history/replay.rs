@@ -4,9 +4,9 @@
 
 use std::fmt::Write as _;
 
+use fencepost_model::description;
 use fencepost_model::op::Op;
 use fencepost_model::state::State;
-use fencepost_model::description;
 
 use crate::verify::history::judge::{Opinion, Verdict, judge};
 use crate::verify::history::record::{Answer, Entry, History};

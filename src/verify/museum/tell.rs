@@ -89,7 +89,8 @@ fn by_model(name: &str, breaks: &str) -> Result<String, NotShown> {
     let scope = scope::by_name(mutant.scope).ok_or(NotShown::NoMutant)?;
     let search = ScopeSearch::new(scope, Arc::new(mutant));
     let found = search.shortest_to(mutant.breaks);
-    let path = found.counterexamples.iter().find(|(broken, _)| *broken == breaks).ok_or(NotShown::Survived)?;
+    let path =
+        found.counterexamples.iter().find(|(broken, _)| *broken == breaks).ok_or(NotShown::Survived)?;
     Ok(explanation::explain(&search.scope, &path.1, &mutant))
 }
 

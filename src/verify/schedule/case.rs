@@ -5,8 +5,8 @@
 
 use std::sync::Arc;
 
-use fencepost_model::op::Op;
 use fencepost_model::description;
+use fencepost_model::op::Op;
 use serde::{Deserialize, Serialize};
 
 use crate::verify::schedule::mistake::Mistake;
