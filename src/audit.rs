@@ -12,7 +12,7 @@ mod tell;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use fencepost_model::invariant::{STANDING, Verdict as Standing};
+use fencepost_model::invariant::{CheckResult, STATE_INVARIANTS};
 use fencepost_model::op::{Op, Reply};
 use fencepost_model::state::State;
 use fencepost_model::vocabulary::Timestamp;
@@ -305,9 +305,9 @@ impl Run {
     }
 
     fn begin(&mut self, state: State, number: u64) -> std::result::Result<(), String> {
-        for standing in STANDING {
-            if let Standing::Broken(why) = (standing.of_state)(&state) {
-                return Err(format!("{} {}: {why}", standing.id, standing.name));
+        for invariant in STATE_INVARIANTS {
+            if let CheckResult::Violated(why) = (invariant.of_state)(&state) {
+                return Err(format!("{} {}: {why}", invariant.id, invariant.name));
             }
         }
         self.ledger = Ledger::new(state).map_err(ToOwned::to_owned)?;

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::path::Path;
 
-use fencepost_model::invariant::{STANDING, Verdict};
+use fencepost_model::invariant::{CheckResult, STATE_INVARIANTS};
 use fencepost_model::state::{Body, LogRow, State};
 use fencepost_model::vocabulary::{Group, Name, RecordId, Seq};
 use serde::Serialize;
@@ -329,9 +329,9 @@ fn corrupt_commands(state: &State) -> impl Iterator<Item = (Seq, &Name)> {
 
 /// What is wrong with all rows together.
 fn together(report: &mut CheckReport, state: &State) {
-    for standing in STANDING {
-        if let Verdict::Broken(why) = (standing.of_state)(state) {
-            report.find(Finding::Broken { guarantee: standing.id, name: standing.name, why });
+    for invariant in STATE_INVARIANTS {
+        if let CheckResult::Violated(why) = (invariant.of_state)(state) {
+            report.find(Finding::Broken { guarantee: invariant.id, name: invariant.name, why });
         }
     }
 }

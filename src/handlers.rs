@@ -8,7 +8,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use fencepost_model::policy::Outcome;
+use fencepost_model::policy::HandlerOutcome;
 use fencepost_model::vocabulary::{Kind, Message, Name, Names, Reason};
 use futures_util::future::BoxFuture;
 
@@ -21,32 +21,32 @@ pub type HandlerResult = Result<(), HandlerError>;
 
 /// How a handler failed. Any error becomes a retryable one by `?`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct HandlerError(pub(crate) Outcome);
+pub struct HandlerError(pub(crate) HandlerOutcome);
 
 impl HandlerError {
     /// What it asks for: a retry, with or without a delay of its own, the failure policy, or a place among the parked.
-    pub fn outcome(&self) -> &Outcome {
+    pub fn outcome(&self) -> &HandlerOutcome {
         &self.0
     }
 
     /// It failed, and may succeed later: after the back-off.
     pub fn retryable(reason: impl fmt::Display) -> Self {
-        Self(Outcome::Retryable { delay_ms: None, reason: text(reason) })
+        Self(HandlerOutcome::Retryable { delay_ms: None, reason: text(reason) })
     }
 
     /// It failed, and may succeed after this delay.
     pub fn retry_after(delay: Duration, reason: impl fmt::Display) -> Self {
-        Self(Outcome::Retryable { delay_ms: Some(request::ms(delay)), reason: text(reason) })
+        Self(HandlerOutcome::Retryable { delay_ms: Some(request::ms(delay)), reason: text(reason) })
     }
 
     /// It failed, and will fail again: the failure policy decides.
     pub fn permanent(reason: impl fmt::Display) -> Self {
-        Self(Outcome::Permanent { reason: text(reason) })
+        Self(HandlerOutcome::Permanent { reason: text(reason) })
     }
 
     /// Hold the message until a person has looked.
     pub fn park(reason: impl fmt::Display) -> Self {
-        Self(Outcome::Park { reason: text(reason) })
+        Self(HandlerOutcome::Park { reason: text(reason) })
     }
 }
 

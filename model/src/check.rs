@@ -1,8 +1,9 @@
-//! Exhaustive checking of a scope by stateright (feature `check`).
+//! Explores a scope exhaustively with stateright (feature `check`).
 //!
-//! `target_state_count`, `target_max_depth` and time-outs are not used: each would let a search that stopped early
-//! pass. Nor is `eventually`, which misses cycles: liveness is checked as bounded `always` properties (see
-//! `liveness`).
+//! Invariant: a search ends at the end of its scope. `target_state_count`, `target_max_depth` and time-outs are not
+//! used, because a search that they stop early still passes. `eventually` is not used, because it misses cycles;
+//! liveness is checked by bounded `always` properties.
+//! Does not depend on: which rules it explores.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -11,44 +12,44 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use stateright::{Checker, HasDiscoveries, Model, Path, Property};
 
 use crate::coverage::Tally;
-use crate::invariant::GUARANTEES;
-use crate::liveness::{LIVENESS, Liveness};
+use crate::invariant::{CheckResult, GUARANTEES};
+use crate::liveness::LIVENESS;
 use crate::scope::Scope;
 use crate::world::{Move, Rules, World};
 
 const PROPERTIES: usize = GUARANTEES.len() + LIVENESS.len();
 
-/// A scope under some rules, as stateright explores it.
+/// A search of one scope under some rules.
 #[derive(Clone)]
-pub struct Search {
-    /// What is explored.
+pub struct ScopeSearch {
+    /// The scope.
     pub scope: Arc<Scope>,
-    /// The rules that the bus plays by.
+    /// The rules of the bus.
     pub rules: Arc<dyn Rules + Send + Sync>,
-    /// What was exercised.
+    /// What the search exercised.
     pub tally: Arc<Tally>,
-    /// The properties of which the first counterexample was found already, for a search of the shortest.
+    /// For a search of shortest counterexamples: the properties of which the first one was found.
     first: Option<Arc<[AtomicBool; PROPERTIES]>>,
-    /// How often each liveness property was checked and had something to judge.
+    /// How often each liveness property had something to check, and held.
     pub live: Arc<[AtomicU64; LIVENESS.len()]>,
 }
 
-/// What a search found.
+/// The result of a search.
 #[derive(Debug)]
-pub struct Found {
-    /// States, up to the order of workers.
+pub struct SearchReport {
+    /// The number of states, up to the order of workers.
     pub states: usize,
-    /// Transitions.
+    /// The number of transitions.
     pub transitions: usize,
     /// The depth of the deepest state.
     pub depth: usize,
-    /// Broken guarantees by their names, each with a path to it.
-    pub broken: Vec<(&'static str, Vec<Move>)>,
-    /// Guarantees of which an example was found: their premises occurred.
+    /// The violated properties by their names, each with a path to a violation, shortest first.
+    pub counterexamples: Vec<(&'static str, Vec<Move>)>,
+    /// The premises that occurred, by their names in [`PREMISES`].
     pub occurred: BTreeSet<&'static str>,
 }
 
-impl Search {
+impl ScopeSearch {
     /// A search of a scope under some rules.
     pub fn new(scope: Scope, rules: Arc<dyn Rules + Send + Sync>) -> Self {
         Self {
@@ -60,64 +61,64 @@ impl Search {
         }
     }
 
-    /// Explores all of the scope.
-    pub fn run(&self, threads: usize) -> Found {
+    /// Explores the whole scope.
+    pub fn run(&self, threads: usize) -> SearchReport {
         let checker = self.clone().checker().threads(threads).symmetry_fn(World::representative);
-        // Nothing but the end of the scope ends this search: an empty set of failures is never complete.
+        // Only the end of the scope ends this search: `AllFailures` is never satisfied before it.
         let checker = checker.finish_when(HasDiscoveries::AllFailures).spawn_dfs().join();
-        self.found(&checker)
+        self.report(&checker)
     }
 
-    /// Explores breadth first until something is broken, for a shortest path.
-    pub fn shortest(&self) -> Found {
+    /// Explores breadth first until a property is violated, for a shortest path.
+    pub fn shortest(&self) -> SearchReport {
         self.breadth_first(HasDiscoveries::AnyFailures)
     }
 
-    /// Explores breadth first until this one is broken, for a shortest path to it.
-    pub fn shortest_to(&self, name: &'static str) -> Found {
+    /// Explores breadth first until this property is violated, for a shortest path to it.
+    pub fn shortest_to(&self, name: &'static str) -> SearchReport {
         self.breadth_first(HasDiscoveries::AnyOf(BTreeSet::from([name])))
     }
 
-    /// stateright looks whether to finish only now and then, and until then a later counterexample takes the place
-    /// of an earlier, shorter one. So a property of such a search is seen broken once.
-    fn breadth_first(&self, finish: HasDiscoveries) -> Found {
+    /// stateright checks only from time to time whether to finish. Until then, a later and longer counterexample
+    /// replaces an earlier one. So such a search reports each property as violated once.
+    fn breadth_first(&self, finish: HasDiscoveries) -> SearchReport {
         let first = Some(Arc::new(std::array::from_fn(|_| AtomicBool::new(false))));
         let search = Self { first, ..self.clone() };
         let checker = search.checker().finish_when(finish).spawn_bfs().join();
-        self.found(&checker)
+        self.report(&checker)
     }
 
-    /// Whether a property is to be seen as holding.
+    /// Whether stateright shall see a property as holding.
     fn seen(&self, property: usize, holds: bool) -> bool {
         holds || self.first.as_ref().is_some_and(|first| first[property].swap(true, Ordering::Relaxed))
     }
 
-    fn found(&self, checker: &impl Checker<Self>) -> Found {
-        let mut broken = Vec::new();
+    fn report(&self, checker: &impl Checker<Self>) -> SearchReport {
+        let mut counterexamples = Vec::new();
         let mut occurred = BTreeSet::new();
         let (states, transitions) = (checker.unique_state_count(), checker.state_count());
         for (name, path) in checker.discoveries() {
             if self.property(name).expectation.discovery_is_failure() {
-                broken.push((name, moves_of(path)));
+                counterexamples.push((name, moves_of(path)));
             } else {
                 occurred.insert(name);
             }
         }
-        broken.sort_by_key(|(name, path)| (path.len(), *name));
-        Found { states, transitions, depth: checker.max_depth(), broken, occurred }
+        counterexamples.sort_by_key(|(name, path)| (path.len(), *name));
+        SearchReport { states, transitions, depth: checker.max_depth(), counterexamples, occurred }
     }
 
     fn is_live(&self, index: usize, world: &World) -> bool {
-        if !self.scope.liveness || !world.broken.is_empty() {
+        if !self.scope.liveness || !world.violations.is_empty() {
             return true;
         }
         match LIVENESS[index].check(world, self.rules.as_ref()) {
-            Liveness::Vacuous => true,
-            Liveness::Held => {
+            CheckResult::Vacuous => true,
+            CheckResult::Held => {
                 self.live[index].fetch_add(1, Ordering::Relaxed);
                 true
             }
-            Liveness::Broken(_) => false,
+            CheckResult::Violated(_) => false,
         }
     }
 }
@@ -126,16 +127,16 @@ fn moves_of(path: Path<World, Move>) -> Vec<Move> {
     path.into_actions()
 }
 
-/// `always` for each guarantee: it is not among those that the last step broke.
+/// `always` for each guarantee: the last step did not violate it.
 macro_rules! guarantees_hold {
     ($($index:literal)*) => {
-        [$(Property::<Search>::always(GUARANTEES[$index].name, |search: &Search, world: &World| {
-            search.seen($index, !world.broken.iter().any(|broken| broken.guarantee == $index))
+        [$(Property::<ScopeSearch>::always(GUARANTEES[$index].name, |search: &ScopeSearch, world: &World| {
+            search.seen($index, !world.violations.iter().any(|violation| violation.guarantee == $index))
         })),*]
     };
 }
 
-/// The names of the `sometimes` properties, one beside each guarantee: its premise occurred.
+/// The names of the `sometimes` properties, one for each guarantee: its premise occurred.
 pub const PREMISES: [&str; GUARANTEES.len()] = [
     "G1 occurs",
     "G2 occurs",
@@ -155,10 +156,10 @@ pub const PREMISES: [&str; GUARANTEES.len()] = [
     "G15 occurs",
 ];
 
-/// `sometimes` for each guarantee: its premise occurred, so there was something to judge.
+/// `sometimes` for each guarantee: its premise occurred, so there was something to check.
 macro_rules! premises_occur {
     ($($index:literal)*) => {
-        [$(Property::<Search>::sometimes(PREMISES[$index], |search: &Search, _: &World| {
+        [$(Property::<ScopeSearch>::sometimes(PREMISES[$index], |search: &ScopeSearch, _: &World| {
             search.tally.times_checked($index) > 0
         })),*]
     };
@@ -166,13 +167,13 @@ macro_rules! premises_occur {
 
 macro_rules! liveness_holds {
     ($($index:literal)*) => {
-        [$(Property::<Search>::always(LIVENESS[$index].name, |search: &Search, world: &World| {
+        [$(Property::<ScopeSearch>::always(LIVENESS[$index].name, |search: &ScopeSearch, world: &World| {
             search.seen(GUARANTEES.len() + $index, search.is_live($index, world))
         })),*]
     };
 }
 
-impl Model for Search {
+impl Model for ScopeSearch {
     type State = World;
     type Action = Move;
 

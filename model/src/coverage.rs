@@ -1,8 +1,8 @@
-//! What was really exercised: how often each guarantee had something to judge, and which cells of operation × class
-//! of state before × reply occurred.
+//! Counts what a search exercised: how often each guarantee had something to check, and which cells of operation ×
+//! class of the state before × reply occurred.
 //!
-//! A guarantee that never had anything to judge, and a cell that nothing reached, look as green as those that
-//! passed; this module counts, so that they can be told apart. It judges nothing itself.
+//! Invariant: a check whose premise never occurred, and a cell that was never reached, are counted as zero.
+//! Does not depend on: how moves are chosen.
 
 mod class;
 
@@ -18,7 +18,7 @@ use crate::vocabulary::Timestamp;
 pub use class::{class, kind};
 
 /// A cell of the coverage matrix: operation, class of the state before, reply.
-pub type Cell = (&'static str, &'static str, &'static str);
+pub type CoverageCell = (&'static str, &'static str, &'static str);
 
 const SHARDS: usize = 16;
 
@@ -27,42 +27,42 @@ const SHARDS: usize = 16;
 pub struct Tally {
     checked: [AtomicU64; GUARANTEES.len()],
     operations: AtomicU64,
-    cells: [Mutex<BTreeMap<Cell, u64>>; SHARDS],
+    cells: [Mutex<BTreeMap<CoverageCell, u64>>; SHARDS],
 }
 
 impl Tally {
-    /// Nothing counted yet.
+    /// A tally of zero.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Counts that a guarantee had something to judge and held.
+    /// Counts that a guarantee had something to check, and held.
     pub(crate) fn checked(&self, guarantee: usize) {
         self.checked[guarantee].fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Counts an operation, and those that it is made of.
+    /// Counts an operation, and each part of a transaction.
     pub(crate) fn note(&self, before: &State, now: Timestamp, op: &Op, reply: &Reply) {
         self.operations.fetch_add(1, Ordering::Relaxed);
-        let cell = (kind(op), class(before, now, op), answer(reply));
+        let cell = (kind(op), class(before, now, op), reply_kind(reply));
         let shard = (cell.0.as_ptr() as usize / 8 + cell.1.len() + cell.2.len()) % SHARDS;
         if let Ok(mut cells) = self.cells[shard].lock() {
             *cells.entry(cell).or_default() += 1;
         }
     }
 
-    /// How often this guarantee had something to judge and held.
+    /// How often this guarantee had something to check, and held.
     pub fn times_checked(&self, guarantee: usize) -> u64 {
         self.checked[guarantee].load(Ordering::Relaxed)
     }
 
-    /// How many operations took place.
+    /// How many operations were counted.
     pub fn operations(&self) -> u64 {
         self.operations.load(Ordering::Relaxed)
     }
 
-    /// The cells that were reached, with how often.
-    pub fn cells(&self) -> BTreeMap<Cell, u64> {
+    /// The cells that were reached, with their counts.
+    pub fn cells(&self) -> BTreeMap<CoverageCell, u64> {
         let mut all = BTreeMap::new();
         for shard in &self.cells {
             let Ok(cells) = shard.lock() else { continue };
@@ -87,8 +87,8 @@ impl Tally {
     }
 }
 
-/// What kind of reply this is.
-pub fn answer(reply: &Reply) -> &'static str {
+/// The name of a reply in the matrix.
+pub fn reply_kind(reply: &Reply) -> &'static str {
     match reply {
         Reply::Accepted { fresh: true, .. } => "accepted",
         Reply::Accepted { fresh: false, .. } => "accepted before",
@@ -141,7 +141,7 @@ pub fn answer(reply: &Reply) -> &'static str {
     }
 }
 
-/// The reachable cells, reviewed by hand: a search over all scopes reaches each of them and no other.
+/// The reachable cells, reviewed by hand. A search over all scopes reaches each of them and no other.
 const CELLS: &str = include_str!("coverage/cells.txt");
 
 /// The reachable cells.
@@ -154,10 +154,10 @@ pub fn reachable() -> BTreeSet<(String, String, String)> {
     lines.filter_map(cell).collect()
 }
 
-/// What a search's cells lack of the reachable ones, and what it reached beyond them.
-pub fn difference(reached: &BTreeMap<Cell, u64>) -> (Vec<String>, Vec<String>) {
+/// Compares the cells that a search reached with the reachable ones: those it missed, and those it reached beyond them.
+pub fn difference(reached: &BTreeMap<CoverageCell, u64>) -> (Vec<String>, Vec<String>) {
     let reachable = reachable();
-    let owned = |cell: &Cell| (cell.0.to_owned(), cell.1.to_owned(), cell.2.to_owned());
+    let owned = |cell: &CoverageCell| (cell.0.to_owned(), cell.1.to_owned(), cell.2.to_owned());
     let reached: BTreeSet<_> = reached.keys().map(owned).collect();
     let write = |(op, class, reply): &(String, String, String)| format!("{op} | {class} | {reply}");
     let missing = reachable.difference(&reached).map(write).collect();

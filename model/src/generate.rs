@@ -1,8 +1,8 @@
-//! The one generator of moves: from a scope, a world and a number.
+//! Generates moves for walks and fuzzers: from a scope, a world and a number.
 //!
-//! A search takes all moves of a scope ([`Scope::moves`]); a seeded walk and a fuzzer take one by a number, kinds of
-//! moves being equally likely whatever their count. The same numbers always give the same moves, and removing a
-//! number from a list leaves a list that means something, so that failures shrink.
+//! Invariant: the same numbers give the same moves. A list of numbers stays valid when one is removed, so that failures
+//! shrink. Each kind of move is equally likely, whatever the number of its moves.
+//! Does not depend on: the rules of the bus.
 
 use std::collections::BTreeMap;
 
@@ -10,7 +10,7 @@ use crate::coverage::kind;
 use crate::scope::Scope;
 use crate::world::{Move, World};
 
-/// The move that a number stands for in this world. `None` if nothing can happen.
+/// The move that a number selects in this world. `None` if there is no move.
 pub fn choose(scope: &Scope, world: &World, number: u32) -> Option<Move> {
     let mut moves = Vec::new();
     scope.moves(world, &mut moves);
@@ -36,7 +36,7 @@ fn kind_of(action: &Move) -> &'static str {
     }
 }
 
-/// Numbers for a seeded walk, without an end; the same seed gives the same ones.
+/// An endless sequence of numbers for a walk. The same seed gives the same numbers.
 #[derive(Clone, Debug)]
 pub struct Numbers(u64);
 

@@ -1,8 +1,8 @@
-//! What a bus cannot know of itself: its history.
+//! The ghost: the history of a bus, kept beside its state. Guarantees about the past need it: a message is never lost, a
+//! token is never used twice, an id is accepted once.
 //!
-//! Guarantees that speak of the past (nothing is lost, no token twice, accepted once) are judged against this
-//! record, which is kept beside the state and from outside: it only watches operations and replies, and never the
-//! rules that made them.
+//! Invariant: the ghost follows from operations and replies alone.
+//! Does not depend on: `step`.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -11,30 +11,30 @@ use crate::op::{Op, Reply, Settled, Target};
 use crate::state::{Origin, State};
 use crate::vocabulary::{Epoch, Group, Message, MessageId, Raw, RecordId, Seq, Token};
 
-/// The history of a bus, as far as a guarantee speaks of it.
+/// The parts of the history that the guarantees use.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Ghost {
-    /// Every command that was accepted, as it was sent or repaired.
+    /// Every accepted command, as it was sent or repaired.
     pub sent: BTreeMap<Seq, Arc<Message>>,
-    /// The commands that ended: acked, dropped, cancelled or purged by someone who said so.
+    /// The commands that ended: acked, dropped, cancelled or purged.
     pub ended: BTreeSet<Seq>,
-    /// Every event that was published, by the epoch and its number.
+    /// Every published event, by epoch and number.
     pub published: BTreeMap<(Epoch, Seq), Arc<Message>>,
-    /// The largest token that was ever handed out, by this store or by one that it is a copy of.
+    /// The largest token that this store, or one that it is a copy of, ever handed out.
     pub token_max: Token,
     /// Every epoch that ever began.
     pub epochs: BTreeSet<Epoch>,
-    /// The rows of the queue that the environment damaged and nobody removed on purpose, with what was left.
+    /// The damaged rows of the queue that were not removed on purpose, with the columns that were left.
     pub damaged_commands: BTreeMap<Seq, Raw>,
     /// The same for rows of the log.
     pub damaged_events: BTreeMap<Seq, Raw>,
-    /// The events that were repaired, by their records: a group's copy alone is.
+    /// The repaired events, by their records. A repair changes the copy of one group.
     pub repaired_events: BTreeMap<RecordId, Arc<Message>>,
-    /// For each group the token of its last hand-out, and the events that were handed out under it.
+    /// For each group: the token of its last hand-out, and the events that were handed out under it.
     pub handed: BTreeMap<Group, (Token, BTreeSet<Seq>)>,
 }
 
-/// The id that is remembered for the number of what was moved aside.
+/// The id that is remembered for the number of a record.
 pub(crate) fn remembered_id(state: &State, origin: &Origin) -> Option<MessageId> {
     let (ids, seq) = match origin {
         Origin::Queue { seq } => (&state.command_ids, seq),
@@ -44,12 +44,12 @@ pub(crate) fn remembered_id(state: &State, origin: &Origin) -> Option<MessageId>
 }
 
 impl Ghost {
-    /// The history of a bus that has none: it is in its first epoch.
+    /// The history of a new bus, in its first epoch.
     pub fn new(state: &State) -> Self {
         Self { epochs: BTreeSet::from([state.epoch]), ..Self::default() }
     }
 
-    /// Takes note of one operation and its reply. [`Op::Atomic`] is to be given operation by operation.
+    /// Records one operation and its reply. The parts of an [`Op::Atomic`] are recorded one by one.
     pub fn observe(&mut self, before: &State, op: &Op, reply: &Reply) {
         match (op, reply) {
             (Op::Send { message, .. }, Reply::Accepted { seq, fresh: true }) => {
@@ -101,8 +101,7 @@ impl Ghost {
         }
     }
 
-    /// The person who repairs says what was sent from now on, and was told what was left of it. Which id it was sent
-    /// under, the bus knows better.
+    /// From now on, the repaired message counts as what was sent, under the id that the bus remembers.
     fn note_repair(&mut self, before: &State, id: RecordId, message: &Message) {
         let Some(record) = before.records.get(&id) else { return };
         let message = Arc::new(Message { id: remembered_id(before, &record.origin), ..message.clone() });

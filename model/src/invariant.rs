@@ -1,52 +1,22 @@
-//! The guarantees, each a named predicate over a transition and over a state.
+//! The safety guarantees G1 to G15, each a named predicate over a transition and over a state.
 //!
-//! They are written from the contract and from what can be seen (operations, replies, states, history), and never
-//! call `step`: a rule that is flipped there, or in somebody's SQL, is judged here by someone who does not know it.
-//! A verdict tells apart "held" from "its premise did not occur", so that a check that never had anything to judge
-//! is not counted as a success.
+//! Invariant: a result of "held" means that the premise occurred. A check that had nothing to check says so.
+//! Does not depend on: `step`. A checker that shares code with the implementation shares its bugs.
 
-mod alone;
-mod answers;
-mod log;
-mod maintenance;
-mod queue;
-mod records;
-mod repairs;
+pub mod log;
+pub mod maintenance;
+pub mod queue;
+pub mod records;
+pub mod repairs;
+pub mod replies;
+mod standalone;
+mod transition;
 
 use crate::ghost::Ghost;
-use crate::op::{Lease, Op, Reply};
 use crate::state::State;
-use crate::vocabulary::{Timestamp, Token};
 
-pub use alone::{STANDING, Standing};
-
-/// One operation, with what was before and after it.
-#[derive(Clone, Copy, Debug)]
-pub struct Transition<'a> {
-    /// The state before.
-    pub before: &'a State,
-    /// The time of the operation.
-    pub now: Timestamp,
-    /// The operation; [`Op::Atomic`] only if it was refused, else its parts one by one.
-    pub op: &'a Op,
-    /// The reply.
-    pub reply: &'a Reply,
-    /// The state after.
-    pub after: &'a State,
-    /// The history before.
-    pub ghost: &'a Ghost,
-}
-
-/// What a guarantee says of a transition or a state.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub enum Verdict {
-    /// There was nothing to judge.
-    Vacuous,
-    /// The premise occurred, and the guarantee held.
-    Held,
-    /// It is broken, and this is how.
-    Broken(String),
-}
+pub use standalone::{STATE_INVARIANTS, StateInvariant};
+pub use transition::{CheckResult, Transition};
 
 /// A guarantee of the contract.
 #[derive(Clone, Copy)]
@@ -55,10 +25,10 @@ pub struct Guarantee {
     pub id: &'static str,
     /// Its name, a sentence.
     pub name: &'static str,
-    /// What it says of a transition.
-    pub of_transition: fn(&Transition<'_>) -> Verdict,
-    /// What it says of a state and its history.
-    pub of_state: fn(&State, &Ghost) -> Verdict,
+    /// Checks one transition.
+    pub of_transition: fn(&Transition<'_>) -> CheckResult,
+    /// Checks one state against its history.
+    pub of_state: fn(&State, &Ghost) -> CheckResult,
 }
 
 /// All safety guarantees, in the order of the contract.
@@ -79,13 +49,13 @@ pub const GUARANTEES: [Guarantee; 16] = [
         id: "G3",
         name: "a_stale_token_changes_nothing_and_is_told_so",
         of_transition: queue::a_stale_token_changes_nothing_and_is_told_so,
-        of_state: nothing,
+        of_state: vacuous,
     },
     Guarantee {
         id: "G4",
         name: "tokens_only_grow",
         of_transition: queue::tokens_only_grow,
-        of_state: nothing,
+        of_state: vacuous,
     },
     Guarantee {
         id: "G5",
@@ -97,31 +67,31 @@ pub const GUARANTEES: [Guarantee; 16] = [
         id: "G6",
         name: "a_position_passes_an_event_only_by_its_settlement",
         of_transition: log::a_position_passes_an_event_only_by_its_settlement,
-        of_state: nothing,
+        of_state: vacuous,
     },
     Guarantee {
         id: "G7",
         name: "groups_do_not_see_each_other",
         of_transition: log::groups_do_not_see_each_other,
-        of_state: nothing,
+        of_state: vacuous,
     },
     Guarantee {
         id: "G8",
         name: "a_claim_with_maximum_m_never_hands_out_a_command_with_m_attempts",
         of_transition: queue::attempts_are_counted_and_limited,
-        of_state: nothing,
+        of_state: vacuous,
     },
     Guarantee {
         id: "G9",
         name: "claims_come_oldest_due_first",
         of_transition: queue::claims_come_oldest_due_first,
-        of_state: nothing,
+        of_state: vacuous,
     },
     Guarantee {
         id: "G9",
         name: "each_poll_hands_out_the_lowest_unsettled_numbers",
         of_transition: log::each_poll_hands_out_the_lowest_unsettled_numbers,
-        of_state: nothing,
+        of_state: vacuous,
     },
     Guarantee {
         id: "G10",
@@ -133,25 +103,25 @@ pub const GUARANTEES: [Guarantee; 16] = [
         id: "G11",
         name: "a_retired_epoch_moves_nothing",
         of_transition: maintenance::a_retired_epoch_moves_nothing,
-        of_state: nothing,
+        of_state: vacuous,
     },
     Guarantee {
         id: "G12",
         name: "effects_settled_in_one_transaction_happen_exactly_once",
         of_transition: maintenance::a_refused_transaction_leaves_nothing,
-        of_state: nothing,
+        of_state: vacuous,
     },
     Guarantee {
         id: "G13",
         name: "prune_keeps_what_a_group_still_needs",
         of_transition: maintenance::prune_keeps_what_a_group_still_needs,
-        of_state: nothing,
+        of_state: vacuous,
     },
     Guarantee {
         id: "G14",
         name: "redrive_moves_and_never_copies",
         of_transition: records::redrive_moves_and_never_copies,
-        of_state: nothing,
+        of_state: vacuous,
     },
     Guarantee {
         id: "G15",
@@ -161,42 +131,9 @@ pub const GUARANTEES: [Guarantee; 16] = [
     },
 ];
 
-/// Where in [`GUARANTEES`] the all-or-none of a transaction stands: it is judged by whoever can look inside one.
+/// The place of G12 in [`GUARANTEES`]. [`World::check`](crate::world::World::check) checks it part by part.
 pub const TRANSACTIONS: usize = 12;
 
-fn nothing(_: &State, _: &Ghost) -> Verdict {
-    Verdict::Vacuous
-}
-
-/// Returns the verdict that it is broken, unless the condition holds.
-macro_rules! ensure {
-    ($condition:expr, $($why:tt)+) => {
-        if !$condition {
-            return $crate::invariant::Verdict::Broken(format!($($why)+));
-        }
-    };
-}
-use ensure;
-
-/// The current token of a lease, if it has one.
-fn current(state: &State, lease: &Lease) -> Option<Token> {
-    match lease {
-        Lease::Command(seq) => state.queue.get(seq)?.lease.map(|lease| lease.token),
-        Lease::Cursor(group) => state.groups.get(group)?.lease.map(|lease| lease.token),
-    }
-}
-
-/// The lease and the token that an operation names, if it names one.
-fn presented(op: &Op) -> Option<(Lease, Token)> {
-    match op {
-        Op::Settle { target, token, .. } => Some((target.lease(), *token)),
-        Op::Release { lease, token } | Op::Extend { lease, token, .. } => Some((lease.clone(), *token)),
-        Op::Poll { group, token: Some(token), .. } => Some((Lease::Cursor(group.clone()), *token)),
-        _ => None,
-    }
-}
-
-/// Whether the operation presents the current token of what it names.
-fn holds(transition: &Transition<'_>) -> bool {
-    presented(transition.op).is_some_and(|(lease, token)| current(transition.before, &lease) == Some(token))
+fn vacuous(_: &State, _: &Ghost) -> CheckResult {
+    CheckResult::Vacuous
 }

@@ -1,90 +1,83 @@
-//! L1 to L4 as bounded properties: once faults stop, so many fair rounds are enough.
+//! The liveness guarantees L1 to L4, as bounded properties: once faults stop, a bounded number of fair rounds is
+//! enough.
 //!
-//! From a state, consumers that poll for every name are run to a bound that is worked out from what is there, with
-//! a clock that goes on and handlers of one temper. What must have happened by then, has. (A checker's `eventually`
-//! is not rested on: stateright's misses cycles.)
+//! From a state, consumers that ask for every name run to a bound that follows from the content of the state. The
+//! property must hold at the end. A model checker's `eventually` is not used, because stateright's misses cycles.
+//!
+//! Invariant: a result of "held" means that there was something to wait for.
+//! Does not depend on: `step`, and scopes.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::num::NonZeroU32;
 
+use crate::invariant::CheckResult;
 use crate::op::{Delivery, Op, Reply, Settlement, Target};
-use crate::scope::count;
 use crate::state::{LogRow, State};
 use crate::vocabulary::{Names, Reason, Seq, Timestamp};
 use crate::world::{Rules, World};
 
-/// What a liveness property says of a world.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Liveness {
-    /// There was nothing to wait for.
-    Vacuous,
-    /// It came about within the bound.
-    Held,
-    /// It did not, and this is what is left.
-    Broken(String),
-}
-
 /// One operation of a fair run, with its time and its answer.
-pub type Step = (Timestamp, Op, Reply);
+pub type FairStep = (Timestamp, Op, Reply);
 
 /// A liveness property of the contract.
 #[derive(Clone, Copy)]
-pub struct Property {
+pub struct LivenessProperty {
     /// Its number in the contract.
     pub id: &'static str,
     /// Its name, a sentence.
     pub name: &'static str,
-    judge: fn(&mut Fair<'_>) -> Liveness,
+    check: fn(&mut FairRuns<'_>) -> CheckResult,
 }
 
-impl Property {
-    /// What the property says of a world, under some rules.
-    pub fn check(&self, world: &World, rules: &dyn Rules) -> Liveness {
-        (self.judge)(&mut Fair { world, rules, steps: None })
+impl LivenessProperty {
+    /// Checks the property in a world, under some rules.
+    pub fn check(&self, world: &World, rules: &dyn Rules) -> CheckResult {
+        (self.check)(&mut FairRuns { world, rules, steps: None })
     }
 
-    /// If the property does not hold: why, and the fair run from this world that shows it.
-    pub fn counterexample(&self, world: &World, rules: &dyn Rules) -> Option<(String, Vec<Step>)> {
-        let mut fair = Fair { world, rules, steps: Some(Vec::new()) };
-        match (self.judge)(&mut fair) {
-            Liveness::Broken(why) => Some((why, fair.steps.unwrap_or_default())),
-            Liveness::Vacuous | Liveness::Held => None,
+    /// If the property does not hold: the reason, and the fair run from this world that shows it.
+    pub fn counterexample(&self, world: &World, rules: &dyn Rules) -> Option<(String, Vec<FairStep>)> {
+        let mut fair = FairRuns { world, rules, steps: Some(Vec::new()) };
+        match (self.check)(&mut fair) {
+            CheckResult::Violated(why) => Some((why, fair.steps.unwrap_or_default())),
+            CheckResult::Vacuous | CheckResult::Held => None,
         }
     }
 }
 
 /// All liveness properties.
-pub const LIVENESS: [Property; 4] = [
-    Property { id: "L1", name: "every_command_comes_to_rest", judge: every_command_comes_to_rest },
-    Property { id: "L2", name: "an_abandoned_lease_is_claimed_again", judge: abandoned_leases },
-    Property {
+pub const LIVENESS: [LivenessProperty; 4] = [
+    LivenessProperty { id: "L1", name: "every_command_comes_to_rest", check: every_command_comes_to_rest },
+    LivenessProperty { id: "L2", name: "an_abandoned_lease_is_claimed_again", check: abandoned_leases },
+    LivenessProperty {
         id: "L3",
         name: "a_poison_message_holds_up_others_only_for_a_bounded_number_of_attempts",
-        judge: poison_is_bounded,
+        check: poison_is_bounded,
     },
-    Property {
+    LivenessProperty {
         id: "L4",
         name: "every_group_reaches_every_head_that_was",
-        judge: every_group_reaches_the_head,
+        check: every_group_reaches_the_head,
     },
 ];
 
-/// Fair runs from one world. The operations of the last one are kept if somebody wants to read them.
-struct Fair<'a> {
+/// Runs fair consumers from one world. Keeps the operations of the last run if `steps` asks for them.
+struct FairRuns<'a> {
     world: &'a World,
     rules: &'a dyn Rules,
-    steps: Option<Vec<Step>>,
+    steps: Option<Vec<FairStep>>,
 }
 
-/// How handlers behave.
+/// How the handlers of a fair run behave.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Temper {
-    /// They handle everything.
+enum HandlerBehaviour {
+    /// They ack every delivery.
     Ack,
-    /// They fail every time.
+    /// They fail every delivery.
     Fail,
     /// Their worker dies with every delivery.
     Die,
-    /// Their worker dies with this one and handles the others.
+    /// Their worker dies with this message, and acks the others.
     DieOf(Poison),
 }
 
@@ -94,25 +87,26 @@ enum Poison {
     Event(Seq),
 }
 
-const ATTEMPTS_MAX: u32 = 2;
+/// The limit on attempts that fair consumers pass to the bus.
+const ATTEMPTS_MAX: NonZeroU32 = NonZeroU32::MIN.saturating_add(1);
 
-/// What a fair run did.
-struct Run {
+/// A fair run, with the deliveries that it handed out and the commands that it set aside.
+struct FairRun {
     state: State,
     handed: BTreeMap<Target, u32>,
-    aside: BTreeSet<Seq>,
-    steps: Option<Vec<Step>>,
+    set_aside: BTreeSet<Seq>,
+    steps: Option<Vec<FairStep>>,
 }
 
-/// All names that anybody could ask for.
+/// All names of the queue and of the groups.
 fn every_name(state: &State) -> Names {
     let queued = state.queue.values().filter_map(|command| command.body.name());
     let read = state.groups.values().flat_map(|cursor| cursor.names.keys());
     queued.chain(read).cloned().collect()
 }
 
-/// A bound on the rounds that are needed: until the last thing is due, and for each thing all its attempts, each
-/// with a lease that runs out.
+/// A bound on the rounds: until the last message is due, and then for each message all its attempts, each with a lease
+/// that expires.
 fn rounds(state: &State, now: Timestamp) -> u64 {
     let commands = state.queue.values().map(|command| command.due_at);
     let cursors = state.groups.values().map(|cursor| cursor.due_at);
@@ -121,27 +115,31 @@ fn rounds(state: &State, now: Timestamp) -> u64 {
     let waiting = last.get().saturating_sub(now.get());
     let entries: usize = state.groups.values().map(|cursor| cursor.entries.len()).sum();
     let things = state.queue.len() + state.unreadable.len() + entries + state.log.len();
-    waiting + things as u64 * (u64::from(ATTEMPTS_MAX) + 1) + 2
+    waiting + things as u64 * (u64::from(ATTEMPTS_MAX.get()) + 1) + 2
 }
 
-impl Fair<'_> {
-    fn run(&mut self, temper: Temper) -> Run {
+impl FairRuns<'_> {
+    fn run(&mut self, behaviour: HandlerBehaviour) -> FairRun {
         let (world, rules) = (self.world, self.rules);
         let steps = self.steps.as_ref().map(|_| Vec::new());
-        let mut run =
-            Run { state: world.state.clone(), handed: BTreeMap::new(), aside: BTreeSet::new(), steps };
+        let mut run = FairRun {
+            state: world.state.clone(),
+            handed: BTreeMap::new(),
+            set_aside: BTreeSet::new(),
+            steps,
+        };
         let names = every_name(&run.state);
         let groups: Vec<_> = run.state.groups.keys().cloned().collect();
         let mut now = world.now;
         for _ in 0..rounds(&world.state, world.now) {
             now = now.plus(1);
-            let (max, attempts_max) = (count(1), count(ATTEMPTS_MAX));
+            let (max, attempts_max) = (NonZeroU32::MIN, ATTEMPTS_MAX);
             let claim = Op::Claim { names: names.clone(), max, lease_ms: 1, attempts_max };
-            run.take(rules, now, &claim, temper);
+            run.take(rules, now, &claim, behaviour);
             for group in &groups {
                 let (group, names) = (group.clone(), names.clone());
                 let poll = Op::Poll { group, names, token: None, max, lease_ms: 1, attempts_max };
-                run.take(rules, now, &poll, temper);
+                run.take(rules, now, &poll, behaviour);
             }
         }
         self.steps.clone_from(&run.steps);
@@ -149,7 +147,7 @@ impl Fair<'_> {
     }
 }
 
-impl Run {
+impl FairRun {
     fn apply(&mut self, rules: &dyn Rules, now: Timestamp, op: &Op) -> Reply {
         let reply = rules.apply(&mut self.state, now, op);
         if let Some(steps) = &mut self.steps {
@@ -158,25 +156,25 @@ impl Run {
         reply
     }
 
-    /// One consumer takes one delivery and handles it after its temper.
-    fn take(&mut self, rules: &dyn Rules, now: Timestamp, op: &Op, temper: Temper) {
+    /// One consumer takes one delivery and handles it according to its behaviour.
+    fn take(&mut self, rules: &dyn Rules, now: Timestamp, op: &Op, behaviour: HandlerBehaviour) {
         let Reply::HandedOut { deliveries, dead_lettered } = self.apply(rules, now, op) else {
             return;
         };
         for record in dead_lettered.iter().filter_map(|id| self.state.records.get(id)) {
             if let crate::state::Origin::Queue { seq } = record.origin {
-                self.aside.insert(seq);
+                self.set_aside.insert(seq);
             }
         }
         for delivery in deliveries {
             *self.handed.entry(delivery.target.clone()).or_default() += 1;
             let reason = Reason::from("fair");
-            let how = match temper {
-                Temper::Die => continue,
-                Temper::DieOf(poison) if is(poison, &delivery) => continue,
+            let how = match behaviour {
+                HandlerBehaviour::Die => continue,
+                HandlerBehaviour::DieOf(poison) if is_poison(poison, &delivery) => continue,
                 _ if !delivery.body.is_sound() => Settlement::DeadLetter { reason },
-                Temper::Fail => Settlement::Nack { delay_ms: 0, reason },
-                Temper::Ack | Temper::DieOf(_) => Settlement::Ack,
+                HandlerBehaviour::Fail => Settlement::Nack { delay_ms: 0, reason },
+                HandlerBehaviour::Ack | HandlerBehaviour::DieOf(_) => Settlement::Ack,
             };
             let settle = Op::Settle { target: delivery.target, token: delivery.token, how };
             self.apply(rules, now, &settle);
@@ -184,7 +182,7 @@ impl Run {
     }
 }
 
-fn is(poison: Poison, delivery: &Delivery) -> bool {
+fn is_poison(poison: Poison, delivery: &Delivery) -> bool {
     match (poison, &delivery.target) {
         (Poison::Command(seq), Target::Command(of)) => seq == *of,
         (Poison::Event(seq), Target::Event { .. } | Target::Entry { .. }) => seq == delivery.seq,
@@ -192,25 +190,25 @@ fn is(poison: Poison, delivery: &Delivery) -> bool {
     }
 }
 
-/// L1: whatever the handlers do, every command is acked or dead in the end, or parked.
-fn every_command_comes_to_rest(fair: &mut Fair<'_>) -> Liveness {
+/// L1: for every behaviour of handlers, every command ends acked, dead or parked.
+fn every_command_comes_to_rest(fair: &mut FairRuns<'_>) -> CheckResult {
     if fair.world.state.queue.is_empty() && fair.world.state.unreadable.is_empty() {
-        return Liveness::Vacuous;
+        return CheckResult::Vacuous;
     }
-    for temper in [Temper::Ack, Temper::Fail, Temper::Die] {
-        let run = fair.run(temper);
+    for behaviour in [HandlerBehaviour::Ack, HandlerBehaviour::Fail, HandlerBehaviour::Die] {
+        let run = fair.run(behaviour);
         let left: Vec<&Seq> = run.state.queue.keys().chain(run.state.unreadable.keys()).collect();
         if !left.is_empty() {
-            return Liveness::Broken(format!(
-                "commands {left:?} never come to rest when handlers {temper:?}"
+            return CheckResult::Violated(format!(
+                "commands {left:?} are still in the queue when handlers {behaviour:?}"
             ));
         }
     }
-    Liveness::Held
+    CheckResult::Held
 }
 
-/// L2: what a worker held and never settled is handed out again, or moved aside with its attempts used up.
-fn abandoned_leases(fair: &mut Fair<'_>) -> Liveness {
+/// L2: a delivery that a worker held and never settled is handed out again, or set aside with its attempts exhausted.
+fn abandoned_leases(fair: &mut FairRuns<'_>) -> CheckResult {
     let world = fair.world;
     let held: Vec<Seq> = world
         .state
@@ -227,65 +225,69 @@ fn abandoned_leases(fair: &mut Fair<'_>) -> Liveness {
         .map(|(group, _)| group)
         .collect();
     if held.is_empty() && cursors.is_empty() {
-        return Liveness::Vacuous;
+        return CheckResult::Vacuous;
     }
-    let run = fair.run(Temper::Ack);
+    let run = fair.run(HandlerBehaviour::Ack);
     for seq in held {
-        if !run.handed.contains_key(&Target::Command(seq)) && !run.aside.contains(&seq) {
-            return Liveness::Broken(format!("the abandoned lease of command {seq} is never claimed again"));
+        if !run.handed.contains_key(&Target::Command(seq)) && !run.set_aside.contains(&seq) {
+            return CheckResult::Violated(format!(
+                "the abandoned lease of command {seq} is never claimed again"
+            ));
         }
     }
     for group in cursors {
         if run.state.groups.get(group).is_some_and(|cursor| behind(&run.state, cursor).is_some()) {
-            return Liveness::Broken(format!("the abandoned cursor of {group} is never taken again"));
+            return CheckResult::Violated(format!("the abandoned cursor of {group} is never taken again"));
         }
     }
-    Liveness::Held
+    CheckResult::Held
 }
 
-/// L3: one that kills its worker each time is handed out no more often than allowed, and all others are handled.
-fn poison_is_bounded(fair: &mut Fair<'_>) -> Liveness {
+/// L3: a message that kills its worker each time is handed out no more often than allowed, and all others are handled.
+fn poison_is_bounded(fair: &mut FairRuns<'_>) -> CheckResult {
     let command = fair.world.state.queue.keys().next().map(|seq| Poison::Command(*seq));
     let event = fair.world.state.log.keys().next().map(|seq| Poison::Event(*seq));
     let poisons: Vec<Poison> = command.into_iter().chain(event).collect();
     if poisons.is_empty() {
-        return Liveness::Vacuous;
+        return CheckResult::Vacuous;
     }
     for poison in poisons {
-        let run = fair.run(Temper::DieOf(poison));
+        let run = fair.run(HandlerBehaviour::DieOf(poison));
         if !run.state.queue.is_empty() {
             let left: Vec<&Seq> = run.state.queue.keys().collect();
-            return Liveness::Broken(format!("{poison:?} holds up commands {left:?}"));
+            return CheckResult::Violated(format!("{poison:?} holds up commands {left:?}"));
         }
         if run.state.groups.values().any(|cursor| behind(&run.state, cursor).is_some()) {
-            return Liveness::Broken(format!("{poison:?} holds up a group"));
+            return CheckResult::Violated(format!("{poison:?} holds up a group"));
         }
-        // A redriven event is an entry of its own, with attempts of its own.
+        // A redriven event is an entry with attempts of its own.
         let worst = run.handed.values().max().copied().unwrap_or(0);
-        if worst > ATTEMPTS_MAX {
-            return Liveness::Broken(format!("{poison:?} was handed out {worst} times"));
+        if worst > ATTEMPTS_MAX.get() {
+            return CheckResult::Violated(format!("{poison:?} was handed out {worst} times"));
         }
     }
-    Liveness::Held
+    CheckResult::Held
 }
 
-/// L4: whatever the handlers do, each group passes every event that is there.
-fn every_group_reaches_the_head(fair: &mut Fair<'_>) -> Liveness {
+/// L4: for every behaviour of handlers, each group passes every event of the log.
+fn every_group_reaches_the_head(fair: &mut FairRuns<'_>) -> CheckResult {
     if fair.world.state.groups.is_empty() || fair.world.state.log.is_empty() {
-        return Liveness::Vacuous;
+        return CheckResult::Vacuous;
     }
-    for temper in [Temper::Ack, Temper::Fail, Temper::Die] {
-        let run = fair.run(temper);
+    for behaviour in [HandlerBehaviour::Ack, HandlerBehaviour::Fail, HandlerBehaviour::Die] {
+        let run = fair.run(behaviour);
         for (group, cursor) in &run.state.groups {
             if let Some(seq) = behind(&run.state, cursor) {
-                return Liveness::Broken(format!("{group} never passes {seq} when handlers {temper:?}"));
+                return CheckResult::Violated(format!(
+                    "{group} never passes {seq} when handlers {behaviour:?}"
+                ));
             }
             if !cursor.entries.is_empty() {
-                return Liveness::Broken(format!("an entry of {group} never comes to rest"));
+                return CheckResult::Violated(format!("an entry of {group} is never settled"));
             }
         }
     }
-    Liveness::Held
+    CheckResult::Held
 }
 
 /// The lowest event that a group has not passed.

@@ -1,14 +1,16 @@
-//! The known ways to get a bus wrong, each a switch on the model.
+//! The catalogue of mutants: the contract with one known defect each.
 //!
-//! A mutant plays by the contract except for one mistake, which stands around `step` and never in it: it changes
-//! what goes in or what comes out. For each one we named the guarantee that it breaks, and a scope in which that
-//! shows, before it was run. One that is not caught by that guarantee means that a check is too weak.
+//! A mutant changes what goes into [`step`] or what comes out of it. The guarantee that it breaks, and a
+//! scope that shows the violation, were named before it was run. A mutant that survives means that a check is too weak.
+//!
+//! Invariant: `step` contains no defect on purpose; every defect is in this module.
+//! Does not depend on: the guarantees, except for their names.
 
-mod of_log;
-mod of_others;
-mod of_queue;
-mod of_repairs;
-mod of_store;
+mod incidents;
+mod log;
+mod queue;
+mod repairs;
+mod store;
 
 use crate::op::{Op, Refusal, Reply};
 use crate::state::State;
@@ -16,25 +18,24 @@ use crate::step;
 use crate::vocabulary::Timestamp;
 use crate::world::Rules;
 
-/// A way to get it wrong.
+/// The contract with one defect.
 #[derive(Clone, Copy)]
 pub struct Mutant {
     /// Its name, a sentence.
     pub name: &'static str,
-    /// Who builds such a thing, and why it seems right.
-    pub story: &'static str,
+    /// The defect, and why an implementation has it.
+    pub rationale: &'static str,
     /// The name of the guarantee or liveness property that it breaks.
     pub breaks: &'static str,
     /// The scope in which that shows.
     pub scope: &'static str,
-    /// The operation as the mutant performs it.
+    /// Applies an operation as the mutant does.
     pub apply: fn(&mut State, Timestamp, &Op) -> Reply,
 }
 
 /// All mutants.
 pub fn all() -> Vec<Mutant> {
-    let families =
-        [of_queue::MUTANTS, of_log::MUTANTS, of_store::MUTANTS, of_repairs::MUTANTS, of_others::MUTANTS];
+    let families = [queue::MUTANTS, log::MUTANTS, store::MUTANTS, repairs::MUTANTS, incidents::MUTANTS];
     families.concat()
 }
 
@@ -46,7 +47,7 @@ pub fn by_name(name: &str) -> Option<Mutant> {
 impl Rules for Mutant {
     fn apply(&self, state: &mut State, now: Timestamp, op: &Op) -> Reply {
         let Op::Atomic(ops) = op else { return (self.apply)(state, now, op) };
-        if self.name == of_store::IN_PARTS {
+        if self.name == store::IN_PARTS {
             return (self.apply)(state, now, op);
         }
         let mut trial = state.clone();
@@ -64,7 +65,7 @@ impl Rules for Mutant {
     }
 }
 
-/// The operation as the contract has it.
+/// Applies an operation as the contract does.
 fn contract(state: &mut State, now: Timestamp, op: &Op) -> Reply {
     step::apply(state, now, op)
 }

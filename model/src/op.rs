@@ -1,7 +1,8 @@
-//! What can be asked of the bus, and what it answers.
+//! The operations of the bus, their replies and their refusals.
 //!
-//! [`Op`], [`Reply`] and [`Refusal`] are exhaustive on purpose: a new one breaks every implementation until it is
-//! handled. This module holds no logic and knows no storage.
+//! Invariant: [`Op`], [`Reply`] and [`Refusal`] are exhaustive enums. A new variant breaks every implementation until the
+//! implementation handles it.
+//! Does not depend on: what operations do, and storage.
 
 use std::num::NonZeroU32;
 use std::sync::Arc;
@@ -9,26 +10,26 @@ use std::sync::Arc;
 use crate::state::Body;
 use crate::vocabulary::{Epoch, Group, Message, Name, Names, Raw, Reason, RecordId, Seq, Timestamp, Token};
 
-/// An operation of the bus. Every one is applied at a time `now` that the caller names, as one transaction.
+/// An operation of the bus. Each is applied as one transaction, at a time `now` that the caller passes.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "kebab-case"))]
 pub enum Op {
-    /// Put a command into the queue, due after the delay. Under an id, a repetition adds nothing (G10).
+    /// Put a command into the queue, due after the delay. A repetition under the same id adds nothing (G10).
     Send {
         /// The command.
         message: Arc<Message>,
-        /// How long until it may be claimed, in milliseconds.
+        /// The time until it may be claimed, in milliseconds.
         delay_ms: u64,
     },
-    /// Take the next due commands of these names, each under a lease with a token of its own (G2, G4, G9).
+    /// Take the next due commands of these names, each under its own lease and token (G2, G4, G9).
     Claim {
         /// The names that the claimer can handle.
         names: Names,
-        /// How many commands at most, those that are dead-lettered on the way included.
+        /// The maximum number of commands, including those that the claim dead-letters.
         max: NonZeroU32,
         /// The length of each lease, in milliseconds.
         lease_ms: u64,
-        /// A command that already had this many attempts is dead-lettered and not handed out (G8).
+        /// The maximum number of attempts. A command that had this many is dead-lettered and not handed out (G8).
         attempts_max: NonZeroU32,
     },
     /// Publish an event at the next number of the log (G15).
@@ -36,17 +37,16 @@ pub enum Op {
         /// The event.
         message: Arc<Message>,
     },
-    /// Let a group read a name from a start; a name that it already reads keeps its position (G6).
+    /// Let a group read a name from a start. A name that the group already reads keeps its position (G6).
     Subscribe {
-        /// The group, which begins to exist with its first name.
+        /// The group. It exists from its first name on.
         group: Group,
         /// The name.
         name: Name,
         /// Where a new name starts.
         start: Start,
     },
-    /// Let a group read a name no more. Its redriven entries of that name go back to the dead; the group ends
-    /// with its last name.
+    /// Let a group no longer read a name. Its entries of that name are dead again. The group ends with its last name.
     Unsubscribe {
         /// The group.
         group: Group,
@@ -57,35 +57,36 @@ pub enum Op {
     Poll {
         /// The group.
         group: Group,
-        /// The names that this replica can handle; all of the group's must be among them.
+        /// The names that this replica can handle. They must include all names of the group.
         names: Names,
         /// The token of the cursor's lease, if this replica holds it.
         token: Option<Token>,
-        /// How many events at most, those that are dead-lettered on the way included.
+        /// The maximum number of events, including those that the poll dead-letters.
         max: NonZeroU32,
         /// The length of the cursor's lease, in milliseconds.
         lease_ms: u64,
-        /// An event that was already first in line this many times is dead-lettered for the group (G8).
+        /// The maximum number of attempts. An event that was first in line under this many tokens is dead-lettered for
+        /// the group (G8).
         attempts_max: NonZeroU32,
     },
-    /// Settle one delivery. Takes effect only under its current token (G3).
+    /// Settle one delivery. This takes effect only under the current token (G3).
     Settle {
-        /// What was delivered.
+        /// The delivery.
         target: Target,
-        /// The token that it was delivered under.
+        /// The token of the delivery.
         token: Token,
-        /// How it ends.
+        /// The settlement.
         how: Settlement,
     },
-    /// Give an undispatched delivery back: due now, its attempt not counted. For a cursor, all that was handed
-    /// out and not settled.
+    /// Return a delivery that no handler has begun: it is due now, and its attempt is not counted. For a cursor, this
+    /// returns all unsettled deliveries.
     Release {
         /// The lease to end.
         lease: Lease,
         /// Its token.
         token: Token,
     },
-    /// Let a lease last from now on for this long.
+    /// Extend a lease from now.
     Extend {
         /// The lease.
         lease: Lease,
@@ -94,7 +95,7 @@ pub enum Op {
         /// Its new length from now, in milliseconds.
         lease_ms: u64,
     },
-    /// Withdraw a command that nobody holds.
+    /// Withdraw a command that no worker holds.
     Cancel {
         /// The command.
         seq: Seq,
@@ -105,7 +106,7 @@ pub enum Op {
         group: Group,
         /// The name.
         name: Name,
-        /// The new position: events of the name past it are delivered next.
+        /// The new position. The events of the name past it are delivered next.
         position: Seq,
     },
     /// Put a dead-lettered or parked message back, its attempts counted from zero (G14).
@@ -118,42 +119,42 @@ pub enum Op {
         /// The record.
         record: RecordId,
     },
-    /// Put a message in the place of what cannot be decoded in a record, as a person gives it; what was there is told
-    /// (G5). The record stays where it is, with all else that it keeps.
+    /// Replace the columns of a record that cannot be decoded by a message; the reply returns the columns (G5). The record
+    /// keeps its place and its other fields.
     Repair {
         /// The record.
         record: RecordId,
-        /// The message. It has the name that can still be read, if one can; and the id that is remembered for its
-        /// number, whether that is given here or not.
+        /// The message. It must have the name of the record, if that can be read. It gets the id that is remembered for its
+        /// number, with or without that id given here.
         message: Arc<Message>,
     },
-    /// Delete from the front of the log what is old and passed by every subscribed group (G13).
+    /// Delete old events that every subscribed group has passed from the front of the log (G13).
     Prune {
-        /// Events younger than this are kept, in milliseconds.
+        /// The age below which events are kept, in milliseconds.
         retention_ms: u64,
     },
-    /// Forget the ids of messages that were settled (or pruned) longer ago than this.
+    /// Forget the ids of messages that ended long ago.
     ForgetIds {
-        /// How long an id is remembered after its message's end, in milliseconds.
+        /// How long an id is remembered after the end of its message, in milliseconds.
         retention_ms: u64,
     },
-    /// Begin a new life of the log: a compare-and-swap of its epoch (G11).
+    /// Begin a new epoch with an empty log: a compare-and-swap of the epoch (G11).
     Reset {
-        /// The epoch that the caller believes to be current.
+        /// The expected current epoch.
         expected: Epoch,
         /// The epoch to begin, never used before.
         next: Epoch,
     },
-    /// The first writing open after a boot: move the token counter on, so that no token which a power cut took
-    /// away is minted again (G4).
+    /// The first open for writing after a boot: skip tokens, so that no token that a power cut lost is minted again
+    /// (G4).
     Reboot,
-    /// This store was restored from a copy: begin a new epoch and mint from its own range of tokens. What the log
-    /// holds stays (G4, G11).
+    /// This store was restored from a copy: begin a new epoch, and mint from its own range of tokens. The log keeps its
+    /// events (G4, G11).
     Restore {
-        /// The epoch to begin, larger than every one that the original or another copy of it ever used.
+        /// The epoch to begin, larger than every epoch that the original or another copy of it ever used.
         next: Epoch,
     },
-    /// Several operations, all or none: the first refusal undoes them all (G12).
+    /// Several operations, all or none: one refusal undoes them all (G12).
     Atomic(
         #[cfg_attr(feature = "serde", serde(deserialize_with = "crate::vocabulary::written::nested"))]
         Vec<Op>,
@@ -173,7 +174,7 @@ pub enum Start {
     After(Seq),
 }
 
-/// One thing that was delivered.
+/// What a delivery is of, and what a settlement names.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "kebab-case"))]
 pub enum Target {
@@ -186,7 +187,7 @@ pub enum Target {
         /// The event's number.
         seq: Seq,
     },
-    /// A group's own copy of an event that was redriven.
+    /// A group's own copy of a redriven event.
     Entry {
         /// The group.
         group: Group,
@@ -195,7 +196,7 @@ pub enum Target {
     },
 }
 
-/// What a token is the right to: one command, or the cursor of a group.
+/// A lease: of one command, or of the cursor of a group.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "kebab-case"))]
 pub enum Lease {
@@ -206,7 +207,7 @@ pub enum Lease {
 }
 
 impl Target {
-    /// The lease under which this is delivered.
+    /// The lease that covers this delivery.
     pub fn lease(&self) -> Lease {
         match self {
             Self::Command(seq) => Lease::Command(*seq),
@@ -219,26 +220,26 @@ impl Target {
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "kebab-case"))]
 pub enum Settlement {
-    /// Handled: never delivered again to that consumer or group.
+    /// Handled. It is never delivered again; an event is never delivered again to this group.
     Ack,
-    /// Not handled: eligible again after a delay. The nack of the last attempt dead-letters.
+    /// Failed. It is due again after a delay. The nack of the last attempt dead-letters it.
     Nack {
         /// The delay, in milliseconds.
         delay_ms: u64,
-        /// Why; the last one is kept.
+        /// Why. The bus keeps the last reason.
         reason: Reason,
     },
-    /// Move aside, for a person to look at.
+    /// Set it aside as dead, for a person to look at.
     DeadLetter {
         /// Why.
         reason: Reason,
     },
-    /// Hold out of delivery until a person releases it.
+    /// Set it aside as parked, until a person redrives it.
     Park {
         /// Why.
         reason: Reason,
     },
-    /// Discard unhandled. Refused for what could not be decoded (G5).
+    /// Discard it. Refused for a row that could not be decoded (G5).
     Drop,
 }
 
@@ -246,7 +247,7 @@ pub enum Settlement {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Delivery {
-    /// What to settle.
+    /// The target of its settlement.
     pub target: Target,
     /// Its number in the queue or the log.
     pub seq: Seq,
@@ -256,11 +257,11 @@ pub struct Delivery {
     pub attempt: u32,
     /// When the lease ends.
     pub lease_until: Timestamp,
-    /// The message, or the raw columns of a row that could not be decoded: those go to no handler (G5).
+    /// The message, or the raw columns of a row that could not be decoded. Raw columns go to no handler (G5).
     pub body: Body,
 }
 
-/// The answer to an operation.
+/// The reply to an operation.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "kebab-case"))]
 pub enum Reply {
@@ -268,14 +269,14 @@ pub enum Reply {
     Accepted {
         /// The number of the message, or of the first one under its id.
         seq: Seq,
-        /// False if its id was remembered, and nothing was added.
+        /// False if the id was remembered and nothing was added.
         fresh: bool,
     },
-    /// To claim and poll. Both lists empty: nothing is due.
+    /// To claim and poll. If both lists are empty, nothing is due.
     HandedOut {
-        /// In the order to work through.
+        /// The deliveries, in the order to handle them.
         deliveries: Vec<Delivery>,
-        /// The records of what was found exhausted or unreadable and moved to the dead.
+        /// The records of exhausted and unreadable messages that the operation dead-lettered.
         dead_lettered: Vec<RecordId>,
     },
     /// To settle.
@@ -298,51 +299,51 @@ pub enum Reply {
     },
     /// To unsubscribe.
     Unsubscribed {
-        /// The group's entries of that name, which went back to the dead.
+        /// The records of the group's entries of that name, which are dead again.
         returned: Vec<RecordId>,
     },
     /// To seek.
     Sought,
-    /// To redrive: where it is now.
+    /// To redrive: the place of the message now.
     Redriven(Target),
     /// To purge.
     Purged,
     /// To repair.
     Repaired {
-        /// The columns that could not be decoded, as they were found; the store has them no more.
+        /// The columns that could not be decoded. The store no longer has them.
         replaced: Raw,
     },
     /// To prune.
     Pruned {
         /// The first number that is kept.
         first: Seq,
-        /// How many numbers went.
+        /// How many numbers were removed.
         removed: u64,
-        /// The records of events that could not be decoded, moved to the dead on the way (G5).
+        /// The records of the events that could not be decoded (G5).
         dead_lettered: Vec<RecordId>,
     },
-    /// To forget ids: how many.
+    /// To forget ids.
     Forgotten {
-        /// How many ids.
+        /// How many ids were forgotten.
         ids: u64,
     },
     /// To reset and restore.
     EpochBegun {
-        /// Entries of groups that went back to the dead, since their epoch ended.
+        /// The records of entries that are dead again, because their epoch ended.
         returned: Vec<RecordId>,
     },
     /// To reboot.
     Rebooted,
-    /// To several operations: each one's answer.
+    /// To several operations: one reply each.
     Done(
         #[cfg_attr(feature = "serde", serde(deserialize_with = "crate::vocabulary::written::nested"))]
         Vec<Reply>,
     ),
-    /// The answer is no, and nothing changed.
+    /// The operation was refused, and nothing changed.
     Refused(Refusal),
 }
 
-/// What a settlement did.
+/// The effect of a settlement.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "kebab-case"))]
 pub enum Settled {
@@ -353,7 +354,7 @@ pub enum Settled {
         /// When.
         due_at: Timestamp,
     },
-    /// Moved to the dead.
+    /// Dead-lettered.
     DeadLettered {
         /// Its record.
         record: RecordId,
@@ -367,7 +368,7 @@ pub enum Settled {
     Dropped,
 }
 
-/// A no, as data: nothing changed.
+/// Why an operation was refused. A refusal is data, not an error, and changes nothing.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "kebab-case"))]
 pub enum Refusal {
@@ -380,17 +381,17 @@ pub enum Refusal {
     },
     /// There is no such command, entry or record.
     NotFound,
-    /// Another holds the lease.
+    /// Another worker holds the lease.
     Held {
-        /// Until when, unless it is extended.
+        /// The end of the lease, unless it is extended.
         until: Timestamp,
     },
-    /// The poll lacks names that the group reads; stand by.
+    /// The poll lacks names that the group reads. The replica must stand by.
     NamesMissing {
         /// Those names.
         missing: Names,
     },
-    /// Not the next event of this group that was handed out.
+    /// The event is not the next event of this group that was handed out.
     NotNext {
         /// The next one, if there is one.
         next: Option<Seq>,
@@ -402,7 +403,7 @@ pub enum Refusal {
         /// The head.
         head: Seq,
     },
-    /// The position lies before what is kept.
+    /// The position lies before the first event that is kept.
     Pruned {
         /// The first number that is kept.
         first: Seq,
@@ -412,17 +413,17 @@ pub enum Refusal {
         /// The current one.
         current: Epoch,
     },
-    /// The epoch was used before, or has ended.
+    /// The epoch was used before.
     EpochRetired,
-    /// The row cannot be decoded, so this may not be done to it (G5).
+    /// The row cannot be decoded, so this operation is not allowed (G5).
     Corrupt,
-    /// What can still be read is not replaced by something else: a message that can be decoded, its name, its id (G5).
+    /// A repair would replace what can be read: a message, its name or its id (G5).
     Legible,
-    /// A command was published, an event was sent, or one was given in the place of the other.
+    /// A command was published, an event was sent, or a repair would replace one by the other.
     WrongKind,
-    /// One of several operations was refused, so none took effect.
+    /// One of several operations was refused, so none took effect (G12).
     Aborted {
-        /// Which one, counted from 0.
+        /// Its index, from 0.
         index: u32,
         /// Its refusal.
         #[cfg_attr(feature = "serde", serde(deserialize_with = "crate::vocabulary::written::nested"))]
@@ -437,7 +438,7 @@ impl std::fmt::Display for Refusal {
             Self::Conflict { seq } => write!(f, "the id is taken, with other content, by message {seq}"),
             Self::NotFound => f.write_str("there is no such message or record"),
             Self::Held { until } => {
-                write!(f, "another holds the lease, until {until} ms if it is not extended")
+                write!(f, "another worker holds the lease, until {until} ms unless it is extended")
             }
             Self::NamesMissing { missing } => {
                 let names: Vec<&str> = missing.iter().map(Name::as_str).collect();
@@ -446,20 +447,40 @@ impl std::fmt::Display for Refusal {
             Self::NotNext { next: Some(next) } => {
                 write!(f, "not the next event of the group; that is {next}")
             }
-            Self::NotNext { next: None } => f.write_str("the group was handed out no event to settle"),
+            Self::NotNext { next: None } => f.write_str("no event of the group was handed out"),
             Self::NotSubscribed => f.write_str("the group does not exist or does not read that name"),
             Self::BeyondHead { head } => write!(f, "the position lies beyond the head of the log, {head}"),
             Self::Pruned { first } => {
-                write!(f, "the position lies before what is kept, which begins at {first}")
+                write!(f, "the position lies before the first event that is kept, {first}")
             }
             Self::EpochMismatch { current } => write!(f, "the epoch is {current}, not the expected one"),
-            Self::EpochRetired => f.write_str("the epoch has ended, or was used before"),
-            Self::Corrupt => f.write_str("what cannot be decoded may not be treated so"),
-            Self::Legible => f.write_str("what can still be read is not replaced by something else"),
-            Self::WrongKind => f.write_str("commands are sent, and events are published"),
+            Self::EpochRetired => f.write_str("the epoch has ended or was used before"),
+            Self::Corrupt => f.write_str("the row cannot be decoded, so this is not allowed"),
+            Self::Legible => f.write_str("a repair cannot replace what can be read"),
+            Self::WrongKind => f.write_str("commands are sent and events are published"),
             Self::Aborted { index, refusal } => write!(f, "operation {index} was refused: {refusal}"),
         }
     }
 }
 
 impl std::error::Error for Refusal {}
+
+#[cfg(all(test, feature = "serde"))]
+mod tests {
+    use super::*;
+    use crate::vocabulary::written::NESTING_MAX;
+
+    #[test]
+    fn an_operation_that_nests_too_deeply_is_not_decoded() {
+        let nested =
+            |depth: usize| format!("{}\"reboot\"{}", "{\"atomic\":[".repeat(depth), "]}".repeat(depth));
+        assert!(serde_json::from_str::<Op>(&nested(NESTING_MAX as usize)).is_ok());
+        let error = serde_json::from_str::<Op>(&nested(NESTING_MAX as usize + 1)).unwrap_err();
+        assert!(error.to_string().contains("nested too deeply"), "{error}");
+        let aborted = "{\"aborted\":{\"index\":0,\"refusal\":";
+        let deep = format!("{}\"lease-lost\"{}", aborted.repeat(33), "}}".repeat(33));
+        let error = serde_json::from_str::<Refusal>(&deep).unwrap_err();
+        assert!(error.to_string().contains("nested too deeply"), "{error}");
+        assert!(serde_json::from_str::<Op>(&nested(1)).is_ok(), "the depth is counted down again");
+    }
+}

@@ -1,29 +1,30 @@
-//! What a consumer does with the end of a handler: which settlement, after which delay, or the end of its run.
+//! How a consumer settles a delivery after its handler has ended: which settlement, after which delay, or the end of the
+//! run.
 //!
-//! This is the specification of the run loop, as [`step`](crate::step) is that of the store: pure functions, read by
-//! people, and held against what a consumer really settles. This module knows nothing of how handlers run.
+//! Invariant: the same policy, attempt, token and outcome give the same decision.
+//! Does not depend on: how handlers run. The consumers are checked against this module.
 
 use crate::op::Settlement;
 use crate::vocabulary::{Reason, Token};
 
-/// What becomes of a message whose handler failed for good.
+/// What happens to a message after a permanent failure of its handler.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "kebab-case"))]
 pub enum FailurePolicy {
-    /// Try it again after the back-off, up to its last attempt.
+    /// Retry it after the back-off, up to its last attempt.
     Retry,
-    /// Move it to the dead, for a person to look at.
+    /// Dead-letter it, for a person to look at.
     #[default]
     DeadLetter,
-    /// Hold it out of delivery until a person releases it.
+    /// Park it, until a person redrives it.
     Park,
-    /// Discard it. The only policy that loses a message, and it is logged.
+    /// Discard it, and log that. This is the only policy that loses a message.
     Drop,
-    /// Give it back, and end the run with the error.
+    /// Release it, and end the run with the error.
     Stop,
 }
 
-/// How long a message waits after a failed attempt: exponential, with jitter from a seed.
+/// The delay after a failed attempt: exponential, with jitter from a seed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct RetryPolicy {
@@ -43,15 +44,15 @@ impl Default for RetryPolicy {
 }
 
 impl RetryPolicy {
-    /// The bounds of the delay after this attempt, in milliseconds: the upper half of the exponential back-off, so
-    /// that those who failed together do not come back together.
+    /// The bounds of the delay after this attempt, in milliseconds: the upper half of the exponential back-off. Messages
+    /// that failed at the same time are retried at different times.
     pub fn bounds_ms(&self, attempt: u32) -> std::ops::RangeInclusive<u64> {
         let doubled = 1_u64.checked_shl(attempt.saturating_sub(1)).unwrap_or(u64::MAX);
         let longest = self.first_ms.saturating_mul(doubled).min(self.max_ms);
         longest.div_ceil(2)..=longest
     }
 
-    /// The delay after this attempt, in milliseconds. The token tells apart those that fail at the same time.
+    /// The delay after this attempt, in milliseconds. The token makes the delays of different leases differ.
     pub fn delay_ms(&self, attempt: u32, token: Token) -> u64 {
         let bounds = self.bounds_ms(attempt);
         let (low, width) = (*bounds.start(), bounds.end() - bounds.start());
@@ -68,83 +69,87 @@ const fn scramble(number: u64) -> u64 {
     z ^ (z >> 31)
 }
 
-/// How a handler ended, or why there was none.
+/// How a handler ended, or why it did not run.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub enum Outcome {
+pub enum HandlerOutcome {
     /// It returned.
     Handled,
-    /// It failed, and may succeed later: after this delay in milliseconds, or after the back-off.
+    /// It failed, and may succeed later.
     Retryable {
-        /// The delay that the handler asked for.
+        /// The delay that the handler asked for, in milliseconds. `None` asks for the back-off.
         delay_ms: Option<u64>,
         /// Why.
         reason: Reason,
     },
-    /// It failed, and will fail again.
+    /// It failed, and would fail again.
     Permanent {
         /// Why.
         reason: Reason,
     },
-    /// It asks to hold the message until a person has looked.
+    /// It asked to park the message.
     Park {
         /// Why.
         reason: Reason,
     },
-    /// It panicked: a failed attempt like another.
+    /// It panicked. That counts as a failed attempt.
     Panicked {
-        /// What the panic said.
+        /// The message of the panic.
         reason: Reason,
     },
-    /// There was no message to hand to a handler: the row could not be decoded (G5).
+    /// It did not run, because the row could not be decoded (G5).
     Corrupt {
-        /// What is said of it.
+        /// Why.
         reason: Reason,
     },
-    /// It was cut off by a shutdown, or never began.
+    /// A shutdown stopped it, or it never began.
     Cancelled,
 }
 
-/// What to do with a delivery whose handler ended.
+/// What to do with a delivery after its handler has ended.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub enum Verdict {
+pub enum AttemptDecision {
     /// Settle it.
     Settle(Settlement),
-    /// Give it back, the attempt not counted.
+    /// Release it: the attempt is not counted.
     Release,
-    /// Give it back, and end the run with this reason.
+    /// Release it, and end the run with this reason.
     Stop(Reason),
 }
 
-/// The verdict on one attempt. A policy decides permanent failures alone; and nobody's policy destroys what could not
-/// be read (CONTRACT.md, 5).
-pub fn verdict(
+/// Decides how an attempt is settled. The policy decides permanent failures only. No policy discards a row that could not
+/// be decoded (G5).
+pub fn decide(
     policy: FailurePolicy,
     retry: &RetryPolicy,
     attempt: u32,
     token: Token,
-    outcome: &Outcome,
-) -> Verdict {
+    outcome: &HandlerOutcome,
+) -> AttemptDecision {
     let nack = |delay_ms: Option<u64>, reason: &Reason| {
         let delay_ms = delay_ms.unwrap_or_else(|| retry.delay_ms(attempt, token));
-        Verdict::Settle(Settlement::Nack { delay_ms, reason: reason.clone() })
+        AttemptDecision::Settle(Settlement::Nack { delay_ms, reason: reason.clone() })
     };
     match outcome {
-        Outcome::Handled => Verdict::Settle(Settlement::Ack),
-        Outcome::Retryable { delay_ms, reason } => nack(*delay_ms, reason),
-        Outcome::Panicked { reason } => nack(None, reason),
-        Outcome::Park { reason } => Verdict::Settle(Settlement::Park { reason: reason.clone() }),
-        Outcome::Permanent { reason } => match policy {
+        HandlerOutcome::Handled => AttemptDecision::Settle(Settlement::Ack),
+        HandlerOutcome::Retryable { delay_ms, reason } => nack(*delay_ms, reason),
+        HandlerOutcome::Panicked { reason } => nack(None, reason),
+        HandlerOutcome::Park { reason } => {
+            AttemptDecision::Settle(Settlement::Park { reason: reason.clone() })
+        }
+        HandlerOutcome::Permanent { reason } => match policy {
             FailurePolicy::Retry => nack(None, reason),
-            FailurePolicy::DeadLetter => Verdict::Settle(Settlement::DeadLetter { reason: reason.clone() }),
-            FailurePolicy::Park => Verdict::Settle(Settlement::Park { reason: reason.clone() }),
-            FailurePolicy::Drop => Verdict::Settle(Settlement::Drop),
-            FailurePolicy::Stop => Verdict::Stop(reason.clone()),
+            FailurePolicy::DeadLetter => {
+                AttemptDecision::Settle(Settlement::DeadLetter { reason: reason.clone() })
+            }
+            FailurePolicy::Park => AttemptDecision::Settle(Settlement::Park { reason: reason.clone() }),
+            FailurePolicy::Drop => AttemptDecision::Settle(Settlement::Drop),
+            FailurePolicy::Stop => AttemptDecision::Stop(reason.clone()),
         },
-        Outcome::Corrupt { reason } => match policy {
-            FailurePolicy::Park => Verdict::Settle(Settlement::Park { reason: reason.clone() }),
-            _ => Verdict::Settle(Settlement::DeadLetter { reason: reason.clone() }),
+        HandlerOutcome::Corrupt { reason } => match policy {
+            FailurePolicy::Park => AttemptDecision::Settle(Settlement::Park { reason: reason.clone() }),
+            _ => AttemptDecision::Settle(Settlement::DeadLetter { reason: reason.clone() }),
         },
-        Outcome::Cancelled => Verdict::Release,
+        HandlerOutcome::Cancelled => AttemptDecision::Release,
     }
 }
 
@@ -154,14 +159,14 @@ mod tests {
 
     /// The first numbers of SplitMix64 from 0, as its authors publish them.
     #[test]
-    fn a_number_is_scrambled_as_it_is_elsewhere() {
+    fn scramble_is_splitmix64() {
         let state = |steps: u64| 0x9e37_79b9_7f4a_7c15_u64.wrapping_mul(steps);
         let expected = [0xe220_a839_7b1d_cdaf, 0x6e78_9e6a_a1b9_65f4, 0x06c4_5d18_8009_454f];
         assert_eq!([0, 1, 2].map(|steps| scramble(state(steps))), expected);
     }
 
     #[test]
-    fn a_back_off_doubles_stays_in_its_upper_half_and_has_a_longest_delay() {
+    fn a_back_off_doubles_stays_in_its_upper_half_and_has_a_maximum() {
         let retry = RetryPolicy { first_ms: 100, max_ms: 1_000, seed: 7 };
         let bounds: Vec<_> = (1..=6).map(|attempt| retry.bounds_ms(attempt)).collect();
         assert_eq!(bounds, [50..=100, 100..=200, 200..=400, 400..=800, 500..=1_000, 500..=1_000]);
@@ -174,7 +179,7 @@ mod tests {
     }
 
     #[test]
-    fn those_that_fail_together_do_not_come_back_together() {
+    fn messages_that_fail_together_are_retried_at_different_times() {
         let retry = RetryPolicy { first_ms: 10_000, max_ms: 10_000, seed: 7 };
         let delays: std::collections::BTreeSet<_> =
             (1..=100).map(|token| retry.delay_ms(1, Token::from(token))).collect();
@@ -182,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn a_delay_without_bounds_is_a_delay_all_the_same() {
+    fn extreme_bounds_give_a_delay() {
         let retry = RetryPolicy { first_ms: u64::MAX, max_ms: u64::MAX, seed: 7 };
         assert!(retry.delay_ms(u32::MAX, Token::MAX) >= u64::MAX / 2);
         assert_eq!(RetryPolicy { first_ms: 0, max_ms: 0, seed: 1 }.delay_ms(9, Token::MAX), 0);

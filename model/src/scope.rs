@@ -1,46 +1,59 @@
-//! Small scopes: which operations are offered, what the environment may do, and how far it goes.
+//! Scopes: which operations a search offers, which faults may happen, and where the search ends.
 //!
-//! A scope is small enough to be explored to its end, and each is about a few rules of the contract. Its limits are
-//! part of it: what lies beyond is not explored and nobody says that it was. Together the scopes reach every cell
-//! of the coverage matrix. This module knows nothing of how a search is done (that is `check`).
+//! A small scope is explored to its end, and covers a few rules of the contract. Worlds beyond its limits are not
+//! explored. Together the scopes reach every cell of the coverage matrix.
+//!
+//! Invariant: a scope offers the same moves in the same order for the same world.
+//! Does not depend on: how a search is done.
 
+mod build;
 mod cuts;
 mod named;
 mod wide;
 
-use std::num::NonZeroU32;
 use std::sync::Arc;
 
 use crate::coverage::Tally;
 use crate::op::{Lease, Op, Settlement, Target};
 use crate::state::State;
 use crate::vocabulary::{Epoch, Group, Message, RecordId, Seq, Timestamp, Token};
-use crate::world::{Contract, Move, Outcome, Row, World, Wound};
+use crate::world::{Contract, Move, OpOutcome, Row, World, Wound};
 
 pub use cuts::{STEP_MS, cuts, cuts_with_damage};
-pub use named::{all, by_name, names};
+pub use named::all;
 
-/// A scope to be explored exhaustively.
+/// The scope of this name: a named one, one for power cuts, or `wide`.
+pub fn by_name(name: &str) -> Option<Scope> {
+    let others = [cuts_with_damage(), wide::wide()];
+    all().into_iter().chain(cuts()).chain(others).find(|scope| scope.name == name)
+}
+
+/// The names of all scopes that are explored to their ends.
+pub fn names() -> Vec<&'static str> {
+    all().iter().map(|scope| scope.name).collect()
+}
+
+/// A part of the state space: where it begins, the moves that it offers, and its limits.
 #[derive(Clone, Debug)]
 pub struct Scope {
-    /// Its name.
+    /// The name.
     pub name: &'static str,
-    /// What it is about.
+    /// What it covers, in one line.
     pub about: &'static str,
-    /// How many workers there are. Each may claim, and poll for every group: with two, each group has two replicas.
+    /// The number of workers. Each may claim, and poll for every group: with two workers, each group has two replicas.
     pub workers: u8,
-    /// What was done before the search begins, at time zero.
+    /// Operations that are applied before the search begins, at time zero.
     pub start: Vec<Op>,
-    /// Rows that were damaged meanwhile: each after so many of these operations. For scopes of power cuts alone; in others
-    /// damage is a move.
+    /// Rows that are damaged before the search begins, each after this many operations of `start`. Only the scopes for
+    /// power cuts use this; in other scopes damage is a move.
     pub damaged: Vec<(usize, Row, Wound)>,
     /// Operations that are offered in every state.
     pub offers: Vec<Arc<Op>>,
-    /// How workers may settle what they believe to hold.
+    /// How workers may settle the deliveries that they believe they hold.
     pub settlements: Vec<Settlement>,
-    /// Operations that are done together with the ack of a command, in one transaction.
+    /// Operations that are applied together with the ack of a command, in one transaction.
     pub with_ack: Vec<Op>,
-    /// Whether workers may release what they hold.
+    /// Whether workers may release their leases.
     pub release: bool,
     /// Whether workers may extend their leases, and for how long.
     pub extend_ms: Option<u64>,
@@ -52,46 +65,46 @@ pub struct Scope {
     pub purge: bool,
     /// The messages that records may be repaired with.
     pub repairs: Vec<Arc<Message>>,
-    /// How far the clock goes, a millisecond a step.
+    /// The last time of the clock, in milliseconds. Each step of the clock is one millisecond.
     pub clock_max: u32,
     /// Whether the clock may jump back to zero.
     pub clock_back: bool,
     /// Whether workers crash.
     pub crash: bool,
-    /// Whether workers may fail to hear of an outcome.
+    /// Whether requests and answers may be lost.
     pub unheard: bool,
     /// How rows of the queue may be damaged.
     pub wounds_queue: Vec<Wound>,
     /// How rows of the log may be damaged.
     pub wounds_log: Vec<Wound>,
-    /// Whether the store may be copied, and fall back to the copy: by a power cut, or restored into these epochs.
+    /// Whether the store may be copied and fall back to the copy: by a power cut (`None`), or restored into an epoch.
     pub fall_back: Option<Vec<Option<Epoch>>>,
     /// Whether the store may be closed and opened again.
     pub reopen: bool,
-    /// How far the scope goes.
-    pub limits: Limits,
+    /// Where the scope ends.
+    pub limits: ScopeLimits,
     /// Whether the liveness properties are checked in each state.
     pub liveness: bool,
-    /// The number of its states, up to the order of workers. A search that finds another number fails.
+    /// The pinned number of states, up to the order of workers. A search that finds another number fails.
     pub states: usize,
 }
 
-/// The limits of a scope: states beyond them do not belong to it.
+/// The limits of a scope. Worlds beyond them are not explored.
 #[derive(Clone, Copy, Debug)]
-pub struct Limits {
-    /// The number of the last command.
+pub struct ScopeLimits {
+    /// The largest number of a command.
     pub commands: u64,
-    /// The head of the log.
+    /// The largest number of an event.
     pub events: u64,
-    /// How many tokens are minted.
+    /// How many tokens may be minted.
     pub tokens: u64,
-    /// How many records are made.
+    /// How many records may be made.
     pub records: u64,
-    /// How many times the token counter is moved on.
+    /// How many reboots may skip tokens.
     pub reboots: u64,
 }
 
-impl Default for Limits {
+impl Default for ScopeLimits {
     fn default() -> Self {
         Self { commands: 2, events: 2, tokens: 3, records: 2, reboots: 0 }
     }
@@ -122,7 +135,7 @@ impl Default for Scope {
             wounds_log: Vec::new(),
             fall_back: None,
             reopen: false,
-            limits: Limits::default(),
+            limits: ScopeLimits::default(),
             liveness: false,
             states: 0,
         }
@@ -137,13 +150,13 @@ impl Scope {
             for (row, wound) in self.damaged_after(done) {
                 world.perform(&damage(row, wound), &Contract, &Tally::new());
             }
-            let action = told(0, op.clone());
+            let action = answered(0, op.clone());
             world.perform(&action, &Contract, &Tally::new());
         }
         world
     }
 
-    /// The rows that are damaged after so many operations of the beginning, and how. After its last nothing is.
+    /// The rows that are damaged after this many operations of `start`. None is damaged after the last one.
     pub fn damaged_after(&self, done: usize) -> impl Iterator<Item = (Row, Wound)> {
         let of = move |(after, row, wound): &(usize, Row, Wound)| (*after == done).then_some((*row, *wound));
         self.damaged.iter().filter_map(of)
@@ -160,9 +173,9 @@ impl Scope {
             && state.record_last.get() <= limits.records
     }
 
-    /// Everything that can happen next, in a fixed order.
+    /// Every move that can happen next, in a fixed order.
     pub fn moves(&self, world: &World, moves: &mut Vec<Move>) {
-        if !world.broken.is_empty() {
+        if !world.violations.is_empty() {
             return;
         }
         self.offered(world, moves);
@@ -174,7 +187,8 @@ impl Scope {
     }
 
     fn offered(&self, world: &World, moves: &mut Vec<Move>) {
-        // Who holds the least asks first: of two stories of one length, the one with another worker is told.
+        // The worker that holds the least comes first: of two counterexamples of one length, the one with two workers
+        // is found first.
         let mut workers: Vec<u8> = (0..self.workers).collect();
         workers.sort_by_key(|worker| world.workers[usize::from(*worker)].holds.len());
         for op in &self.offers {
@@ -192,7 +206,10 @@ impl Scope {
                     let names = names.clone();
                     let (max, lease_ms, attempts_max) = (*max, *lease_ms, *attempts_max);
                     let (group, token) = (group.clone(), Some(token));
-                    moves.push(told(worker, Op::Poll { group, names, token, max, lease_ms, attempts_max }));
+                    moves.push(answered(
+                        worker,
+                        Op::Poll { group, names, token, max, lease_ms, attempts_max },
+                    ));
                 }
             }
         }
@@ -200,14 +217,14 @@ impl Scope {
 
     fn with_outcomes(&self, worker: u8, op: &Arc<Op>, moves: &mut Vec<Move>) {
         let mut add = |outcome| moves.push(Move::Do { worker, op: Arc::clone(op), outcome });
-        add(Outcome::Told);
+        add(OpOutcome::Told);
         if self.unheard {
-            add(Outcome::Unheard);
-            add(Outcome::Lost);
+            add(OpOutcome::Unheard);
+            add(OpOutcome::Lost);
         }
     }
 
-    /// What a worker may do with what it believes to hold.
+    /// What a worker may do with the deliveries that it believes it holds.
     fn by_worker(&self, world: &World, worker: u8, moves: &mut Vec<Move>) {
         let mut leases: Vec<(Lease, Token)> = Vec::new();
         for (target, token) in &world.workers[usize::from(worker)].holds {
@@ -219,7 +236,7 @@ impl Scope {
             if matches!(target, Target::Command(_)) {
                 for effect in &self.with_ack {
                     let ack = Op::Settle { target: target.clone(), token, how: Settlement::Ack };
-                    moves.push(told(worker, Op::Atomic(vec![effect.clone(), ack])));
+                    moves.push(answered(worker, Op::Atomic(vec![effect.clone(), ack])));
                 }
             }
             leases.push((target.lease(), token));
@@ -228,10 +245,10 @@ impl Scope {
         self.mixed_up(world, worker, moves);
         for (lease, token) in leases {
             if self.release {
-                moves.push(told(worker, Op::Release { lease: lease.clone(), token }));
+                moves.push(answered(worker, Op::Release { lease: lease.clone(), token }));
             }
             if let Some(lease_ms) = self.extend_ms {
-                moves.push(told(worker, Op::Extend { lease, token, lease_ms }));
+                moves.push(answered(worker, Op::Extend { lease, token, lease_ms }));
             }
         }
         if self.crash && !world.workers[usize::from(worker)].holds.is_empty() {
@@ -239,14 +256,14 @@ impl Scope {
         }
     }
 
-    /// A worker that read twice may ack what it was handed out the first time under the token of the second.
+    /// A worker that polled twice may ack a delivery of the first poll under the token of the second.
     fn mixed_up(&self, world: &World, worker: u8, moves: &mut Vec<Move>) {
         for (target, own) in &world.workers[usize::from(worker)].holds {
             let Target::Event { group, .. } = target else { continue };
             for token in cursor_tokens(world, worker, group) {
                 let known = world.workers[usize::from(worker)].holds.contains(&(target.clone(), token));
                 if token != *own && !known {
-                    moves.push(told(
+                    moves.push(answered(
                         worker,
                         Op::Settle { target: target.clone(), token, how: Settlement::Ack },
                     ));
@@ -260,18 +277,18 @@ impl Scope {
         if self.cancel {
             let last = world.state.queue_last.get();
             let seqs = (1..=last).filter_map(|seq| Seq::new(seq).ok());
-            moves.extend(seqs.map(|seq| told(0, Op::Cancel { seq })));
+            moves.extend(seqs.map(|seq| answered(0, Op::Cancel { seq })));
         }
         let records = 1..=world.state.record_last.get();
         for record in records.filter_map(|id| RecordId::new(id).ok()) {
             if self.redrive {
-                moves.push(told(0, Op::Redrive { record }));
+                moves.push(answered(0, Op::Redrive { record }));
             }
             if self.purge {
-                moves.push(told(0, Op::Purge { record }));
+                moves.push(answered(0, Op::Purge { record }));
             }
             for message in &self.repairs {
-                moves.push(told(0, Op::Repair { record, message: Arc::clone(message) }));
+                moves.push(answered(0, Op::Repair { record, message: Arc::clone(message) }));
             }
         }
     }
@@ -307,8 +324,8 @@ impl Scope {
     }
 }
 
-/// A power cut takes away nothing that came before the last boot, which was durable. A restore names an epoch that
-/// is later than every one that any life of this store ever had: that is its owner's to know.
+/// A power cut loses no change from before the last boot, which was durable. A restore names an epoch that is later than
+/// every epoch that the store or a copy of it ever had; its owner must know that.
 fn may_fall_back(world: &World, copy: &State, restore: Option<Epoch>) -> bool {
     match restore {
         None => copy.token_last.get() >> 32 == world.state.token_last.get() >> 32,
@@ -316,15 +333,15 @@ fn may_fall_back(world: &World, copy: &State, restore: Option<Epoch>) -> bool {
     }
 }
 
-fn told(worker: u8, op: Op) -> Move {
-    Move::Do { worker, op: Arc::new(op), outcome: Outcome::Told }
+fn answered(worker: u8, op: Op) -> Move {
+    Move::Do { worker, op: Arc::new(op), outcome: OpOutcome::Told }
 }
 
 fn damage(row: Row, wound: Wound) -> Move {
     Move::Damage { row, wound }
 }
 
-/// The tokens under which a worker believes to hold a group's cursor.
+/// The tokens under which a worker believes that it holds a group's cursor.
 fn cursor_tokens(world: &World, worker: u8, group: &Group) -> Vec<Token> {
     let lease = Lease::Cursor(group.clone());
     let worker = &world.workers[usize::from(worker)];
@@ -333,9 +350,4 @@ fn cursor_tokens(world: &World, worker: u8, group: &Group) -> Vec<Token> {
     tokens.sort_unstable();
     tokens.dedup();
     tokens
-}
-
-/// A count of at least one; zero counts as one.
-pub(crate) fn count(n: u32) -> NonZeroU32 {
-    NonZeroU32::new(n).unwrap_or(NonZeroU32::MIN)
 }

@@ -1,7 +1,6 @@
-//! The whole state of a bus, as plain ordered maps.
+//! The state of a bus, as plain ordered maps. A store keeps the same in tables; the two are compared after every step.
 //!
-//! What a store keeps in tables, this keeps in memory; the two are compared after every step. This module knows
-//! nothing of how a state changes (that is `step`) and of what is forbidden (that is `invariant`).
+//! Does not depend on: how a state changes (`step`), and what must hold (`invariant`).
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -16,19 +15,19 @@ use crate::vocabulary::{
 pub struct State {
     /// Commands that are ready, delayed or leased.
     pub queue: BTreeMap<Seq, Command>,
-    /// Rows of the queue whose name or bookkeeping cannot be read; the next claim moves them to the dead.
+    /// Rows of the queue whose name or bookkeeping cannot be read. The next claim dead-letters them.
     pub unreadable: BTreeMap<Seq, Raw>,
-    /// The number of the last command that was accepted.
+    /// The number of the last accepted command.
     pub queue_last: Seq,
-    /// The sender's ids that the queue remembers.
+    /// The ids that the queue remembers.
     pub command_ids: BTreeMap<MessageId, Remembered>,
     /// The log from `first` to `head`, without a gap.
     pub log: BTreeMap<Seq, LogRow>,
-    /// The first number that is kept; `head` + 1 if none is.
+    /// The first number that is kept. It is `head` + 1 if the log is empty.
     pub first: Seq,
-    /// The number of the last event that was published.
+    /// The number of the last published event.
     pub head: Seq,
-    /// The publisher's ids that the log remembers.
+    /// The ids that the log remembers.
     pub event_ids: BTreeMap<MessageId, Remembered>,
     /// The current epoch of the log.
     pub epoch: Epoch,
@@ -36,7 +35,7 @@ pub struct State {
     pub epochs_retired: BTreeSet<Epoch>,
     /// The consumer groups.
     pub groups: BTreeMap<Group, Cursor>,
-    /// What was dead-lettered or parked.
+    /// The dead and parked messages.
     pub records: BTreeMap<RecordId, Record>,
     /// The number of the last record.
     pub record_last: RecordId,
@@ -51,25 +50,25 @@ impl State {
     }
 }
 
-/// What a row holds: a message, or what is left of one.
+/// The content of a row: a message, or what is left of a damaged one.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "kebab-case"))]
 pub enum Body {
-    /// The message as it was accepted.
+    /// The message, as it was accepted.
     Sound {
         /// The message.
         message: Arc<Message>,
         /// When it was sent or published.
         at: Timestamp,
     },
-    /// The name can be read, the rest cannot be trusted.
+    /// The name can be read. The rest cannot be trusted.
     Corrupt {
         /// The name.
         name: Name,
         /// The columns as they were found.
         raw: Raw,
     },
-    /// Not even the name, or the bookkeeping that a delivery needs, can be read.
+    /// The name, or the bookkeeping that a delivery needs, cannot be read.
     Unreadable {
         /// The columns as they were found.
         raw: Raw,
@@ -77,7 +76,7 @@ pub enum Body {
 }
 
 impl Body {
-    /// The name, where it can be read.
+    /// The name, if it can be read.
     pub fn name(&self) -> Option<&Name> {
         match self {
             Self::Sound { message, .. } => Some(&message.name),
@@ -96,13 +95,13 @@ impl Body {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Command {
-    /// What is delivered: [`Body::Sound`] or [`Body::Corrupt`].
+    /// The content: [`Body::Sound`] or [`Body::Corrupt`].
     pub body: Body,
     /// The time it was sent for, the end of its lease, or the end of its back-off.
     pub due_at: Timestamp,
-    /// How many times it was claimed since it was sent or redriven, releases not counted.
+    /// The number of claims since it was sent or redriven, without those that were released.
     pub attempts: u32,
-    /// The lease of its last claim, unless that was settled. It may have run out.
+    /// The lease of its last claim, unless that was settled. It may have expired.
     pub lease: Option<CommandLease>,
     /// The reason of its last nack.
     pub reason: Option<Reason>,
@@ -114,9 +113,9 @@ pub struct Command {
 pub struct CommandLease {
     /// The current token.
     pub token: Token,
-    /// The limit that the claimer carried.
+    /// The maximum number of attempts that the claim passed.
     pub attempts_max: u32,
-    /// Whether what was handed out could not be decoded.
+    /// Whether the delivery could not be decoded.
     pub corrupt: bool,
 }
 
@@ -124,9 +123,9 @@ pub struct CommandLease {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "kebab-case"))]
 pub enum LogRow {
-    /// An event, readable or not; one whose name cannot be read is moved to the dead by the next poll.
+    /// An event. The next poll dead-letters an event whose name cannot be read.
     Event(Body),
-    /// What is left of an event that was moved to the dead for all groups.
+    /// The place of an event that was dead-lettered for all groups.
     Tombstone,
 }
 
@@ -136,11 +135,11 @@ pub enum LogRow {
 pub struct Cursor {
     /// The names that the group reads.
     pub names: BTreeMap<Name, Progress>,
-    /// The group's own copies of events that were redriven.
+    /// The group's own copies of redriven events.
     pub entries: BTreeMap<RecordId, Entry>,
-    /// When the group may next be polled by another: the end of its lease or of its back-off.
+    /// When another replica may poll: the end of the lease or of the back-off.
     pub due_at: Timestamp,
-    /// The lease of the last poll that minted a token, unless it ended. It may have run out.
+    /// The lease of the last poll that minted a token, unless it ended. It may have expired.
     pub lease: Option<CursorLease>,
 }
 
@@ -150,11 +149,11 @@ pub struct Cursor {
 pub struct CursorLease {
     /// The current token.
     pub token: Token,
-    /// The limit that the last poll carried.
+    /// The maximum number of attempts that the last poll passed.
     pub attempts_max: u32,
     /// All unsettled events of the group up to this number were handed out under this token.
     pub handed_through: Seq,
-    /// The event that was handed out as not decodable, if one was.
+    /// The event that was handed out as corrupt, if there was one.
     pub corrupt: Option<Seq>,
 }
 
@@ -164,9 +163,9 @@ pub struct CursorLease {
 pub struct Progress {
     /// The number of the last event that the group has settled, or where it started.
     pub position: Seq,
-    /// How many times the next event of this name was handed out as first in line.
+    /// How many times the next event of this name was first in line.
     pub attempts: u32,
-    /// The token under which the last of these was counted, so that it is not counted twice.
+    /// The token under which the last attempt was counted, so that it is not counted twice.
     pub counted: Option<Token>,
     /// The reason of the next event's last nack.
     pub reason: Option<Reason>,
@@ -178,7 +177,7 @@ pub struct Progress {
 pub struct Entry {
     /// The event's number in the log.
     pub seq: Seq,
-    /// The message.
+    /// The content.
     pub body: Body,
     /// When it may next be handed out.
     pub due_at: Timestamp,
@@ -190,7 +189,7 @@ pub struct Entry {
     pub reason: Option<Reason>,
 }
 
-/// A dead-lettered or parked message, with all that is known of it.
+/// A dead or parked message, with everything that was known of it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Record {
@@ -200,17 +199,17 @@ pub struct Record {
     pub origin: Origin,
     /// The message, or the raw columns.
     pub body: Body,
-    /// What moved it here.
+    /// Why it was set aside.
     pub cause: Cause,
-    /// Why, in the words of who moved it, or of the last nack.
+    /// The reason of the settlement, or of the last nack.
     pub reason: Option<Reason>,
-    /// How many attempts it had.
+    /// The number of attempts that it had.
     pub attempts: u32,
-    /// When it was moved here.
+    /// When it was set aside.
     pub at: Timestamp,
 }
 
-/// Where a record rests.
+/// Whether a record is dead or parked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "kebab-case"))]
 pub enum Place {
@@ -220,19 +219,19 @@ pub enum Place {
     Parked,
 }
 
-/// What moved a record aside.
+/// Why a message was set aside.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "kebab-case"))]
 pub enum Cause {
     /// A settlement asked for it.
     Settled,
-    /// It had all the attempts that it may have.
+    /// Its attempts were exhausted.
     AttemptsExhausted,
     /// It could not be read.
     Corrupt,
-    /// Its group stopped reading its name while it waited there as an entry.
+    /// It was an entry of a group that was unsubscribed from its name.
     Unsubscribed,
-    /// Its epoch ended while it waited in a group as an entry.
+    /// It was an entry of a group when its epoch ended.
     EpochEnded,
 }
 
@@ -242,28 +241,28 @@ pub enum Cause {
 pub enum Origin {
     /// A command.
     Queue {
-        /// Its number, which it keeps when it is redriven.
+        /// Its number. A redrive keeps it.
         seq: Seq,
     },
     /// An event.
     Log {
-        /// The life of the log that it belongs to.
+        /// Its epoch.
         epoch: Epoch,
         /// Its number.
         seq: Seq,
-        /// The group that it was moved aside for; none for an event that nobody could read.
+        /// The group that it was set aside for. `None` for an unreadable event, which is set aside for all groups.
         group: Option<Group>,
     },
 }
 
-/// What is remembered of an id.
+/// A remembered id.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Remembered {
-    /// The number of the message that was accepted under it.
+    /// The number of the message that was accepted under the id.
     pub seq: Seq,
-    /// What a repetition must agree with.
+    /// The content with which a repetition must agree.
     pub content: Content,
-    /// When the message ended (acked, dropped, cancelled, purged or pruned); none while it is there.
+    /// When the message ended: acked, dropped, cancelled, purged or pruned. `None` until then.
     pub ended_at: Option<Timestamp>,
 }

@@ -1,9 +1,9 @@
-//! What every operation does: the contract, as code that runs.
+//! What each operation does: the contract as code.
 //!
-//! [`apply`] is total and deterministic: state, time and operation give the next state and the reply. An operation
-//! that is refused changes nothing. This module knows nothing of storage, clocks or threads, and no store may call
-//! it: it is what a store is held against.
+//! Invariant: [`apply`] is total and deterministic, and a refused operation changes nothing.
+//! Does not depend on: storage, clocks, threads. No store may call this module, because stores are checked against it.
 
+mod ids;
 mod log;
 mod queue;
 mod records;
@@ -13,15 +13,9 @@ use crate::op::{Lease, Op, Refusal, Reply, Target};
 use crate::state::State;
 use crate::vocabulary::Timestamp;
 
-/// How far a reboot moves the token counter on: further than any store mints between two syncs.
-pub const TOKENS_SKIPPED: u64 = 1 << 32;
+pub use store::{TOKENS_PER_EPOCH, TOKENS_SKIPPED};
 
-/// How many tokens an epoch that a restore begins has to itself. A fixed step is not enough there: the original may
-/// have taken it too since the copy was made, and so may another restore of the same copy. The epoch is what both
-/// are bound to have different.
-pub const TOKENS_PER_EPOCH: u64 = 1 << 48;
-
-/// Applies one operation at the time `now`, and answers it. A [`Reply::Refused`] has changed nothing.
+/// Applies one operation at the time `now` and returns its reply. A [`Reply::Refused`] changes nothing.
 pub fn apply(state: &mut State, now: Timestamp, op: &Op) -> Reply {
     try_apply(state, now, op).unwrap_or_else(Reply::Refused)
 }
@@ -37,14 +31,14 @@ fn try_apply(state: &mut State, now: Timestamp, op: &Op) -> Result<Reply, Refusa
         Op::Subscribe { group, name, start } => log::subscribe(state, group, name, *start),
         Op::Unsubscribe { group, name } => log::unsubscribe(state, now, group, name),
         Op::Poll { group, names, token, max, lease_ms, attempts_max } => {
-            let replica = log::Replica {
+            let request = log::PollRequest {
                 names,
                 token: *token,
                 max: max.get(),
                 lease_ms: *lease_ms,
                 attempts_max: attempts_max.get(),
             };
-            log::poll(state, now, group, &replica)
+            log::poll(state, now, group, &request)
         }
         Op::Seek { group, name, position } => log::seek(state, now, group, name, *position),
         Op::Settle { target, token, how } => match target {
@@ -64,7 +58,7 @@ fn try_apply(state: &mut State, now: Timestamp, op: &Op) -> Result<Reply, Refusa
         Op::Purge { record } => records::purge(state, now, *record),
         Op::Repair { record, message } => records::repair(state, now, *record, message),
         Op::Prune { retention_ms } => Ok(log::prune(state, now, *retention_ms)),
-        Op::ForgetIds { retention_ms } => Ok(store::forget_ids(state, now, *retention_ms)),
+        Op::ForgetIds { retention_ms } => Ok(ids::forget_ids(state, now, *retention_ms)),
         Op::Reset { expected, next } => store::reset(state, now, *expected, *next),
         Op::Reboot => Ok(store::reboot(state)),
         Op::Restore { next } => store::restore(state, now, *next),
@@ -72,7 +66,7 @@ fn try_apply(state: &mut State, now: Timestamp, op: &Op) -> Result<Reply, Refusa
     }
 }
 
-/// All operations or none (G12): the first refusal takes back what the ones before it did.
+/// Applies all operations or none (G12): the first refusal undoes the operations before it.
 fn atomic(state: &mut State, now: Timestamp, ops: &[Op]) -> Result<Reply, Refusal> {
     let mut trial = state.clone();
     let mut replies = Vec::with_capacity(ops.len());

@@ -1,8 +1,7 @@
-//! The words of the bus: messages, names, numbers and times.
+//! The vocabulary of the bus: messages, names, numbers and times. The model, every implementation and every test share it.
 //!
-//! Every type here validates in its constructor, so a value that exists is valid. This module knows nothing of
-//! queues, logs or storage: it is shared by the model, by every implementation and by every test, and holds no
-//! delivery logic at all.
+//! Invariant: constructors validate, so every value is valid.
+//! Does not depend on: queues, logs, storage, delivery.
 
 mod draft;
 #[cfg(feature = "serde")]
@@ -18,10 +17,10 @@ pub use draft::{Draft, DraftError, JsonError};
 /// The largest value of any number of the bus: what a signed 64-bit column can hold.
 pub const NUMBER_MAX: u64 = i64::MAX as u64;
 
-/// The largest epoch: what is left of a number when 48 bits of it are tokens.
+/// The largest epoch: the bits of a number that remain beside 48 bits of tokens.
 pub const EPOCH_MAX: u64 = NUMBER_MAX >> 48;
 
-/// A number that does not fit the bus: larger than its kind's maximum, or negative in storage.
+/// The number is larger than the maximum of its type, or negative in storage.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct OutOfRange;
 
@@ -108,12 +107,12 @@ macro_rules! number {
 }
 
 number! {
-    /// A sequence number: the place of a command in the order of sending, or of an event in the log. The first
-    /// one is 1. Queue and log count separately.
+    /// A sequence number: the place of a command in the order of sending, or of an event in the log. The first is 1.
+    /// The queue and the log count separately.
     Seq
 }
 number! {
-    /// A fencing token: grows with every claim in a store and is never used twice (G4). It names a lease.
+    /// A fencing token. It identifies a lease, grows with every new lease of a store, and is never used twice (G4).
     Token
 }
 number! {
@@ -121,16 +120,16 @@ number! {
     RecordId
 }
 number! {
-    /// The identity of one life of the log. A reset or a restore begins a new one, which was never used before. At
-    /// most [`EPOCH_MAX`], so that each epoch has a range of tokens of its own.
+    /// The identity of one life of the log. A reset or a restore begins a new epoch, never used before. At most
+    /// [`EPOCH_MAX`], so that each epoch has its own range of tokens.
     Epoch, EPOCH_MAX
 }
 number! {
-    /// A point in time: milliseconds since the Unix epoch, always an argument, never read from a clock here.
+    /// A point in time, in milliseconds since the Unix epoch. The caller passes it; the model reads no clock.
     Timestamp
 }
 
-/// Which rule a name, group, id or content type breaks.
+/// The rule that a name, group, id or content type breaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum TextRule {
@@ -182,8 +181,8 @@ fn check_text(text: &str) -> Result<(), TextRule> {
     }
 }
 
-/// Names and groups have a small alphabet, so that any storage can tell a readable name from an unreadable one
-/// with its own means (see docs/decisions).
+/// Names and groups have a small alphabet, so that a store can recognise a damaged name with its own means (see
+/// docs/decisions).
 fn check_name(text: &str) -> Result<(), TextRule> {
     check_text(text)?;
     match text.chars().find(|c| !c.is_ascii_alphanumeric() && !".-_:/".contains(*c)) {
@@ -260,8 +259,8 @@ macro_rules! text {
 }
 
 text! {
-    /// What a message is about, such as `place.bet`: consumers claim and subscribe by it. 1 to 255 ASCII letters,
-    /// digits and `. _ - : /`.
+    /// The name of a message, such as `place.bet`. Consumers claim and subscribe by name. 1 to 255 ASCII letters, digits
+    /// and `. _ - : /`.
     Name, check_name
 }
 text! {
@@ -269,8 +268,8 @@ text! {
     Group, check_name
 }
 text! {
-    /// A sender's own identity for a message, by which a retry is recognised (G10). 1 to 255 bytes of any text
-    /// without control characters and surrounding space.
+    /// A sender's id for a message, by which the bus recognises a retry (G10). 1 to 255 bytes of text without control
+    /// characters and surrounding space.
     MessageId, check_text
 }
 text! {
@@ -279,7 +278,7 @@ text! {
 }
 
 impl ContentType {
-    /// `application/octet-stream`: bytes of which nothing is said.
+    /// `application/octet-stream`: bytes of an unknown type.
     pub fn octet_stream() -> Self {
         Self(Arc::from("application/octet-stream"))
     }
@@ -288,48 +287,48 @@ impl ContentType {
 /// A set of names, as in a claim or a poll.
 pub type Names = BTreeSet<Name>;
 
-/// Free text that says why, kept with what it explains. Any characters, any length.
+/// The reason of a settlement, as free text of any length.
 pub type Reason = Arc<str>;
 
-/// The metadata key whose value is compared when an id is sent again; all other metadata may differ.
+/// The metadata key whose value must agree when an id is sent again. Other metadata may differ.
 pub const CAUSATION_ID: &str = "causation_id";
 
-/// Whether a message asks for something or tells of something.
+/// Whether a message is a command or an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "kebab-case"))]
 pub enum Kind {
-    /// Waits in the queue and is handled by one consumer.
+    /// Sent to the queue, and handled by one consumer.
     Command,
-    /// Stands in the log and is handled by every group that subscribes to its name.
+    /// Published to the log, and handled by every group that subscribes to its name.
     Event,
 }
 
-/// What is sent or published, unchanged from then on.
+/// A message, as it is sent or published. The bus never changes it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Message {
-    /// The sender's identity for it, if it wants retries recognised.
+    /// The sender's id, if the bus shall recognise a retry.
     pub id: Option<MessageId>,
-    /// What it is about.
+    /// The name.
     pub name: Name,
     /// Command or event.
     pub kind: Kind,
-    /// The bytes; the bus does not look into them.
+    /// The bytes. The bus does not interpret them.
     #[cfg_attr(feature = "serde", serde(with = "written::payload"))]
     pub payload: Arc<[u8]>,
-    /// How to read the payload.
+    /// The media type of the payload.
     pub content_type: ContentType,
-    /// Ordered pairs of strings; keys may repeat.
+    /// Ordered pairs of strings. Keys may repeat.
     pub metadata: Vec<(Arc<str>, Arc<str>)>,
 }
 
 impl Message {
-    /// A command in the making, with this name. What is wrong with it is said when it is built or sent.
+    /// A draft of a command with this name. Building or sending it reports the first rule that it breaks.
     pub fn command(name: &str) -> Draft {
         Draft::new(Kind::Command, name)
     }
 
-    /// An event in the making, with this name. What is wrong with it is said when it is built or published.
+    /// A draft of an event with this name. Building or publishing it reports the first rule that it breaks.
     pub fn event(name: &str) -> Draft {
         Draft::new(Kind::Event, name)
     }
@@ -360,8 +359,8 @@ impl Message {
     }
 }
 
-/// What two messages under the same id must agree in (name, content type, payload, and the metadata
-/// `causation_id`), as one string of bytes: equal exactly when the contents are equal.
+/// The parts in which two messages under the same id must agree (name, content type, payload, and the metadata
+/// `causation_id`), encoded as bytes. The bytes are equal exactly when the parts are equal.
 ///
 /// A store may keep a digest of these bytes instead.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -369,7 +368,7 @@ impl Message {
 pub struct Content(#[cfg_attr(feature = "serde", serde(with = "written::bytes"))] pub Arc<[u8]>);
 
 impl Content {
-    /// The compared content of a message: each part with its length before it.
+    /// The content of a message: each part after its length.
     pub fn of(message: &Message) -> Self {
         let mut bytes = Vec::with_capacity(message.payload.len() + 96);
         let mut part = |part: &[u8]| {
@@ -424,14 +423,14 @@ mod tests {
     }
 
     #[test]
-    fn a_number_beyond_a_signed_column_does_not_exist() {
+    fn a_number_beyond_a_signed_column_is_out_of_range() {
         assert_eq!(Seq::new(NUMBER_MAX + 1), Err(OutOfRange));
         assert_eq!(Timestamp::MAX.plus(1), Timestamp::MAX);
         assert_eq!(Token::ZERO.before(), Token::ZERO);
     }
 
     #[test]
-    fn content_tells_apart_what_shares_its_bytes() {
+    fn content_differs_where_only_the_concatenated_bytes_agree() {
         let name = |text: &str| Name::new(text).unwrap();
         let one = Message::new(Kind::Command, name("ab"), *b"c");
         let other = Message::new(Kind::Command, name("a"), *b"bc");

@@ -1,26 +1,27 @@
-//! A bus among its workers and its environment: what the checks explore.
+//! The system that a search explores: a bus, its workers, its clock and its history.
 //!
-//! A [`World`] holds the state of the bus, the clock, what each worker believes to hold, and the history. A [`Move`]
-//! is anything that can happen: a worker's operation (whose answer it may never hear), the clock going on or
-//! jumping, a crash, a damaged row, a copy that is restored. Every operation is judged by every guarantee as it
-//! happens. Which rules the bus plays by is a parameter: the model's, or one of its mutants'.
+//! A [`Move`] is one event of that system: an operation, a change of the clock, a crash, a damaged row, a restored
+//! copy. The rules of the bus are a parameter, so that mutants are explored in the same way.
+//!
+//! Invariant: every operation is checked by every guarantee as it happens.
+//! Does not depend on: scopes, and how a search chooses moves.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::coverage::Tally;
 use crate::ghost::Ghost;
-use crate::invariant::{GUARANTEES, TRANSACTIONS, Transition, Verdict};
+use crate::invariant::{CheckResult, GUARANTEES, TRANSACTIONS, Transition};
 use crate::op::{Delivery, Lease, Op, Refusal, Reply, Settled, Target};
 use crate::state::{Body, LogRow, State};
 use crate::vocabulary::{Epoch, Group, Raw, RawValue, Seq, Timestamp, Token};
 
-/// The rules that a bus plays by.
+/// The rules of a bus: the contract, a mutant, or a real store.
 pub trait Rules: Sync {
     /// Applies one operation and answers it.
     fn apply(&self, state: &mut State, now: Timestamp, op: &Op) -> Reply;
 
-    /// What is left of a row that is damaged. A real store shows its columns; here a symbol stands for them.
+    /// What is left of a damaged row. A real store gives its columns; the model gives a symbol for them.
     fn remains(&self, row: Row, wound: Wound) -> Raw {
         let what = format!("{row:?} {wound:?}");
         Raw(Arc::from([(Arc::from("remains"), RawValue::Text(what.into_bytes()))]))
@@ -37,20 +38,20 @@ impl Rules for Contract {
     }
 }
 
-/// One thing that happens.
+/// One event of the system.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "kebab-case"))]
 pub enum Move {
-    /// A worker asks for an operation.
+    /// A worker requests an operation.
     Do {
         /// Which worker, counted from 0.
         worker: u8,
         /// The operation.
         op: Arc<Op>,
-        /// What becomes of it.
-        outcome: Outcome,
+        /// What happens to the request and its answer.
+        outcome: OpOutcome,
     },
-    /// The clock shows another time from now on, later or earlier.
+    /// The clock shows another time from now on, later or earlier than before.
     Clock(Timestamp),
     /// A worker crashes: it forgets what it holds, and a new one takes its place.
     Crash {
@@ -64,27 +65,27 @@ pub enum Move {
         /// How.
         wound: Wound,
     },
-    /// Somebody copies the store.
+    /// The owner copies the store.
     Copy,
-    /// The store falls back to the copy, and is restored: it begins the epoch that is named. Without one, a power
-    /// cut took away what came after the copy, and the machine boots.
+    /// The store falls back to the copy. With an epoch, the owner restored the copy into that epoch. Without one, a
+    /// power cut lost every change after the copy, and the machine boots.
     FallBack {
-        /// The epoch of a restore.
+        /// The epoch that the restore begins.
         restore: Option<Epoch>,
     },
-    /// The store is closed and opened again. To the contract, nothing happens.
+    /// The store is closed and opened again. The contract does not see this.
     Reopen,
 }
 
-/// What becomes of an operation, from its worker's point of view.
+/// What happens to a request and its answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "kebab-case"))]
-pub enum Outcome {
-    /// It happens and the worker hears the answer.
+pub enum OpOutcome {
+    /// The operation happens, and the worker receives the answer.
     Told,
-    /// It happens, but the worker never hears the answer.
+    /// The operation happens, but the answer is lost.
     Unheard,
-    /// It does not happen, and the worker cannot tell.
+    /// The request is lost: the operation does not happen, and the worker cannot know.
     Lost,
 }
 
@@ -102,29 +103,29 @@ pub enum Row {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "kebab-case"))]
 pub enum Wound {
-    /// Its content is not what was sent; its name can be read.
+    /// The content is not what was sent. The name can be read.
     Body,
-    /// Its name cannot be read.
+    /// The name cannot be read.
     Name,
     /// The bookkeeping of a command cannot be read.
     Bookkeeping,
 }
 
-/// What a worker believes to hold.
+/// What a worker believes that it holds.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Worker {
-    /// Deliveries that it has not settled, as far as it heard.
+    /// Deliveries that it has not settled, by the answers that it received.
     pub holds: BTreeSet<(Target, Token)>,
-    /// The token under which it last read for a group: it polls with that also after it has settled everything.
+    /// The token of its last poll of each group. It polls with this token after it has settled everything, too.
     pub cursors: BTreeMap<Group, Token>,
 }
 
-/// A guarantee that was found broken, and how.
+/// A guarantee that an operation violated, and how.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Broken {
+pub struct Violation {
     /// Its place in [`GUARANTEES`].
     pub guarantee: usize,
-    /// What was seen.
+    /// The reason.
     pub why: String,
 }
 
@@ -133,16 +134,16 @@ pub struct Broken {
 pub struct World {
     /// The state of the bus.
     pub state: State,
-    /// What the one clock shows.
+    /// The time of the one clock.
     pub now: Timestamp,
     /// The workers.
     pub workers: Vec<Worker>,
     /// The history.
     pub ghost: Ghost,
-    /// A copy of the store, with the history up to then.
+    /// A copy of the store, with the history up to that time.
     pub copy: Option<Arc<(State, Ghost)>>,
-    /// The guarantees that the last operation was found to break; a broken world goes no further.
-    pub broken: Vec<Broken>,
+    /// The guarantees that the last operation violated. A world with violations goes no further.
+    pub violations: Vec<Violation>,
 }
 
 impl World {
@@ -151,7 +152,7 @@ impl World {
         let state = State::new();
         let ghost = Ghost::new(&state);
         let workers = vec![Worker::default(); usize::from(workers)];
-        Self { state, now: Timestamp::ZERO, workers, ghost, copy: None, broken: Vec::new() }
+        Self { state, now: Timestamp::ZERO, workers, ghost, copy: None, violations: Vec::new() }
     }
 
     /// The world after a move, and the reply if the move was an operation that happened.
@@ -165,11 +166,11 @@ impl World {
     pub fn perform(&mut self, action: &Move, rules: &dyn Rules, tally: &Tally) -> Option<Reply> {
         match action {
             Move::Do { worker, op, outcome } => {
-                if *outcome == Outcome::Lost {
+                if *outcome == OpOutcome::Lost {
                     return None;
                 }
                 let reply = self.operate(op, rules, tally);
-                if *outcome == Outcome::Told
+                if *outcome == OpOutcome::Told
                     && let Some(worker) = self.workers.get_mut(usize::from(*worker))
                 {
                     worker.hear(op, &reply);
@@ -211,14 +212,14 @@ impl World {
         let reply = rules.apply(&mut self.state, self.now, op);
         tally.note(&before, self.now, op, &reply);
         let after = std::mem::take(&mut self.state);
-        self.judge(&before, op, &reply, &after, rules, tally);
+        self.check(&before, op, &reply, &after, rules, tally);
         self.state = after;
         reply
     }
 
-    /// Judges one operation by all guarantees and writes it into the history. A transaction that was not refused is
-    /// judged by its parts, and by whether it did what they do one by one (G12).
-    pub fn judge(
+    /// Checks one operation against all guarantees and adds it to the history. An accepted transaction is checked part
+    /// by part, and against what its parts do one by one (G12).
+    pub fn check(
         &mut self,
         before: &State,
         op: &Op,
@@ -235,14 +236,17 @@ impl World {
                 _ => None,
             });
             if first.as_ref() != Some(&(*index, Refusal::clone(refusal))) {
-                self.broke(
+                self.violate(
                     TRANSACTIONS,
-                    format!("a transaction says that it was aborted by part {}", index + 1),
+                    format!(
+                        "a transaction was refused because of part {}, which is not the part that fails",
+                        index + 1
+                    ),
                 );
             }
         }
         let (Op::Atomic(ops), Reply::Done(replies)) = (op, reply) else {
-            self.judge_one(before, op, reply, after, tally);
+            self.check_one(before, op, reply, after, tally);
             return;
         };
         let mut state = before.clone();
@@ -252,42 +256,45 @@ impl World {
             one_by_one &= rules.apply(&mut state, self.now, op) == *reply;
             one_by_one &= !matches!(reply, Reply::Refused(_));
             let after = state.clone();
-            self.judge(&before, op, reply, &after, rules, tally);
+            self.check(&before, op, reply, &after, rules, tally);
         }
         one_by_one &= state == *after;
         if one_by_one {
             tally.checked(TRANSACTIONS);
         } else {
-            self.broke(TRANSACTIONS, "a transaction did not do what its parts do one by one".to_owned());
+            self.violate(
+                TRANSACTIONS,
+                "the transaction differs from its parts, applied one by one".to_owned(),
+            );
         }
     }
 
-    fn judge_one(&mut self, before: &State, op: &Op, reply: &Reply, after: &State, tally: &Tally) {
+    fn check_one(&mut self, before: &State, op: &Op, reply: &Reply, after: &State, tally: &Tally) {
         let transition = Transition { before, now: self.now, op, reply, after, ghost: &self.ghost };
-        let mut verdicts: [Verdict; GUARANTEES.len()] =
+        let mut results: [CheckResult; GUARANTEES.len()] =
             std::array::from_fn(|index| (GUARANTEES[index].of_transition)(&transition));
         self.ghost.observe(before, op, reply);
         for (index, guarantee) in GUARANTEES.iter().enumerate() {
             let of_state = (guarantee.of_state)(after, &self.ghost);
-            match (&verdicts[index], of_state) {
-                (Verdict::Broken(_), _) => {}
-                (_, broken @ Verdict::Broken(_)) => verdicts[index] = broken,
-                (Verdict::Held, _) | (_, Verdict::Held) => tally.checked(index),
-                (Verdict::Vacuous, Verdict::Vacuous) => {}
+            match (&results[index], of_state) {
+                (CheckResult::Violated(_), _) => {}
+                (_, violated @ CheckResult::Violated(_)) => results[index] = violated,
+                (CheckResult::Held, _) | (_, CheckResult::Held) => tally.checked(index),
+                (CheckResult::Vacuous, CheckResult::Vacuous) => {}
             }
         }
-        for (index, verdict) in verdicts.into_iter().enumerate() {
-            if let Verdict::Broken(why) = verdict {
-                self.broke(index, why);
+        for (index, result) in results.into_iter().enumerate() {
+            if let CheckResult::Violated(why) = result {
+                self.violate(index, why);
             }
         }
     }
 
-    fn broke(&mut self, guarantee: usize, why: String) {
-        self.broken.push(Broken { guarantee, why });
+    fn violate(&mut self, guarantee: usize, why: String) {
+        self.violations.push(Violation { guarantee, why });
     }
 
-    /// Whether this row is there and sound, so that it can be damaged.
+    /// Whether this row exists and is sound, so that it can be damaged.
     pub fn can_damage(&self, row: Row) -> bool {
         match row {
             Row::Queue(seq) => self.state.queue.get(&seq).is_some_and(|command| command.body.is_sound()),
@@ -324,8 +331,8 @@ impl World {
         }
     }
 
-    /// The same world with its workers in a fixed order: they differ in nothing but what they hold, so worlds that
-    /// differ in their order are one.
+    /// The same world with its workers in a fixed order. Workers differ only in what they hold, so a search treats
+    /// worlds that differ in the order of workers as one.
     #[must_use]
     pub fn representative(&self) -> Self {
         let mut same = self.clone();
@@ -335,7 +342,7 @@ impl World {
 }
 
 impl Worker {
-    /// Learns from an answer what it holds and what it holds no more.
+    /// Learns from an answer what it holds, and what it no longer holds.
     fn hear(&mut self, op: &Op, reply: &Reply) {
         match (op, reply) {
             (_, Reply::HandedOut { deliveries, .. }) => {

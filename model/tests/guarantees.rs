@@ -1,5 +1,4 @@
-//! `docs/guarantees.md` has a section for each guarantee and each liveness property, and names exactly the mutants
-//! that each of them kills.
+//! `docs/guarantees.md` has one section for each guarantee and each liveness property, with the mutants that it kills.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,8 +9,8 @@ use fencepost_model::mutant;
 #[path = "shared/docs.rs"]
 mod docs;
 
-/// The numbers and names of all that is promised.
-fn promised() -> impl Iterator<Item = (&'static str, &'static str)> {
+/// The ids and names of all guarantees and liveness properties.
+fn properties() -> impl Iterator<Item = (&'static str, &'static str)> {
     let safety = GUARANTEES.iter().map(|guarantee| (guarantee.id, guarantee.name));
     safety.chain(LIVENESS.iter().map(|property| (property.id, property.name)))
 }
@@ -19,11 +18,11 @@ fn promised() -> impl Iterator<Item = (&'static str, &'static str)> {
 #[test]
 fn each_section_names_the_mutants_that_its_guarantee_kills() {
     let mut lists: BTreeMap<&str, String> = BTreeMap::new();
-    for (id, name) in promised() {
+    for (id, name) in properties() {
         let list = lists.entry(id).or_insert_with(|| "Killed mutants:\n\n".to_owned());
         for mutant in mutant::all().iter().filter(|mutant| mutant.breaks == name) {
             let anchor = mutant.name.replace('_', "-");
-            *list += &format!("- [`{}`](gallery.md#{anchor}): {}\n", mutant.name, mutant.story);
+            *list += &format!("- [`{}`](mutants.md#{anchor}): {}\n", mutant.name, mutant.rationale);
         }
     }
     docs::parts_are("guarantees.md", lists.into_iter().map(|(id, list)| (format!("mutants of {id}"), list)));
@@ -33,9 +32,9 @@ fn each_section_names_the_mutants_that_its_guarantee_kills() {
 fn each_guarantee_has_one_section_under_its_name() {
     let document = include_str!("../../docs/guarantees.md");
     let headings: Vec<&str> = document.lines().filter_map(|line| line.strip_prefix("## ")).collect();
-    let ids: BTreeSet<&str> = promised().map(|(id, _)| id).collect();
+    let ids: BTreeSet<&str> = properties().map(|(id, _)| id).collect();
     for id in ids {
-        let names: Vec<&str> = promised().filter(|(of, _)| *of == id).map(|(_, name)| name).collect();
+        let names: Vec<&str> = properties().filter(|(of, _)| *of == id).map(|(_, name)| name).collect();
         let heading = format!("{id} {}", names.join(", "));
         let found = headings.iter().filter(|of| **of == heading).count();
         assert_eq!(found, 1, "docs/guarantees.md has {found} sections \"## {heading}\"");

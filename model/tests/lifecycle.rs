@@ -1,7 +1,7 @@
-//! `docs/lifecycle.md` shows how each thing of the bus moves from state to state. Its tables and diagrams are what
-//! the model was seen to do: every row occurs, and every change that occurs has a row.
+//! Generates the diagrams and tables of `docs/lifecycle.md` from explored scopes: every row occurs, and every transition
+//! that occurs has a row.
 //!
-//! The states are told apart here, from the tables of the model alone, and not by the rules that move them.
+//! Does not depend on: `step`. The states are computed from the tables of the model.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::fmt::Write as _;
@@ -17,25 +17,24 @@ use fencepost_model::world::{Contract, Move, World};
 #[path = "shared/docs.rs"]
 mod docs;
 
-/// Named scopes in which, together, everything happens that changes the state of a thing, with fewer commands and
-/// events: one thing's life needs few others.
+/// Named scopes, with smaller limits on commands and events. Together they contain every transition.
 const SCOPES: [(&str, u64, u64); 11] = [
     ("leases", 1, 0),
     ("releases", 1, 0),
-    ("aside", 1, 0),
+    ("set-aside", 1, 0),
     ("damaged-commands", 1, 0),
     ("batches-of-events", 0, 2),
     ("names-added", 0, 3),
-    ("events-aside", 0, 2),
+    ("events-set-aside", 0, 2),
     ("entry-settlements", 0, 1),
     ("one-damaged-event", 0, 1),
     ("seeking", 0, 2),
     ("epochs", 0, 1),
 ];
 
-/// One thing whose states are followed.
+/// An object whose states are followed.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Thing {
+enum LifecycleObject {
     Command(Seq),
     Event(Group, Seq),
     Entry(Group, RecordId),
@@ -43,7 +42,7 @@ enum Thing {
     Cursor(Group),
 }
 
-impl Thing {
+impl LifecycleObject {
     fn machine(&self) -> &'static str {
         match self {
             Self::Command(_) => "command",
@@ -58,24 +57,24 @@ impl Thing {
 type Rows = BTreeSet<(&'static str, String, &'static str)>;
 
 #[test]
-fn the_life_of_each_thing_is_as_it_is_drawn() {
+fn the_documented_life_cycles_are_up_to_date() {
     let mut seen: BTreeMap<&'static str, Rows> = BTreeMap::new();
     std::thread::scope(|threads| {
         let explorers = SCOPES.map(|scope| threads.spawn(move || explored(scope)));
         for explorer in explorers {
-            let rows = explorer.join().expect("a scope was explored");
+            let rows = explorer.join().expect("the thread explored its scope");
             rows.into_iter().for_each(|(machine, rows)| seen.entry(machine).or_default().extend(rows));
         }
     });
     docs::parts_are("lifecycle.md", seen.iter().map(|(machine, rows)| ((*machine).to_owned(), drawn(rows))));
 }
 
-/// What was seen in a named scope with these limits.
+/// The transitions in a named scope with these limits.
 fn explored((name, commands, events): (&str, u64, u64)) -> BTreeMap<&'static str, Rows> {
     let mut scope = scope::by_name(name).expect("the scope exists");
     scope.limits.commands = commands;
     scope.limits.events = events;
-    // A send that is offered is offered with a delay as well.
+    // Each send is offered with a delay as well.
     let delayed: Vec<_> = scope.offers.iter().filter_map(|op| delayed(op)).map(Arc::new).collect();
     scope.offers.extend(delayed);
     let mut seen = BTreeMap::new();
@@ -90,7 +89,7 @@ fn delayed(op: &Op) -> Option<Op> {
     }
 }
 
-/// Explores a scope to its end and notes every change of a thing's state.
+/// Explores a scope to its end, and records every transition of an object.
 fn explore(scope: &Scope, seen: &mut BTreeMap<&'static str, Rows>) {
     let tally = Tally::new();
     let start = scope.world();
@@ -110,61 +109,62 @@ fn explore(scope: &Scope, seen: &mut BTreeMap<&'static str, Rows>) {
 }
 
 fn note(before: &World, action: &Move, after: &World, seen: &mut BTreeMap<&'static str, Rows>) {
-    let things: BTreeSet<Thing> = things(&before.state).chain(things(&after.state)).collect();
-    for thing in things {
+    let objects: BTreeSet<LifecycleObject> = objects(&before.state).chain(objects(&after.state)).collect();
+    for object in objects {
         let (from, to) =
-            (state_of(&before.state, before.now, &thing), state_of(&after.state, after.now, &thing));
+            (state_of(&before.state, before.now, &object), state_of(&after.state, after.now, &object));
         if from != to {
-            let row = (from, what(action, &thing), to);
-            seen.entry(thing.machine()).or_default().insert(row);
+            let row = (from, what(action, &object), to);
+            seen.entry(object.machine()).or_default().insert(row);
         }
     }
 }
 
-fn things(state: &State) -> impl Iterator<Item = Thing> {
+fn objects(state: &State) -> impl Iterator<Item = LifecycleObject> {
     let number = |n: u64| Seq::new(n).expect("a small number");
     let record = |n: u64| RecordId::new(n).expect("a small number");
-    let commands = (1..=state.queue_last.get()).map(move |n| Thing::Command(number(n)));
-    let records = (1..=state.record_last.get()).map(move |n| Thing::Record(record(n)));
+    let commands = (1..=state.queue_last.get()).map(move |n| LifecycleObject::Command(number(n)));
+    let records = (1..=state.record_last.get()).map(move |n| LifecycleObject::Record(record(n)));
     let of_group = state.groups.keys().flat_map(move |group| {
-        let events = (1..=state.head.get()).map(move |n| Thing::Event(group.clone(), number(n)));
-        let entries = (1..=state.record_last.get()).map(move |n| Thing::Entry(group.clone(), record(n)));
-        events.chain(entries).chain([Thing::Cursor(group.clone())])
+        let events = (1..=state.head.get()).map(move |n| LifecycleObject::Event(group.clone(), number(n)));
+        let entries =
+            (1..=state.record_last.get()).map(move |n| LifecycleObject::Entry(group.clone(), record(n)));
+        events.chain(entries).chain([LifecycleObject::Cursor(group.clone())])
     });
     commands.chain(records).chain(of_group).collect::<Vec<_>>().into_iter()
 }
 
-fn state_of(state: &State, now: Timestamp, thing: &Thing) -> &'static str {
-    match thing {
-        Thing::Command(seq) => command(state, now, *seq),
-        Thing::Event(group, seq) => event(state, now, group, *seq),
-        Thing::Entry(group, record) => entry(state, now, group, *record),
-        Thing::Record(record) => match state.records.get(record).map(|record| record.place) {
+fn state_of(state: &State, now: Timestamp, object: &LifecycleObject) -> &'static str {
+    match object {
+        LifecycleObject::Command(seq) => command(state, now, *seq),
+        LifecycleObject::Event(group, seq) => event(state, now, group, *seq),
+        LifecycleObject::Entry(group, record) => entry(state, now, group, *record),
+        LifecycleObject::Record(record) => match state.records.get(record).map(|record| record.place) {
             Some(Place::Dead) => "dead",
             Some(Place::Parked) => "parked",
             None if *record > state.record_last => "not there",
             None => "gone",
         },
-        Thing::Cursor(group) => match state.groups.get(group) {
+        LifecycleObject::Cursor(group) => match state.groups.get(group) {
             None => "not there",
             Some(cursor) => match (cursor.lease, cursor.due_at > now) {
                 (None, false) => "free",
                 (None, true) => "backing off",
                 (Some(_), true) => "held",
-                (Some(_), false) => "lease ran out",
+                (Some(_), false) => "lease expired",
             },
         },
     }
 }
 
 fn command(state: &State, now: Timestamp, seq: Seq) -> &'static str {
-    let aside = state.records.values().find(|record| record.origin == Origin::Queue { seq });
-    match (state.queue.get(&seq), aside.map(|record| record.place)) {
+    let set_aside = state.records.values().find(|record| record.origin == Origin::Queue { seq });
+    match (state.queue.get(&seq), set_aside.map(|record| record.place)) {
         (Some(command), _) => match (command.lease, command.due_at > now) {
             (None, false) => "ready",
             (None, true) => "delayed",
             (Some(_), true) => "leased",
-            (Some(_), false) => "lease ran out",
+            (Some(_), false) => "lease expired",
         },
         (None, _) if state.unreadable.contains_key(&seq) => "unreadable",
         (None, Some(Place::Dead)) => "dead",
@@ -174,7 +174,7 @@ fn command(state: &State, now: Timestamp, seq: Seq) -> &'static str {
     }
 }
 
-/// An event as one group sees it. What the group has passed stays passed, whatever becomes of the event.
+/// The state of an event in one group.
 fn event(state: &State, now: Timestamp, group: &Group, seq: Seq) -> &'static str {
     let Some(LogRow::Event(body)) = state.log.get(&seq) else { return "not in the log" };
     let Some(name) = body.name() else { return "unreadable" };
@@ -183,7 +183,7 @@ fn event(state: &State, now: Timestamp, group: &Group, seq: Seq) -> &'static str
     match cursor.lease {
         _ if progress.position >= seq => "passed",
         Some(lease) if seq <= lease.handed_through && cursor.due_at > now => "handed out",
-        Some(lease) if seq <= lease.handed_through => "lease ran out",
+        Some(lease) if seq <= lease.handed_through => "lease expired",
         _ => "waiting",
     }
 }
@@ -193,18 +193,20 @@ fn entry(state: &State, now: Timestamp, group: &Group, record: RecordId) -> &'st
     let Some(entry) = cursor.entries.get(&record) else { return "not there" };
     match cursor.lease {
         Some(lease) if entry.counted == Some(lease.token) && cursor.due_at > now => "handed out",
-        Some(lease) if entry.counted == Some(lease.token) => "lease ran out",
+        Some(lease) if entry.counted == Some(lease.token) => "lease expired",
         _ if entry.due_at > now => "backing off",
         _ => "waiting",
     }
 }
 
-/// What happened, from the point of view of a thing.
-fn what(action: &Move, thing: &Thing) -> String {
+/// The name of a move, from the point of view of one object.
+fn what(action: &Move, object: &LifecycleObject) -> String {
     match action {
         Move::Do { op, .. } => {
-            let other = match (&**op, thing) {
-                (Op::Settle { target: Target::Event { seq, .. }, .. }, Thing::Event(_, own)) => seq != own,
+            let other = match (&**op, object) {
+                (Op::Settle { target: Target::Event { seq, .. }, .. }, LifecycleObject::Event(_, own)) => {
+                    seq != own
+                }
                 _ => false,
             };
             let kind = match kind(op) {
@@ -221,7 +223,7 @@ fn what(action: &Move, thing: &Thing) -> String {
     }
 }
 
-/// A diagram and a table of these changes.
+/// A diagram and a table of these transitions.
 fn drawn(rows: &Rows) -> String {
     let mut arrows: BTreeMap<(&str, &str), Vec<&str>> = BTreeMap::new();
     for (from, what, to) in rows {

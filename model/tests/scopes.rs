@@ -1,20 +1,19 @@
-//! The contract, checked exhaustively: every named scope is explored to its end, and what was explored is what was
-//! meant to be.
+//! Explores every named scope to its end, and checks every guarantee in every state.
 //!
-//! The numbers of states, the cells of the coverage matrix and the premises of the guarantees are compared with what
-//! is written down, since a search that shrank looks as green as one that passed.
+//! A search that shrank would pass as well. So the numbers of states, the cells of the coverage matrix and the premises
+//! of the guarantees are compared with pinned values.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use fencepost_model::check::{PREMISES, Search};
+use fencepost_model::check::{PREMISES, ScopeSearch};
 use fencepost_model::coverage::{Tally, difference};
+use fencepost_model::explanation;
 use fencepost_model::invariant::GUARANTEES;
 use fencepost_model::liveness::LIVENESS;
 use fencepost_model::op::{Op, Refusal, Reply};
 use fencepost_model::scope;
-use fencepost_model::story;
 use fencepost_model::world::Contract;
 
 #[path = "shared/docs.rs"]
@@ -27,16 +26,19 @@ fn every_guarantee_holds_in_every_state_of_every_scope() {
     let mut occurred = BTreeSet::new();
     let mut transitions = 0;
     let mut exercised: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
-    let mut wrong = Vec::new();
+    let mut failures = Vec::new();
     for scope in scope::all() {
         let (name, pinned) = (scope.name, scope.states);
-        let search = Search::new(scope, Arc::new(Contract));
+        let search = ScopeSearch::new(scope, Arc::new(Contract));
         let found = search.run(2);
-        if let Some((broken, path)) = found.broken.first() {
-            wrong.push(format!("{name} breaks {broken}:\n{}", story::tell(&search.scope, path, &Contract)));
+        if let Some((property, path)) = found.counterexamples.first() {
+            failures.push(format!(
+                "{name} violates {property}:\n{}",
+                explanation::explain(&search.scope, path, &Contract)
+            ));
         }
         if found.states != pinned {
-            wrong.push(format!("{name} has {} states and not {pinned}", found.states));
+            failures.push(format!("{name} has {} states and not {pinned}", found.states));
         }
         println!("{name:20} {:8} states {:9} transitions", found.states, found.transitions);
         transitions += found.transitions;
@@ -57,25 +59,25 @@ fn every_guarantee_holds_in_every_state_of_every_scope() {
         }
     }
     println!("{transitions} transitions in all");
-    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    assert!(failures.is_empty(), "{}", failures.join("\n"));
 
     bless(&total);
     let (missing, unknown) = difference(&total.cells());
     assert!(missing.is_empty(), "no scope reaches these cells any more:\n{}", missing.join("\n"));
     assert!(unknown.is_empty(), "these cells are reached but were not reviewed:\n{}", unknown.join("\n"));
     for (index, guarantee) in GUARANTEES.iter().enumerate() {
-        assert!(total.times_checked(index) > 0, "{} {} judged nothing", guarantee.id, guarantee.name);
+        assert!(total.times_checked(index) > 0, "{} {} checked nothing", guarantee.id, guarantee.name);
     }
     for (property, checked) in LIVENESS.iter().zip(live) {
-        assert!(checked > 0, "{} {} judged nothing", property.id, property.name);
+        assert!(checked > 0, "{} {} checked nothing", property.id, property.name);
     }
-    assert_eq!(PREMISES.len(), GUARANTEES.len(), "each guarantee has a premise of its own");
+    assert_eq!(PREMISES.len(), GUARANTEES.len(), "each guarantee has one premise");
     let lacking: Vec<_> = PREMISES.iter().filter(|premise| !occurred.contains(*premise)).collect();
     assert!(lacking.is_empty(), "no scope has an example of: {lacking:?}");
     docs::parts_are("guarantees.md", exercised.iter().map(|(id, scopes)| exercises(id, scopes)));
 }
 
-/// The scopes that have something to judge for a guarantee, as its section in `docs/guarantees.md` lists them.
+/// The scopes in which the premise of a guarantee occurs, as its section in `docs/guarantees.md` lists them.
 fn exercises(id: &str, scopes: &BTreeSet<&str>) -> (String, String) {
     let names: Vec<String> = scopes.iter().map(|name| format!("`{name}`")).collect();
     let list = match scopes.len() == scope::all().len() {
@@ -85,8 +87,8 @@ fn exercises(id: &str, scopes: &BTreeSet<&str>) -> (String, String) {
     (format!("scopes of {id}"), format!("Exercised by the scopes: {list}."))
 }
 
-/// Writes the cells that were reached, below the head of the file, if `FENCEPOST_BLESS=1` says so. They are compiled
-/// in, so the next run compares with them.
+/// With `FENCEPOST_BLESS=1`, writes the cells that were reached below the head of the file. The file is compiled in, so
+/// the next build compares with it.
 fn bless(total: &Tally) {
     if !std::env::var("FENCEPOST_BLESS").is_ok_and(|bless| bless == "1") {
         return;
@@ -101,9 +103,9 @@ fn bless(total: &Tally) {
     std::fs::write(path, text).expect("the cells can be written");
 }
 
-/// Every reply, as the coverage matrix calls it.
+/// The names of all replies in the coverage matrix.
 fn replies() -> Vec<&'static str> {
-    // A new reply or refusal breaks this match, and so asks for a line in the list below.
+    // A new reply or refusal breaks this match. Add it to the list below as well.
     let _ = |reply: &Reply| match reply {
         Reply::Accepted { .. }
         | Reply::HandedOut { .. }
@@ -149,9 +151,9 @@ fn replies() -> Vec<&'static str> {
         .collect()
 }
 
-/// Every operation, as the coverage matrix calls it.
+/// The names of all operations in the coverage matrix.
 fn kinds() -> Vec<&'static str> {
-    // A new operation breaks this match, and so asks for a line in the list below.
+    // A new operation breaks this match. Add it to the list below as well.
     let _ = |op: &Op| match op {
         Op::Send { .. }
         | Op::Claim { .. }
@@ -185,18 +187,18 @@ fn kinds() -> Vec<&'static str> {
 }
 
 #[test]
-fn every_operation_and_every_reply_has_a_cell_that_was_reviewed() {
+fn every_operation_and_every_reply_has_a_reviewed_cell() {
     let cells = fencepost_model::coverage::reachable();
     let reached: BTreeSet<&str> = cells.iter().map(|(_, _, reply)| reply.as_str()).collect();
-    let ought: BTreeSet<&str> = replies().into_iter().collect();
-    assert_eq!(reached, ought, "the replies of the coverage matrix");
+    let expected: BTreeSet<&str> = replies().into_iter().collect();
+    assert_eq!(reached, expected, "the replies of the coverage matrix");
     let reached: BTreeSet<&str> = cells.iter().map(|(op, _, _)| op.as_str()).collect();
-    let ought: BTreeSet<&str> = kinds().into_iter().collect();
-    assert_eq!(reached, ought, "the operations of the coverage matrix");
+    let expected: BTreeSet<&str> = kinds().into_iter().collect();
+    assert_eq!(reached, expected, "the operations of the coverage matrix");
 }
 
 #[test]
-fn a_cell_that_is_lacking_and_one_that_is_new_are_both_told() {
+fn a_missing_cell_and_a_new_cell_are_both_reported() {
     let mut cells: BTreeMap<_, u64> = BTreeMap::new();
     cells.insert(("send", "no id", "accepted"), 1);
     cells.insert(("send", "no id", "Conflict"), 1);

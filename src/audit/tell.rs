@@ -7,8 +7,8 @@
 use std::collections::{BTreeSet, VecDeque};
 use std::path::{Path, PathBuf};
 
+use fencepost_model::description;
 use fencepost_model::op::{Lease, Op, Reply, Settled, Target};
-use fencepost_model::story::{answer, describe, stand};
 use fencepost_model::vocabulary::{Group, Kind, MessageId, RecordId, Seq};
 
 use crate::audit::ledger::Ledger;
@@ -69,13 +69,21 @@ pub(super) fn tell(paths: &[PathBuf], found: Found, operations: u64) -> Wrong {
 
 fn line(path: &Path, number: u64, now: u64, op: &Op, reply: &Reply) -> String {
     let file = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-    format!("{number}  t={now}  {file}  {}\n    -> {}\n", describe(op), answer(reply))
+    format!(
+        "{number}  t={now}  {file}  {}\n    -> {}\n",
+        description::operation(op),
+        description::reply(reply)
+    )
 }
 
 /// An answer; in full where the short form would look like the one that was given.
 fn answer_in_full(expected: &Reply, reply: &Reply) -> String {
-    let short = answer(expected);
-    if short == answer(reply) { format!("{expected:?}\n    and not:           {reply:?}") } else { short }
+    let short = description::reply(expected);
+    if short == description::reply(reply) {
+        format!("{expected:?}\n    and not:           {reply:?}")
+    } else {
+        short
+    }
 }
 
 /// Remembers the last operations that touched what it listens for.
@@ -93,7 +101,7 @@ impl Onlooker for Listener {
         self.left = self.left.saturating_sub(1);
         let done = &recorded.done;
         if self.left == 0 {
-            self.stood = stand(&ledger.look(done.now, &done.op));
+            self.stood = description::state(&ledger.look(done.now, &done.op));
             return;
         }
         let touched = of_op(&done.op).into_iter().chain(of_reply(&done.op, &done.reply));

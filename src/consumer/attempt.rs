@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use fencepost_model::op::Settlement;
-use fencepost_model::policy::{FailurePolicy, Outcome, RetryPolicy};
+use fencepost_model::policy::{FailurePolicy, HandlerOutcome, RetryPolicy};
 use fencepost_model::vocabulary::{Kind, Reason};
 use futures_util::FutureExt;
 use tokio_util::sync::CancellationToken;
@@ -45,12 +45,12 @@ pub(super) struct Attempts {
 
 impl Attempts {
     /// Runs the handler of a message to its end.
-    pub(super) async fn make(self, handlers: Arc<Handlers>, delivery: Delivery) -> Outcome {
+    pub(super) async fn make(self, handlers: Arc<Handlers>, delivery: Delivery) -> HandlerOutcome {
         let message = Arc::clone(delivery.message());
         let held = Arc::clone(delivery.held());
         let Some(handler) = handlers.of(message.kind, &message.name).cloned() else {
             // What was claimed has a handler; a store that hands out something else is not to be trusted with it.
-            return Outcome::Permanent { reason: "no handler for this name".into() };
+            return HandlerOutcome::Permanent { reason: "no handler for this name".into() };
         };
         let span = tracing::info_span!(
             "handle",
@@ -68,12 +68,12 @@ impl Attempts {
         tokio::select! {
             biased;
             ended = work.instrument(span) => match ended {
-                Ok(Ok(())) => Outcome::Handled,
+                Ok(Ok(())) => HandlerOutcome::Handled,
                 Ok(Err(error)) => error.0,
-                Err(panic) => Outcome::Panicked { reason: what_it_said(panic.as_ref()) },
+                Err(panic) => HandlerOutcome::Panicked { reason: what_it_said(panic.as_ref()) },
             },
-            () = self.cut.cancelled() => Outcome::Cancelled,
-            () = self.beat(&held) => Outcome::Cancelled,
+            () = self.cut.cancelled() => HandlerOutcome::Cancelled,
+            () = self.beat(&held) => HandlerOutcome::Cancelled,
         }
     }
 
@@ -103,7 +103,7 @@ impl Attempts {
     }
 
     /// What follows from how an attempt ended.
-    pub(super) fn judge(&self, held: &Held, outcome: &Outcome) -> Judged {
+    pub(super) fn judge(&self, held: &Held, outcome: &HandlerOutcome) -> Judged {
         let settled = held.by_hand().is_some();
         let lost = held.is_lost();
         if settled || lost {
@@ -114,17 +114,17 @@ impl Attempts {
             Settlement::Nack { delay_ms, reason: Arc::clone(reason) }
         };
         Judged::Settle(match outcome {
-            Outcome::Handled => Settlement::Ack,
-            Outcome::Retryable { delay_ms, reason } => again(*delay_ms, reason),
-            Outcome::Panicked { reason } => again(None, reason),
-            Outcome::Park { reason } => Settlement::Park { reason: Arc::clone(reason) },
-            Outcome::Corrupt { reason } if self.policy == FailurePolicy::Park => {
+            HandlerOutcome::Handled => Settlement::Ack,
+            HandlerOutcome::Retryable { delay_ms, reason } => again(*delay_ms, reason),
+            HandlerOutcome::Panicked { reason } => again(None, reason),
+            HandlerOutcome::Park { reason } => Settlement::Park { reason: Arc::clone(reason) },
+            HandlerOutcome::Corrupt { reason } if self.policy == FailurePolicy::Park => {
                 Settlement::Park { reason: Arc::clone(reason) }
             }
             // Nobody's settings destroy what could not be read (G5).
-            Outcome::Corrupt { reason } => Settlement::DeadLetter { reason: Arc::clone(reason) },
-            Outcome::Cancelled => return Judged::Release,
-            Outcome::Permanent { reason } => match self.policy {
+            HandlerOutcome::Corrupt { reason } => Settlement::DeadLetter { reason: Arc::clone(reason) },
+            HandlerOutcome::Cancelled => return Judged::Release,
+            HandlerOutcome::Permanent { reason } => match self.policy {
                 FailurePolicy::Retry => again(None, reason),
                 FailurePolicy::DeadLetter => Settlement::DeadLetter { reason: Arc::clone(reason) },
                 FailurePolicy::Park => Settlement::Park { reason: Arc::clone(reason) },

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use fencepost_model::op::{Lease, Op, Refusal, Reply, Settled, Target};
-use fencepost_model::policy::Outcome;
+use fencepost_model::policy::HandlerOutcome;
 use fencepost_model::vocabulary::{Group, Names, Timestamp, Token};
 
 use crate::bus::signals::{Interest, Waiter};
@@ -198,7 +198,7 @@ impl Following<'_> {
                 Handed::Sound(delivery) => {
                     self.cx.attempts.clone().make(Arc::clone(&self.cx.handlers), delivery).await
                 }
-                Handed::Corrupt(_) => Outcome::Corrupt { reason: corrupt_reason() },
+                Handed::Corrupt(_) => HandlerOutcome::Corrupt { reason: corrupt_reason() },
             };
             self.until = held.until();
             match self.settle(&held, &outcome).await {
@@ -209,8 +209,8 @@ impl Following<'_> {
         After::Settled
     }
 
-    async fn settle(&mut self, held: &Held, outcome: &Outcome) -> After {
-        if matches!(outcome, Outcome::Panicked { .. }) {
+    async fn settle(&mut self, held: &Held, outcome: &HandlerOutcome) -> After {
+        if matches!(outcome, HandlerOutcome::Panicked { .. }) {
             self.report.panicked += 1;
         }
         let op = match self.cx.attempts.judge(held, outcome) {

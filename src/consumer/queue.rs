@@ -8,7 +8,7 @@
 use std::sync::Arc;
 
 use fencepost_model::op::{Op, Refusal, Reply};
-use fencepost_model::policy::Outcome;
+use fencepost_model::policy::HandlerOutcome;
 use fencepost_model::vocabulary::Names;
 
 use crate::bus::signals::Interest;
@@ -20,7 +20,7 @@ use crate::error::{Error, Result};
 use crate::telemetry;
 use crate::threads::{Lost, Tasks};
 
-type Ended = (Arc<Held>, Outcome);
+type Ended = (Arc<Held>, HandlerOutcome);
 
 /// A settlement that the store has yet to take.
 struct Owed {
@@ -83,8 +83,8 @@ impl Listening<'_> {
         self.judge(held, &outcome);
     }
 
-    fn judge(&mut self, held: Arc<Held>, outcome: &Outcome) {
-        if matches!(outcome, Outcome::Panicked { .. }) {
+    fn judge(&mut self, held: Arc<Held>, outcome: &HandlerOutcome) {
+        if matches!(outcome, HandlerOutcome::Panicked { .. }) {
             self.report.panicked += 1;
         }
         let op = match self.cx.attempts.judge(&held, outcome) {
@@ -157,7 +157,7 @@ impl Listening<'_> {
                     (held, outcome)
                 });
             }
-            Handed::Corrupt(_) => self.judge(held, &Outcome::Corrupt { reason: corrupt_reason() }),
+            Handed::Corrupt(_) => self.judge(held, &HandlerOutcome::Corrupt { reason: corrupt_reason() }),
         }
     }
 

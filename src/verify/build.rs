@@ -149,11 +149,20 @@ fn copy_library(library: &Path, to: &Path, patches: &[Patch]) {
         all.extend(sources(library, module));
     }
     let mut changes: BTreeMap<&str, Vec<Change>> = BTreeMap::new();
+    let mut misfits = Vec::new();
     for patch in patches {
-        for (file, change) in parse(patch, &all) {
-            changes.entry(file).or_default().push(change);
+        match parse(patch, &all) {
+            Ok(parsed) => {
+                parsed.into_iter().for_each(|(file, change)| changes.entry(file).or_default().push(change))
+            }
+            Err(why) => misfits.push(why),
         }
     }
+    assert!(
+        misfits.is_empty(),
+        "bring these mutants along with the change of the code:\n\n{}",
+        misfits.join("\n\n")
+    );
     for (path, text) in &all {
         let mutated = merge(path, text, changes.remove(path.as_str()).unwrap_or_default());
         let own = mutated.replace("crate::", "crate::mutated::product::").replace("product::mutated::", "");
@@ -202,8 +211,8 @@ fn write(path: &Path, text: &str) {
     fs::write(path, text).expect("OUT_DIR can be written");
 }
 
-/// The changes of a patch, by file.
-fn parse<'a>(patch: &Patch, all: &'a BTreeMap<String, String>) -> Vec<(&'a str, Change)> {
+/// The changes of a patch, by file; or where it no longer fits.
+fn parse<'a>(patch: &Patch, all: &'a BTreeMap<String, String>) -> Result<Vec<(&'a str, Change)>, String> {
     let mut changes = Vec::new();
     let mut file = None;
     let mut hunk: Vec<&str> = Vec::new();
@@ -212,13 +221,13 @@ fn parse<'a>(patch: &Patch, all: &'a BTreeMap<String, String>) -> Vec<(&'a str, 
             if let Some((path, text)) = file
                 && !hunk.is_empty()
             {
-                changes.extend(place(patch, path, text, &hunk).into_iter().map(|change| (path, change)));
+                changes.extend(place(patch, path, text, &hunk)?.into_iter().map(|change| (path, change)));
             }
             hunk.clear();
             if let Some(path) = line.strip_prefix("+++ b/src/") {
-                let (path, text) = all.get_key_value(path).unwrap_or_else(|| {
-                    panic!("the mutant {} changes src/{path}, which is not copied (see LIBRARY)", patch.name)
-                });
+                let (path, text) = all.get_key_value(path).ok_or_else(|| {
+                    format!("src/verify/mutants/{}.patch: src/{path} is not copied (see LIBRARY)", patch.name)
+                })?;
                 file = Some((path.as_str(), text.as_str()));
             }
         } else {
@@ -226,24 +235,22 @@ fn parse<'a>(patch: &Patch, all: &'a BTreeMap<String, String>) -> Vec<(&'a str, 
             hunk.push(if line.is_empty() { " " } else { line });
         }
     }
-    changes
+    Ok(changes)
 }
 
 /// Finds a hunk in its file by its text, and cuts it into changes.
-fn place(patch: &Patch, path: &str, text: &str, hunk: &[&str]) -> Vec<Change> {
+fn place(patch: &Patch, path: &str, text: &str, hunk: &[&str]) -> Result<Vec<Change>, String> {
     let before: Vec<&str> =
         hunk.iter().filter(|line| !line.starts_with('+')).map(|line| line[1..].trim()).collect();
     let lines: Vec<&str> = text.lines().map(str::trim).collect();
     let found: Vec<usize> = (0..lines.len()).filter(|at| lines[*at..].starts_with(&before)).collect();
     let [start] = found[..] else {
-        panic!(
-            "the mutant {} no longer fits src/{path}: the text before its change stands there {} times.\n\
-             Bring src/verify/mutants/{}.patch along with the change of the code:\n{}",
+        return Err(format!(
+            "src/verify/mutants/{}.patch: the text before its change stands in src/{path} {} times:\n{}",
             patch.name,
             found.len(),
-            patch.name,
             hunk.join("\n")
-        );
+        ));
     };
     let (mut changes, mut at): (Vec<Change>, usize) = (Vec::new(), start);
     let mut open = false;
@@ -264,7 +271,7 @@ fn place(patch: &Patch, path: &str, text: &str, hunk: &[&str]) -> Vec<Change> {
             change.adds.push(rest.trim().to_owned());
         }
     }
-    changes
+    Ok(changes)
 }
 
 /// A file with all changes in it, each behind the question which mutant is on.

@@ -255,8 +255,8 @@ impl Lockstep {
             _ => pair.world.clone(),
         };
         let before = world.state.clone();
-        world.judge(&before, op, reply, after, &Remains(None), &Tally::new());
-        next.world.broken = world.broken;
+        world.check(&before, op, reply, after, &Remains(None), &Tally::new());
+        next.world.violations = world.violations;
     }
 
     fn seen(&self, property: usize, holds: bool) -> bool {
@@ -347,7 +347,7 @@ fn representative(pair: &Pair) -> Pair {
 macro_rules! guarantees_hold {
     ($($index:literal)*) => {
         [$(Property::<Lockstep>::always(GUARANTEES[$index].name, |search, pair: &Pair| {
-            search.seen($index, !pair.world.broken.iter().any(|broken| broken.guarantee == $index))
+            search.seen($index, !pair.world.violations.iter().any(|broken| broken.guarantee == $index))
         })),*]
     };
 }

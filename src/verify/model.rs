@@ -3,12 +3,12 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use fencepost_model::check::Search;
+use fencepost_model::check::ScopeSearch;
 use fencepost_model::coverage::{Tally, difference};
+use fencepost_model::explanation;
 use fencepost_model::invariant::GUARANTEES;
 use fencepost_model::liveness::LIVENESS;
 use fencepost_model::scope::Scope;
-use fencepost_model::story;
 use fencepost_model::world::{Contract, Move};
 
 use crate::pool;
@@ -55,7 +55,7 @@ pub fn run(scopes: &[Scope], complete: bool, threads: usize, mut progress: impl 
         scopes,
         |scope| progress(scope.name),
         |scope| {
-            let search = Search::new(scope.clone(), Arc::new(Contract));
+            let search = ScopeSearch::new(scope.clone(), Arc::new(Contract));
             let run = search.run(1);
             (search, run)
         },
@@ -67,7 +67,7 @@ pub fn run(scopes: &[Scope], complete: bool, threads: usize, mut progress: impl 
         for (sum, count) in found.live.iter_mut().zip(search.live.iter()) {
             *sum += count.load(Ordering::Relaxed);
         }
-        if !run.broken.is_empty() {
+        if !run.counterexamples.is_empty() {
             let shorter = shortest(&search, name);
             let length = |broken: &Option<Counterexample>| broken.as_ref().map(|broken| broken.moves.len());
             if found.broken.is_none() || length(&shorter) < length(&found.broken) {
@@ -83,9 +83,9 @@ pub fn run(scopes: &[Scope], complete: bool, threads: usize, mut progress: impl 
     found
 }
 
-fn shortest(search: &Search, scope: &'static str) -> Option<Counterexample> {
-    let (property, moves) = search.shortest().broken.into_iter().next()?;
-    let story = story::tell(&search.scope, &moves, &Contract);
+fn shortest(search: &ScopeSearch, scope: &'static str) -> Option<Counterexample> {
+    let (property, moves) = search.shortest().counterexamples.into_iter().next()?;
+    let story = explanation::explain(&search.scope, &moves, &Contract);
     Some(Counterexample { property, scope, moves, story })
 }
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use fencepost_model::check::Search;
+use fencepost_model::check::ScopeSearch;
 use fencepost_model::mutant;
 use fencepost_model::scope;
 
@@ -37,8 +37,8 @@ pub fn of_model(threads: usize, mut progress: impl FnMut(&str) + Send) -> Killed
         |mutant| progress(mutant.name),
         |mutant| {
             let Some(scope) = scope::by_name(mutant.scope) else { return false };
-            let run = Search::new(scope, Arc::new(*mutant)).shortest_to(mutant.breaks);
-            run.broken.iter().any(|(name, _)| *name == mutant.breaks)
+            let run = ScopeSearch::new(scope, Arc::new(*mutant)).shortest_to(mutant.breaks);
+            run.counterexamples.iter().any(|(name, _)| *name == mutant.breaks)
         },
     );
     let mut found = Killed { total: mutants.len(), ..Killed::default() };

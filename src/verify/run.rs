@@ -85,11 +85,11 @@ pub trait Progress {
 /// The scopes of the quick run: one for each part of the contract.
 const QUICK: &[&str] = &[
     "releases",
-    "aside",
+    "set-aside",
     "one-damaged-event",
     "groups",
     "names-added",
-    "events-aside",
+    "events-set-aside",
     "entry-settlements",
     "seeking",
     "transactions",
@@ -109,7 +109,7 @@ const NARROWED: &[(&str, u64, usize)] = &[
     ("groups", 2, 4_446),
     ("batches-of-events", 2, 11_414),
     ("names-added", 1, 1_432),
-    ("events-aside", 1, 222),
+    ("events-set-aside", 1, 222),
     ("entries", 2, 8_703),
     ("entry-settlements", 3, 6_688),
     ("two-entries", 3, 11_996),

@@ -10,8 +10,8 @@ use fencepost_model::generate::choose;
 use fencepost_model::op::Reply;
 use fencepost_model::scope::Scope;
 use fencepost_model::state::State;
-use fencepost_model::story;
 use fencepost_model::world::{Move, World};
+use fencepost_model::{description, explanation};
 use proptest::collection::vec;
 use proptest::prelude::any;
 use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestError, TestRng, TestRunner};
@@ -105,7 +105,7 @@ impl Side {
             _ => None,
         };
         let difference = compare((expected, &self.world.state), &actual);
-        if let Some(broken) = self.world.broken.first() {
+        if let Some(broken) = self.world.violations.first() {
             let property = fencepost_model::invariant::GUARANTEES[broken.guarantee].name;
             return Err(Wrong { property, why: broken.why.clone() });
         }
@@ -125,8 +125,8 @@ impl Side {
     ) -> Wrong {
         if let (Call::Operation(_, op), Ok((Some(reply), after))) = (call, actual) {
             let mut world = World { state: before.clone(), ..self.world.clone() };
-            world.judge(before, op, reply, after, &Remains(None), &Tally::new());
-            if let Some(broken) = world.broken.first() {
+            world.check(before, op, reply, after, &Remains(None), &Tally::new());
+            if let Some(broken) = world.violations.first() {
                 let property = fencepost_model::invariant::GUARANTEES[broken.guarantee].name;
                 return Wrong { property, why: format!("{}\n{what}", broken.why) };
             }
@@ -257,8 +257,8 @@ pub fn replay(scope: &Scope, sql: &Statements, moves: &[Move]) -> Result<(String
         let at = side.world.now;
         let outcome = side.step(action, &Tally::new());
         let reply = outcome.as_ref().ok().and_then(Option::as_ref);
-        text += &format!("{:4}  t={at}  {}\n", index + 1, story::line(action, reply));
-        text += &format!("            {}\n", story::stand(&side.world.state));
+        text += &format!("{:4}  t={at}  {}\n", index + 1, explanation::line(action, reply));
+        text += &format!("            {}\n", description::state(&side.world.state));
         if let Err(wrong) = outcome {
             return Ok((text, Some(wrong)));
         }

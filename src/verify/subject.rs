@@ -14,7 +14,7 @@ use fencepost_model::coverage::Tally;
 use fencepost_model::op::{Op, Reply};
 use fencepost_model::state::{Remembered, State};
 use fencepost_model::vocabulary::{Content, MessageId, Raw, RawValue, Timestamp};
-use fencepost_model::world::{Contract, Move, Outcome, Row, Rules, World, Wound};
+use fencepost_model::world::{Contract, Move, OpOutcome, Row, Rules, World, Wound};
 use rusqlite::{Connection, OpenFlags};
 
 use fencepost::error::{Error, Result};
@@ -42,7 +42,7 @@ pub enum Call {
 /// What a move asks of the store in a world.
 pub fn call(world: &World, action: &Move) -> Call {
     match action {
-        Move::Do { outcome: Outcome::Lost, .. } | Move::Clock(_) | Move::Crash { .. } => Call::Nothing,
+        Move::Do { outcome: OpOutcome::Lost, .. } | Move::Clock(_) | Move::Crash { .. } => Call::Nothing,
         Move::Do { op, .. } => Call::Operation(world.now, Arc::clone(op)),
         Move::Damage { row, wound } if world.can_damage(*row) => Call::Damage(*row, *wound),
         Move::Damage { .. } => Call::Nothing,
@@ -370,7 +370,7 @@ pub fn in_step(
         }
     }
     let expected = world.perform(action, &Remains(raw), &Tally::new()).filter(|_| reply.is_some());
-    if let Some(broken) = world.broken.first() {
+    if let Some(broken) = world.violations.first() {
         return Err(format!("{action:?}: {}", broken.why));
     }
     let mut actual = store.snapshot().map(|state| (reply.clone(), state));

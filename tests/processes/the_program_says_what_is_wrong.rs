@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::{Command, Output};
 
 use fencepost_model::op::{Op, Reply};
-use fencepost_model::world::{Move, Outcome};
+use fencepost_model::world::{Move, OpOutcome};
 use fencepost_verify::trace::Trace;
 
 fn fencepost(directory: &Path, arguments: &[&str]) -> Output {
@@ -37,18 +37,18 @@ fn listing(directory: &Path) -> Vec<(String, Vec<u8>)> {
 }
 
 fn do_it(op: Op) -> Move {
-    Move::Do { worker: 0, op: std::sync::Arc::new(op), outcome: Outcome::Told }
+    Move::Do { worker: 0, op: std::sync::Arc::new(op), outcome: OpOutcome::Told }
 }
 
 fn a_trace() -> String {
-    let scope = fencepost_model::scope::by_name("aside").unwrap();
+    let scope = fencepost_model::scope::by_name("set-aside").unwrap();
     let world = scope.world();
     let mut moves = Vec::new();
     scope.moves(&world, &mut moves);
     let sent =
         moves.iter().find(|action| matches!(action, Move::Do { op, .. } if matches!(**op, Op::Send { .. })));
     let moves = vec![sent.unwrap().clone(), do_it(Op::Reboot)];
-    Trace::new("aside", None, "nothing", moves).write().unwrap()
+    Trace::new("set-aside", None, "nothing", moves).write().unwrap()
 }
 
 #[test]
@@ -119,9 +119,9 @@ fn a_trace_of_a_mutant_ends_with_what_it_breaks_and_status_1() {
     let directory = tempfile::tempdir().unwrap();
     let mutant = fencepost_model::mutant::by_name("redrive_copies").unwrap();
     let scope = fencepost_model::scope::by_name(mutant.scope).unwrap();
-    let search = fencepost_model::check::Search::new(scope, std::sync::Arc::new(mutant));
+    let search = fencepost_model::check::ScopeSearch::new(scope, std::sync::Arc::new(mutant));
     let found = search.shortest_to(mutant.breaks);
-    let (_, moves) = found.broken.into_iter().find(|(name, _)| *name == mutant.breaks).unwrap();
+    let (_, moves) = found.counterexamples.into_iter().find(|(name, _)| *name == mutant.breaks).unwrap();
     let trace = Trace::new(mutant.scope, Some(format!("model:{}", mutant.name)), mutant.breaks, moves);
     std::fs::write(directory.path().join("x.trace"), trace.write().unwrap()).unwrap();
     let output = fencepost(directory.path(), &["replay", "x.trace"]);
@@ -168,6 +168,6 @@ fn a_report_that_cannot_be_written_is_said() {
 /// The reply is part of what a reader of a trace relies on.
 #[test]
 fn a_story_says_what_was_answered() {
-    let line = fencepost_model::story::line(&do_it(Op::Reboot), Some(&Reply::Rebooted));
+    let line = fencepost_model::explanation::line(&do_it(Op::Reboot), Some(&Reply::Rebooted));
     assert!(line.contains("boot"), "{line}");
 }

@@ -153,8 +153,8 @@ fn a_repair_that_is_refused_leaves_the_record_as_it_was() {
     let before = program.done(&["dead", "b.db", "show", "1"]);
     let repair = ["dead", "b.db", "repair", "1", "--payload", "18"];
     for (more, status, why) in [
-        (&["--name", "pay"][..], 1, "what can still be read is not replaced by something else"),
-        (&["--message-id", "bet-18"], 1, "what can still be read is not replaced by something else"),
+        (&["--name", "pay"][..], 1, "a repair cannot replace what can be read"),
+        (&["--message-id", "bet-18"], 1, "a repair cannot replace what can be read"),
         (&["--payload-bytes-max", "1"], 2, "payload has 2 bytes"),
     ] {
         let refused = program.run(&[&repair[..], more].concat());

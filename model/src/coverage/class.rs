@@ -1,12 +1,12 @@
-//! Which operation this is, and in what condition it finds what it names.
+//! The kind of an operation, and the class of the state in which it is applied.
 //!
-//! The classes are those that the contract tells apart. They are worked out from the state alone.
+//! Does not depend on: the reply, and `step`.
 
 use crate::op::{Lease, Op, Settlement, Start, Target};
 use crate::state::{Body, Command, Cursor, LogRow, Origin, Progress, Remembered, State};
 use crate::vocabulary::{Content, Kind, Message, MessageId, Names, RecordId, Seq, Timestamp, Token};
 
-/// Which operation this is.
+/// The name of an operation in the matrix.
 pub fn kind(op: &Op) -> &'static str {
     match op {
         Op::Send { delay_ms: 0, .. } => "send",
@@ -60,7 +60,7 @@ pub fn kind(op: &Op) -> &'static str {
     }
 }
 
-/// In what condition the operation finds what it names.
+/// The class of the state in which an operation finds what it names.
 pub fn class(state: &State, now: Timestamp, op: &Op) -> &'static str {
     match op {
         Op::Send { message, .. } => accepting(&state.command_ids, message, Kind::Command),
@@ -260,7 +260,7 @@ fn settling(state: &State, now: Timestamp, target: &Target, token: Token, how: &
     }
 }
 
-/// The event that is first in line for a group, and what is counted of it.
+/// The event that is first in line for a group, with its attempts.
 fn front<'a>(state: &State, cursor: &'a Cursor) -> Option<(Seq, &'a Progress)> {
     state.log.iter().find_map(|(seq, row)| {
         let LogRow::Event(body) = row else { return None };

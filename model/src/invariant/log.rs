@@ -1,9 +1,9 @@
-//! G6, G7 and the log's part of G9: positions, isolation of groups, order of hand-out.
+//! G6, G7 and the part of G9 about the log: positions, isolation of groups, order of polls.
 
-use crate::invariant::{Transition, Verdict, ensure};
+use crate::description;
+use crate::invariant::transition::{CheckResult, Transition, ensure};
 use crate::op::{Lease, Op, Refusal, Reply, Settled, Settlement, Start, Target};
 use crate::state::{Body, Cursor, LogRow, Origin, Place, State};
-use crate::story::describe;
 use crate::vocabulary::{Group, Name, Seq, Timestamp};
 
 /// The unsettled events of a group, lowest first.
@@ -15,63 +15,63 @@ fn unsettled<'a>(state: &'a State, cursor: &'a Cursor) -> impl Iterator<Item = (
     })
 }
 
-/// G6: a position moves over an event when that event is settled in its turn, or recorded as exhausted by a poll, or
-/// by a seek or a reset; names come and go only when someone says so, and start where they say.
-pub(super) fn a_position_passes_an_event_only_by_its_settlement(t: &Transition<'_>) -> Verdict {
-    let mut judged = false;
+/// G6: a position passes an event when that event is settled in order, or dead-lettered as exhausted by a poll, or by a seek
+/// or a reset. Only subscribing and unsubscribing change the names of a group, and a name starts where it is said.
+pub fn a_position_passes_an_event_only_by_its_settlement(t: &Transition<'_>) -> CheckResult {
+    let mut checked = false;
     for (group, before) in &t.before.groups {
         let Some(after) = t.after.groups.get(group) else {
-            let said = matches!((t.op, t.reply), (Op::Unsubscribe { group: left, .. }, Reply::Unsubscribed { .. }) if left == group);
-            ensure!(said && before.names.len() == 1, "group {group} vanished");
+            let unsubscribed = matches!((t.op, t.reply), (Op::Unsubscribe { group: left, .. }, Reply::Unsubscribed { .. }) if left == group);
+            ensure!(unsubscribed && before.names.len() == 1, "group {group} vanished");
             continue;
         };
         for (name, was) in &before.names {
             let Some(is) = after.names.get(name) else {
-                let said = matches!((t.op, t.reply), (Op::Unsubscribe { group: left, name: gone }, Reply::Unsubscribed { .. }) if left == group && gone == name);
-                ensure!(said, "{group} reads {name} no more");
+                let unsubscribed = matches!((t.op, t.reply), (Op::Unsubscribe { group: left, name: gone }, Reply::Unsubscribed { .. }) if left == group && gone == name);
+                ensure!(unsubscribed, "{group} no longer reads {name}");
                 continue;
             };
             if was.position != is.position {
-                judged = true;
-                let verdict = may_move(t, group, name, was.position, is.position);
-                if verdict != Verdict::Held {
-                    return verdict;
+                checked = true;
+                let result = may_move(t, group, name, was.position, is.position);
+                if result != CheckResult::Held {
+                    return result;
                 }
             }
         }
     }
     match (t.op, t.reply) {
         (Op::Subscribe { group, name, start }, reply) => {
-            let verdict = starts(t, group, name, *start, reply);
-            if let Verdict::Broken(_) = verdict {
-                return verdict;
+            let result = starts(t, group, name, *start, reply);
+            if let CheckResult::Violated(_) = result {
+                return result;
             }
-            judged = true;
+            checked = true;
         }
         (Op::Settle { target: Target::Event { group, seq }, how, .. }, Reply::Settled(settled)) => {
-            judged = true;
-            let verdict = settles_in_turn(t, group, *seq, how, settled);
-            if let Verdict::Broken(_) = verdict {
-                return verdict;
+            checked = true;
+            let result = settles_in_turn(t, group, *seq, how, settled);
+            if let CheckResult::Violated(_) = result {
+                return result;
             }
         }
         (Op::Poll { group, names, .. }, Reply::HandedOut { .. }) => {
             let lacks = t.before.groups.get(group).into_iter().flat_map(|cursor| cursor.names.keys());
             for name in lacks {
-                ensure!(names.contains(name), "a replica without {name} was let read for {group}");
+                ensure!(names.contains(name), "a replica without {name} polled for {group}");
             }
         }
         (Op::Unsubscribe { group, name }, Reply::Unsubscribed { .. }) => {
             let is = t.after.groups.get(group).is_some_and(|cursor| cursor.names.contains_key(name));
-            ensure!(!is, "{group} was unsubscribed from {name}, and reads it");
-            judged = true;
+            ensure!(!is, "{group} was unsubscribed from {name}, but reads it");
+            checked = true;
         }
         (Op::Seek { group, name, position }, Reply::Sought) => {
             let is = t.after.groups.get(group).and_then(|cursor| cursor.names.get(name));
             ensure!(is.is_some_and(|is| is.position == *position), "{group} did not seek to {position}");
             let lease = t.after.groups.get(group).and_then(|cursor| cursor.lease);
             ensure!(lease.is_none(), "a seek did not fence the holder of {group}");
-            judged = true;
+            checked = true;
         }
         (
             Op::Settle { target: Target::Event { group, .. }, .. },
@@ -81,23 +81,26 @@ pub(super) fn a_position_passes_an_event_only_by_its_settlement(t: &Transition<'
                 let (first, _) = unsettled(t.before, cursor).next()?;
                 (first <= cursor.lease?.handed_through).then_some(first)
             });
-            ensure!(*next == expected, "{group} was told that {next:?} is next, but {expected:?} is");
+            ensure!(
+                *next == expected,
+                "the refusal says that {next:?} is next for {group}, but {expected:?} is"
+            );
         }
         _ => {}
     }
     for (group, after) in &t.after.groups {
         for name in after.names.keys() {
             let was = t.before.groups.get(group).is_some_and(|cursor| cursor.names.contains_key(name));
-            let said =
+            let subscribed =
                 matches!(t.op, Op::Subscribe { group: by, name: new, .. } if by == group && new == name);
-            ensure!(was || said, "{group} reads {name}, which nobody subscribed it to");
+            ensure!(was || subscribed, "{group} reads {name} without a subscription");
         }
     }
-    if judged { Verdict::Held } else { Verdict::Vacuous }
+    if checked { CheckResult::Held } else { CheckResult::Vacuous }
 }
 
-/// Whether this operation may move this position.
-fn may_move(t: &Transition<'_>, group: &Group, name: &Name, from: Seq, to: Seq) -> Verdict {
+/// Checks whether this operation may move this position.
+fn may_move(t: &Transition<'_>, group: &Group, name: &Name, from: Seq, to: Seq) -> CheckResult {
     let between = || -> Vec<Seq> {
         let named = |row: &LogRow| matches!(row, LogRow::Event(body) if body.name() == Some(name));
         let past = t.before.log.range(from.plus(1)..);
@@ -130,17 +133,17 @@ fn may_move(t: &Transition<'_>, group: &Group, name: &Name, from: Seq, to: Seq) 
             ensure!(lost.is_empty(), "a poll moved {group} over {lost:?} of {name} without a record");
         }
         (op, _) => {
-            return Verdict::Broken(format!(
+            return CheckResult::Violated(format!(
                 "{group} moved from {from} to {to} for {name} by \"{}\"",
-                describe(op)
+                description::operation(op)
             ));
         }
     }
-    Verdict::Held
+    CheckResult::Held
 }
 
-/// A subscription starts where it says, leaves a known name alone, and is refused outside of what is kept.
-fn starts(t: &Transition<'_>, group: &Group, name: &Name, start: Start, reply: &Reply) -> Verdict {
+/// A subscription starts where it says, does not change a known name, and is refused for a position outside of the log.
+fn starts(t: &Transition<'_>, group: &Group, name: &Name, start: Start, reply: &Reply) -> CheckResult {
     let known = t.before.groups.get(group).and_then(|cursor| cursor.names.get(name));
     let kept = t.before.first.before()..=t.before.head;
     let wanted = match (known, start) {
@@ -151,12 +154,15 @@ fn starts(t: &Transition<'_>, group: &Group, name: &Name, start: Start, reply: &
     };
     match reply {
         Reply::Subscribed { position, fresh } => {
-            ensure!(*fresh == known.is_none(), "a subscription of {group} to {name} says fresh: {fresh}");
-            ensure!(*position == wanted, "{group} was told to start {name} past {position}, not {wanted}");
             ensure!(
-                known.is_some() || kept.contains(&wanted),
-                "{group} starts {name} outside of what is kept"
+                *fresh == known.is_none(),
+                "the reply to the subscription of {group} to {name} says fresh: {fresh}"
             );
+            ensure!(
+                *position == wanted,
+                "the reply says that {group} starts {name} past {position}, not {wanted}"
+            );
+            ensure!(known.is_some() || kept.contains(&wanted), "{group} starts {name} outside of the log");
             let is = t.after.groups.get(group).and_then(|cursor| cursor.names.get(name));
             ensure!(
                 is.is_some_and(|is| is.position == wanted),
@@ -168,51 +174,51 @@ fn starts(t: &Transition<'_>, group: &Group, name: &Name, start: Start, reply: &
             ensure!(t.before == t.after, "a refused subscription changed the state");
         }
     }
-    Verdict::Held
+    CheckResult::Held
 }
 
-/// A settlement takes effect for the lowest unsettled event of its group only, if that was handed out under this
-/// token, and does what it says.
+/// A settlement takes effect only for the lowest unsettled event of its group, if that was handed out under this token. It
+/// does what its reply says.
 fn settles_in_turn(
     t: &Transition<'_>,
     group: &Group,
     seq: Seq,
     how: &Settlement,
     settled: &Settled,
-) -> Verdict {
+) -> CheckResult {
     let Some(cursor) = t.before.groups.get(group) else {
-        return Verdict::Broken(format!("{seq} was settled for {group}, which does not exist"));
+        return CheckResult::Violated(format!("{seq} was settled for {group}, which does not exist"));
     };
     let Some((first, body)) = unsettled(t.before, cursor).next() else {
-        return Verdict::Broken(format!("{seq} was settled for {group}, which has nothing unsettled"));
+        return CheckResult::Violated(format!("{seq} was settled for {group}, which has nothing unsettled"));
     };
     ensure!(first == seq, "{group} settled {seq} before {first}");
     let handed = t.ghost.handed.get(group).is_some_and(|(_, handed)| handed.contains(&seq));
     ensure!(handed, "{group} settled {seq}, which was never handed out under this token");
     let position = body.name().and_then(|name| t.after.groups.get(group)?.names.get(name));
     let Some(position) = position.map(|progress| progress.position) else {
-        return Verdict::Broken(format!("the settlement of {seq} lost the position of {group}"));
+        return CheckResult::Violated(format!("the settlement of {seq} lost the position of {group}"));
     };
     let record = match settled {
         Settled::Requeued { due_at } => {
             ensure!(position < seq, "a nack of {seq} moved {group}");
             let delayed = t.after.groups.get(group).is_some_and(|cursor| cursor.due_at == *due_at);
             ensure!(delayed, "a nack of {seq} did not delay {group}");
-            return Verdict::Held;
+            return CheckResult::Held;
         }
         Settled::Acked | Settled::Dropped => None,
         Settled::DeadLettered { record } => Some((record, Place::Dead)),
         Settled::Parked { record } => Some((record, Place::Parked)),
     };
     ensure!(position == seq, "{group} settled {seq} as {settled:?} but stands at {position}");
-    let says = matches!(
+    let fits = matches!(
         (how, settled),
         (Settlement::Ack, Settled::Acked)
             | (Settlement::Drop, Settled::Dropped)
             | (Settlement::DeadLetter { .. } | Settlement::Nack { .. }, Settled::DeadLettered { .. })
             | (Settlement::Park { .. }, Settled::Parked { .. })
     );
-    ensure!(says, "{how:?} was answered {settled:?}");
+    ensure!(fits, "{how:?} was answered {settled:?}");
     if let Some((record, place)) = record {
         let kept = t.after.records.get(record).is_some_and(|record| {
             let origin = Origin::Log { epoch: t.before.epoch, seq, group: Some(group.clone()) };
@@ -220,13 +226,13 @@ fn settles_in_turn(
         });
         ensure!(kept, "{group} passed {seq} as {settled:?}, but no such record is kept");
     }
-    Verdict::Held
+    CheckResult::Held
 }
 
-/// G7: an operation that names one group leaves every other one as it was; an operation of the queue leaves all.
-pub(super) fn groups_do_not_see_each_other(t: &Transition<'_>) -> Verdict {
+/// G7: an operation that names one group changes no other group. An operation of the queue changes no group.
+pub fn groups_do_not_see_each_other(t: &Transition<'_>) -> CheckResult {
     let named = match t.op {
-        Op::Reset { .. } | Op::Restore { .. } => return Verdict::Vacuous,
+        Op::Reset { .. } | Op::Restore { .. } => return CheckResult::Vacuous,
         Op::Subscribe { group, .. }
         | Op::Unsubscribe { group, .. }
         | Op::Poll { group, .. }
@@ -240,10 +246,14 @@ pub(super) fn groups_do_not_see_each_other(t: &Transition<'_>) -> Verdict {
         },
         _ => None,
     };
-    let mut judged = false;
+    let mut checked = false;
     for (group, before) in t.before.groups.iter().filter(|(group, _)| Some(*group) != named) {
-        judged = true;
-        ensure!(t.after.groups.get(group) == Some(before), "{group} was changed by \"{}\"", describe(t.op));
+        checked = true;
+        ensure!(
+            t.after.groups.get(group) == Some(before),
+            "{group} was changed by \"{}\"",
+            description::operation(t.op)
+        );
     }
     for (id, record) in &t.before.records {
         let Origin::Log { group: Some(group), .. } = &record.origin else { continue };
@@ -251,12 +261,12 @@ pub(super) fn groups_do_not_see_each_other(t: &Transition<'_>) -> Verdict {
             || matches!(t.op, Op::Purge { record } | Op::Repair { record, .. } if record == id);
         ensure!(own || t.after.records.get(id) == Some(record), "record {id} of {group} was changed");
     }
-    if judged { Verdict::Held } else { Verdict::Vacuous }
+    if checked { CheckResult::Held } else { CheckResult::Vacuous }
 }
 
-/// G9 for the log: a poll hands out from the front of the group's line and leaves nothing out; the cursor is due
-/// when the last operation made it so.
-pub(super) fn each_poll_hands_out_the_lowest_unsettled_numbers(t: &Transition<'_>) -> Verdict {
+/// G9 for the log: a poll hands out the lowest unsettled events and due entries in order, without skipping one. Only
+/// operations change the due time of a cursor, and each in one defined way.
+pub fn each_poll_hands_out_the_lowest_unsettled_numbers(t: &Transition<'_>) -> CheckResult {
     for (group, after) in &t.after.groups {
         let expected = expected_due_at(t, group);
         ensure!(
@@ -274,28 +284,32 @@ pub(super) fn each_poll_hands_out_the_lowest_unsettled_numbers(t: &Transition<'_
         let is = t.after.groups.get(group).and_then(|cursor| Some(cursor.entries.get(record)?.due_at));
         ensure!(
             is == Some(*due_at),
-            "entry {record} of {group} was said to be due at {due_at}, and is at {is:?}"
+            "the reply says that entry {record} of {group} is due at {due_at}, but it is due at {is:?}"
         );
     }
-    let Op::Poll { group, names, token, max, attempts_max, .. } = t.op else { return Verdict::Vacuous };
+    let Op::Poll { group, names, token, max, attempts_max, .. } = t.op else { return CheckResult::Vacuous };
     let Some(before) = t.before.groups.get(group) else {
-        ensure!(*t.reply == Reply::Refused(Refusal::NotSubscribed), "a poll for nobody: {:?}", t.reply);
-        return Verdict::Vacuous;
+        ensure!(
+            *t.reply == Reply::Refused(Refusal::NotSubscribed),
+            "a poll for a group that does not exist was answered {:?}",
+            t.reply
+        );
+        return CheckResult::Vacuous;
     };
     if let Reply::Refused(Refusal::NamesMissing { missing }) = t.reply {
         let lacks = before.names.keys().filter(|name| !names.contains(*name));
-        ensure!(missing.iter().eq(lacks), "{group} was told that {missing:?} are missing");
-        ensure!(!missing.is_empty(), "{group} was told that no names are missing");
+        ensure!(missing.iter().eq(lacks), "the refusal says that {group} lacks {missing:?}");
+        ensure!(!missing.is_empty(), "{group} was refused although no names are missing");
     }
-    let Reply::HandedOut { deliveries, dead_lettered } = t.reply else { return Verdict::Vacuous };
+    let Reply::HandedOut { deliveries, dead_lettered } = t.reply else { return CheckResult::Vacuous };
     if token.is_none() && before.due_at > t.now {
-        ensure!(deliveries.is_empty(), "{group} was handed out during its back-off");
-        return Verdict::Vacuous;
+        ensure!(deliveries.is_empty(), "events were handed out to {group} during its back-off");
+        return CheckResult::Vacuous;
     }
-    let Some(after) = t.after.groups.get(group) else { return Verdict::Vacuous };
+    let Some(after) = t.after.groups.get(group) else { return CheckResult::Vacuous };
     let line = line(t, after);
     let room = (max.get() as usize).saturating_sub(dead_lettered.len());
-    ensure!(deliveries.len() <= room, "a poll for {} handed out more", max);
+    ensure!(deliveries.len() <= room, "a poll for at most {} handed out more", max);
     for (delivery, (seq, target, _)) in deliveries.iter().zip(&line) {
         ensure!(
             delivery.target == *target,
@@ -319,10 +333,10 @@ pub(super) fn each_poll_hands_out_the_lowest_unsettled_numbers(t: &Transition<'_
             next.1
         );
     }
-    if line.is_empty() { Verdict::Vacuous } else { Verdict::Held }
+    if line.is_empty() { CheckResult::Vacuous } else { CheckResult::Held }
 }
 
-/// The line of a group after a poll: unsettled events and due entries by number, an entry before the event itself.
+/// The line of a group after a poll: unsettled events and due entries by number, an entry before its own event.
 fn line(t: &Transition<'_>, cursor: &Cursor) -> Vec<(Seq, Target, bool)> {
     let Op::Poll { group, .. } = t.op else { return Vec::new() };
     let mut line: Vec<(Seq, u8, Target, bool)> = Vec::new();
@@ -337,7 +351,7 @@ fn line(t: &Transition<'_>, cursor: &Cursor) -> Vec<(Seq, Target, bool)> {
     line.into_iter().map(|(seq, _, target, sound)| (seq, target, sound)).collect()
 }
 
-/// How often an event or entry was first in line, for whoever wants to hand it out once more.
+/// How many attempts of an event or entry were counted.
 fn attempts_of(t: &Transition<'_>, cursor: &Cursor, target: &Target) -> u32 {
     match target {
         Target::Entry { record, .. } => cursor.entries.get(record).map_or(0, |entry| entry.attempts),

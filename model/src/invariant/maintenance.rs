@@ -1,22 +1,22 @@
-//! G10 to G13 and G15: ids, epochs, transactions, pruning, numbers.
+//! G10 to G13 and G15: ids, epochs, transactions, pruning, sequence numbers.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use crate::description;
 use crate::ghost::Ghost;
 use crate::invariant::records::{is_fresh, is_unreadable};
-use crate::invariant::{Transition, Verdict, ensure};
+use crate::invariant::transition::{CheckResult, Transition, ensure};
 use crate::op::{Op, Refusal, Reply};
 use crate::state::{Body, LogRow, Origin, Remembered, State};
-use crate::story::{answer, describe};
 use crate::vocabulary::{Content, Message, MessageId, Seq};
 
 type Ids = BTreeMap<MessageId, Remembered>;
 
-/// G10: under a remembered id, the same content is answered with the first number and other content is a conflict,
-/// and nothing is added; an id is forgotten only when its time is up.
-pub(super) fn a_remembered_id_is_accepted_once(t: &Transition<'_>) -> Verdict {
-    let mut judged = false;
+/// G10: under a remembered id, the same content gets the first number, other content is a conflict, and nothing is added.
+/// An id is forgotten only after its retention.
+pub fn a_remembered_id_is_accepted_once(t: &Transition<'_>) -> CheckResult {
+    let mut checked = false;
     let sent = match t.op {
         Op::Send { message, .. } => Some((message, &t.before.command_ids, &t.after.command_ids)),
         Op::Publish { message } => Some((message, &t.before.event_ids, &t.after.event_ids)),
@@ -25,10 +25,10 @@ pub(super) fn a_remembered_id_is_accepted_once(t: &Transition<'_>) -> Verdict {
     if let Some((message, before, after)) = sent
         && *t.reply != Reply::Refused(Refusal::WrongKind)
     {
-        judged = message.id.is_some();
-        let verdict = accepts_once(t, message, before, after);
-        if let Verdict::Broken(_) = verdict {
-            return verdict;
+        checked = message.id.is_some();
+        let result = accepts_once(t, message, before, after);
+        if let CheckResult::Violated(_) = result {
+            return result;
         }
     }
     for (before, after, of_events) in [
@@ -41,14 +41,14 @@ pub(super) fn a_remembered_id_is_accepted_once(t: &Transition<'_>) -> Verdict {
                 (Op::Send { message, .. } | Op::Publish { message }, Reply::Accepted { seq, fresh: true })
                     if message.id.as_ref() == Some(id) && *seq == known.seq
             );
-            ensure!(accepted, "the id {id} came to be remembered by \"{}\"", describe(t.op));
+            ensure!(accepted, "the id {id} was added by \"{}\"", description::operation(t.op));
         }
         for (id, known) in before {
             if let Some(ended_at) = after.get(id).map(|after| after.ended_at) {
                 let ends = known.ended_at.is_none() && ended_at == Some(t.now);
                 ensure!(
                     ends || ended_at == known.ended_at,
-                    "the id {id}, which ended at {:?}, is said to have ended at {ended_at:?}",
+                    "the end of the id {id} changed from {:?} to {ended_at:?}",
                     known.ended_at
                 );
             }
@@ -63,24 +63,27 @@ pub(super) fn a_remembered_id_is_accepted_once(t: &Transition<'_>) -> Verdict {
                 Op::Reset { .. } => of_events,
                 _ => false,
             };
-            ensure!(may, "the id {id} was forgotten or changed by \"{}\"", describe(t.op));
-            judged = true;
+            ensure!(may, "the id {id} was forgotten or changed by \"{}\"", description::operation(t.op));
+            checked = true;
         }
     }
     if let (Op::ForgetIds { retention_ms }, Reply::Forgotten { ids }) = (t.op, t.reply) {
         let size = |state: &State| (state.command_ids.len() + state.event_ids.len()) as u64;
         let forgotten = size(t.before).checked_sub(size(t.after));
-        ensure!(forgotten == Some(*ids), "{ids} ids were said to be forgotten");
+        ensure!(
+            forgotten == Some(*ids),
+            "the reply says that {ids} ids were forgotten, which is another number"
+        );
         let over = |known: &Remembered| known.ended_at.is_some_and(|at| at.plus(*retention_ms) <= t.now);
         let left = t.after.command_ids.values().filter(|known| over(known)).count();
-        ensure!(left == 0, "{left} ids whose time is up are remembered");
+        ensure!(left == 0, "{left} ids are remembered after their retention");
         let held = |known: &Remembered| over(known) && !copied(t.after, known.seq);
-        ensure!(!t.after.event_ids.values().any(held), "an event's id whose time is up is remembered");
+        ensure!(!t.after.event_ids.values().any(held), "an event's id is remembered after its retention");
     }
-    if judged { Verdict::Held } else { Verdict::Vacuous }
+    if checked { CheckResult::Held } else { CheckResult::Vacuous }
 }
 
-fn accepts_once(t: &Transition<'_>, message: &Message, before: &Ids, after: &Ids) -> Verdict {
+fn accepts_once(t: &Transition<'_>, message: &Message, before: &Ids, after: &Ids) -> CheckResult {
     let known = message.id.as_ref().and_then(|id| before.get(id));
     match known {
         Some(known) => {
@@ -95,7 +98,7 @@ fn accepts_once(t: &Transition<'_>, message: &Message, before: &Ids, after: &Ids
         }
         None => {
             let Reply::Accepted { seq, fresh: true } = t.reply else {
-                return Verdict::Broken(format!("a new message was answered {:?}", t.reply));
+                return CheckResult::Violated(format!("a new message was answered {:?}", t.reply));
             };
             if let Some(id) = &message.id {
                 let is = after.get(id).is_some_and(|known| {
@@ -105,19 +108,19 @@ fn accepts_once(t: &Transition<'_>, message: &Message, before: &Ids, after: &Ids
             }
         }
     }
-    Verdict::Held
+    CheckResult::Held
 }
 
-/// Whether a copy of this event is kept aside or waits in a group.
+/// Whether a record or an entry holds a copy of this event.
 fn copied(state: &State, seq: Seq) -> bool {
-    let aside = |origin: &Origin| matches!(origin, Origin::Log { epoch, seq: of, .. } if *epoch == state.epoch && *of == seq);
-    state.records.values().any(|record| aside(&record.origin))
+    let set_aside = |origin: &Origin| matches!(origin, Origin::Log { epoch, seq: of, .. } if *epoch == state.epoch && *of == seq);
+    state.records.values().any(|record| set_aside(&record.origin))
         || state.groups.values().any(|cursor| cursor.entries.values().any(|entry| entry.seq == seq))
 }
 
-/// G10: while a message is ready, leased, dead or parked, or in the log, its id is remembered without an end.
-pub(super) fn the_id_of_what_is_there_is_remembered(state: &State, ghost: &Ghost) -> Verdict {
-    let mut judged = false;
+/// G10: the id of a message that is ready, leased, dead, parked or in the log is remembered without an end.
+pub fn the_id_of_what_is_there_is_remembered(state: &State, ghost: &Ghost) -> CheckResult {
+    let mut checked = false;
     for (seq, message) in &ghost.sent {
         let Some(id) = &message.id else { continue };
         if ghost.ended.contains(seq) {
@@ -126,7 +129,7 @@ pub(super) fn the_id_of_what_is_there_is_remembered(state: &State, ghost: &Ghost
             ensure!(ended, "command {seq} has ended, but its id {id} will never be forgotten");
             continue;
         }
-        judged = true;
+        checked = true;
         let known = state.command_ids.get(id);
         ensure!(
             known.is_some_and(|known| known.seq == *seq && known.ended_at.is_none()),
@@ -136,26 +139,29 @@ pub(super) fn the_id_of_what_is_there_is_remembered(state: &State, ghost: &Ghost
     for (seq, row) in &state.log {
         let Some(message) = ghost.published.get(&(state.epoch, *seq)) else { continue };
         let (Some(id), LogRow::Event(_)) = (&message.id, row) else { continue };
-        judged = true;
+        checked = true;
         let known = state.event_ids.get(id);
         ensure!(
             known.is_some_and(|known| known.seq == *seq && known.ended_at.is_none()),
             "event {seq} is there, but its id {id} is not remembered"
         );
     }
-    if judged { Verdict::Held } else { Verdict::Vacuous }
+    if checked { CheckResult::Held } else { CheckResult::Vacuous }
 }
 
-/// G11: an epoch begins by a compare-and-swap and never twice; the log's old life ends with it, holders are fenced,
-/// what was moved aside stays.
-pub(super) fn a_retired_epoch_moves_nothing(t: &Transition<'_>) -> Verdict {
+/// G11: an epoch begins by a compare-and-swap or a restore, and never twice. Holders are fenced, and records stay.
+pub fn a_retired_epoch_moves_nothing(t: &Transition<'_>) -> CheckResult {
     let (next, is_reset) = match t.op {
         Op::Reset { next, .. } => (*next, true),
         Op::Restore { next } => (*next, false),
         _ => {
-            ensure!(t.before.epoch == t.after.epoch, "the epoch was changed by \"{}\"", describe(t.op));
+            ensure!(
+                t.before.epoch == t.after.epoch,
+                "the epoch was changed by \"{}\"",
+                description::operation(t.op)
+            );
             let kept = t.before.epochs_retired == t.after.epochs_retired;
-            ensure!(kept, "the retired epochs were changed by \"{}\"", describe(t.op));
+            ensure!(kept, "the retired epochs were changed by \"{}\"", description::operation(t.op));
             return redrive_of_a_retired_epoch(t);
         }
     };
@@ -171,17 +177,17 @@ pub(super) fn a_retired_epoch_moves_nothing(t: &Transition<'_>) -> Verdict {
         ensure!(
             *t.reply == Reply::Refused(refusal.clone()),
             "\"{}\" was answered {}",
-            describe(t.op),
-            answer(t.reply)
+            description::operation(t.op),
+            description::reply(t.reply)
         );
         ensure!(t.before == t.after, "a refused epoch changed the state");
-        return Verdict::Held;
+        return CheckResult::Held;
     }
     ensure!(
         matches!(t.reply, Reply::EpochBegun { .. }),
         "\"{}\" was answered {}",
-        describe(t.op),
-        answer(t.reply)
+        description::operation(t.op),
+        description::reply(t.reply)
     );
     ensure!(t.after.epoch == next, "the epoch is {} and not {next}", t.after.epoch);
     ensure!(t.after.epochs_retired.contains(&t.before.epoch), "epoch {} was not retired", t.before.epoch);
@@ -216,54 +222,61 @@ pub(super) fn a_retired_epoch_moves_nothing(t: &Transition<'_>) -> Verdict {
             ensure!(follows, "record {id} did not follow into epoch {epoch}");
         }
     }
-    Verdict::Held
+    CheckResult::Held
 }
 
 fn entries(state: &State) -> usize {
     state.groups.values().map(|cursor| cursor.entries.len()).sum()
 }
 
-fn redrive_of_a_retired_epoch(t: &Transition<'_>) -> Verdict {
-    let Op::Redrive { record } = t.op else { return Verdict::Vacuous };
-    let Some(record) = t.before.records.get(record) else { return Verdict::Vacuous };
+fn redrive_of_a_retired_epoch(t: &Transition<'_>) -> CheckResult {
+    let Op::Redrive { record } = t.op else { return CheckResult::Vacuous };
+    let Some(record) = t.before.records.get(record) else { return CheckResult::Vacuous };
     match &record.origin {
         Origin::Log { epoch, .. } if *epoch != t.before.epoch && record.body.is_sound() => {
-            let told = *t.reply == Reply::Refused(Refusal::EpochRetired);
-            ensure!(told, "a record of the retired epoch {epoch} was answered {:?}", t.reply);
+            let refused = *t.reply == Reply::Refused(Refusal::EpochRetired);
+            ensure!(
+                refused,
+                "the redrive of a record of the retired epoch {epoch} was answered {:?}",
+                t.reply
+            );
             ensure!(t.before == t.after, "a record of a retired epoch changed the state");
-            Verdict::Held
+            CheckResult::Held
         }
-        _ => Verdict::Vacuous,
+        _ => CheckResult::Vacuous,
     }
 }
 
 /// G12, from outside: a transaction that is refused leaves nothing behind. That one which is not does what its parts
-/// do one by one is judged where one can look inside.
-pub(super) fn a_refused_transaction_leaves_nothing(t: &Transition<'_>) -> Verdict {
-    let Op::Atomic(_) = t.op else { return Verdict::Vacuous };
+/// do one by one is checked where one can look inside.
+pub fn a_refused_transaction_leaves_nothing(t: &Transition<'_>) -> CheckResult {
+    let Op::Atomic(_) = t.op else { return CheckResult::Vacuous };
     let aborted = matches!(t.reply, Reply::Refused(Refusal::Aborted { .. }));
     ensure!(aborted, "a transaction was answered {:?}", t.reply);
     ensure!(t.before == t.after, "a transaction was refused, but a part of it took effect");
-    Verdict::Held
+    CheckResult::Held
 }
 
-/// G13: pruning takes from the front only, only what is old and what no subscribed group still needs; and it takes
-/// all of that.
-pub(super) fn prune_keeps_what_a_group_still_needs(t: &Transition<'_>) -> Verdict {
+/// G13: pruning removes from the front only, and only events that are old and that no subscribed group needs. It stops at
+/// the first event that is young or needed.
+pub fn prune_keeps_what_a_group_still_needs(t: &Transition<'_>) -> CheckResult {
     let Op::Prune { retention_ms } = t.op else {
         let may = matches!(t.op, Op::Reset { .. });
         ensure!(
             may || t.before.first == t.after.first,
             "the front of the log was moved by \"{}\"",
-            describe(t.op)
+            description::operation(t.op)
         );
-        return Verdict::Vacuous;
+        return CheckResult::Vacuous;
     };
     let Reply::Pruned { first, removed, .. } = t.reply else {
-        return Verdict::Broken(format!("prune was answered {:?}", t.reply));
+        return CheckResult::Violated(format!("prune was answered {:?}", t.reply));
     };
-    ensure!(*first == t.after.first, "prune says that {first} is the first");
-    ensure!(t.before.first.plus(*removed) == *first, "prune says that {removed} numbers went");
+    ensure!(*first == t.after.first, "the reply says that {first} is the first number, which is not so");
+    ensure!(
+        t.before.first.plus(*removed) == *first,
+        "the reply says that {removed} numbers were removed, which is not so"
+    );
     let may_go = |seq: Seq, row: &LogRow| {
         let LogRow::Event(body) = row else { return true };
         let old = match body {
@@ -280,17 +293,17 @@ pub(super) fn prune_keeps_what_a_group_still_needs(t: &Transition<'_>) -> Verdic
         ensure!(may_go(*seq, row), "event {seq} was pruned but is still needed or young");
     }
     if let Some((seq, row)) = t.before.log.range(*first..).next() {
-        ensure!(!may_go(*seq, row), "event {seq} was kept, although it is old and nobody needs it");
+        ensure!(!may_go(*seq, row), "event {seq} was kept, although it is old and no group needs it");
     }
     for (seq, row) in &t.before.log {
         let kept = t.after.log.get(seq) == Some(row);
         ensure!(kept || seq < first, "event {seq} was changed by prune");
     }
-    if t.before.log.is_empty() { Verdict::Vacuous } else { Verdict::Held }
+    if t.before.log.is_empty() { CheckResult::Vacuous } else { CheckResult::Held }
 }
 
-/// G15: a new message gets the next number, the counters move by that and by nothing else.
-pub(super) fn numbers_go_on_one_by_one(t: &Transition<'_>) -> Verdict {
+/// G15: a new message gets the next number. Nothing else moves the counters.
+pub fn numbers_go_on_one_by_one(t: &Transition<'_>) -> CheckResult {
     let (queue_last, head) = match (t.op, t.reply) {
         (Op::Send { .. }, Reply::Accepted { seq, fresh: true }) => (Some(*seq), None),
         (Op::Publish { .. }, Reply::Accepted { seq, fresh: true }) => (None, Some(*seq)),
@@ -307,7 +320,7 @@ pub(super) fn numbers_go_on_one_by_one(t: &Transition<'_>) -> Verdict {
     for (seq, before) in &t.before.log {
         let Some(after) = t.after.log.get(seq).filter(|after| *after != before) else { continue };
         let surfaced = *after == LogRow::Tombstone && is_unreadable(before);
-        ensure!(surfaced, "another event stands at {seq} after \"{}\"", describe(t.op));
+        ensure!(surfaced, "the event of number {seq} was changed by \"{}\"", description::operation(t.op));
     }
     let fresh = match t.op {
         Op::Send { message, .. } => {
@@ -325,7 +338,7 @@ pub(super) fn numbers_go_on_one_by_one(t: &Transition<'_>) -> Verdict {
     };
     if let Some((seq, message, body)) = fresh {
         let is = body == Some(&Body::Sound { message: Arc::clone(message), at: t.now });
-        ensure!(is, "what was accepted now as {seq} is not there as it was");
+        ensure!(is, "the message that was accepted as {seq} is not stored as it was sent");
     }
     if let Some(seq) = head {
         let reused = t.ghost.published.contains_key(&(t.before.epoch, seq));
@@ -338,16 +351,16 @@ pub(super) fn numbers_go_on_one_by_one(t: &Transition<'_>) -> Verdict {
         ensure!(was_entry || *id > last, "record {id} is new, and {last} was the last number before it");
         ensure!(*id <= now_last, "record {id} is new, and {now_last} is the last number");
     }
-    if queue_last.or(head).is_some() { Verdict::Held } else { Verdict::Vacuous }
+    if queue_last.or(head).is_some() { CheckResult::Held } else { CheckResult::Vacuous }
 }
 
-/// G15: the log holds every number from its first to its head.
-pub(super) fn the_log_is_complete(state: &State, _: &Ghost) -> Verdict {
+/// G15: the log has a row for every number from its first to its head.
+pub fn the_log_is_complete(state: &State, _: &Ghost) -> CheckResult {
     let mut expected = state.first;
     for seq in state.log.keys() {
         ensure!(*seq == expected, "the log has {seq} where {expected} should be");
         expected = expected.plus(1);
     }
     ensure!(expected == state.head.plus(1), "the log ends before its head {}", state.head);
-    if state.log.is_empty() { Verdict::Vacuous } else { Verdict::Held }
+    if state.log.is_empty() { CheckResult::Vacuous } else { CheckResult::Held }
 }

@@ -1,20 +1,21 @@
-//! G2, G3, G4, G8 and the queue's part of G9: leases, tokens, attempts, order.
+//! G2, G3, G4, G8 and the part of G9 about the queue: leases, tokens, attempts, order of claims.
 
 use std::collections::BTreeSet;
 
 use crate::ghost::Ghost;
-use crate::invariant::{Transition, Verdict, answers, current, ensure, holds, presented};
+use crate::invariant::replies;
+use crate::invariant::transition::{CheckResult, Transition, current, ensure, holds, presented};
 use crate::op::{Delivery, Lease, Op, Refusal, Reply, Settled, Settlement, Target};
 use crate::state::{Cause, Command, Cursor, CursorLease, Origin, Progress, State};
 use crate::vocabulary::{Names, Seq, Timestamp, Token};
 
-/// G2: what is handed out was free, or under the very token that polls; only a settlement, a release or the owner's
-/// own moves end a lease, and nobody withdraws what is held.
-pub(super) fn at_most_one_lease_is_current_for_a_delivery(t: &Transition<'_>) -> Verdict {
-    let mut judged = false;
+/// G2: a delivery is handed out only if no lease on it runs, or to the poll that holds the lease. Only a settlement, a
+/// release or an operation of the owner ends a lease. A leased command cannot be cancelled.
+pub fn at_most_one_lease_is_current_for_a_delivery(t: &Transition<'_>) -> CheckResult {
+    let mut checked = false;
     if let Reply::HandedOut { deliveries, .. } = t.reply {
         for delivery in deliveries {
-            judged = true;
+            checked = true;
             let lease = delivery.target.lease();
             let own = presented(t.op).is_some_and(|(_, token)| token == delivery.token);
             ensure!(own || !runs(t, &lease), "{lease:?} was handed out while its lease ran");
@@ -23,8 +24,8 @@ pub(super) fn at_most_one_lease_is_current_for_a_delivery(t: &Transition<'_>) ->
                 "{lease:?} was handed out under token {}, which is not its current one",
                 delivery.token
             );
-            let (told, ends) = (delivery.lease_until, ends_at(t.after, &lease));
-            ensure!(ends == Some(told), "{lease:?} was handed out until {told}, but ends at {ends:?}");
+            let (said, ends) = (delivery.lease_until, ends_at(t.after, &lease));
+            ensure!(ends == Some(said), "{lease:?} was handed out until {said}, but ends at {ends:?}");
         }
         if deliveries.is_empty()
             && let Op::Poll { group, .. } = t.op
@@ -36,7 +37,7 @@ pub(super) fn at_most_one_lease_is_current_for_a_delivery(t: &Transition<'_>) ->
             );
         }
     }
-    let told = match (t.op, t.reply) {
+    let said = match (t.op, t.reply) {
         (Op::Extend { lease, .. }, Reply::Extended { until }) => {
             Some((lease.clone(), ends_at(t.after, lease), *until))
         }
@@ -49,12 +50,12 @@ pub(super) fn at_most_one_lease_is_current_for_a_delivery(t: &Transition<'_>) ->
         }
         _ => None,
     };
-    if let Some((lease, ends, told)) = told {
-        judged = true;
-        ensure!(ends == Some(told), "{lease:?} is said to last until {told}, but ends at {ends:?}");
+    if let Some((lease, ends, said)) = said {
+        checked = true;
+        ensure!(ends == Some(said), "the reply says that {lease:?} ends at {said}, but it ends at {ends:?}");
     }
     if let (Op::Cancel { seq }, Reply::Cancelled) = (t.op, t.reply) {
-        judged = true;
+        checked = true;
         ensure!(!runs(t, &Lease::Command(*seq)), "command {seq} was cancelled while its lease ran");
     }
     if let Op::Poll { group, token: None, .. } = t.op {
@@ -64,7 +65,7 @@ pub(super) fn at_most_one_lease_is_current_for_a_delivery(t: &Transition<'_>) ->
     }
     for (seq, command) in &t.before.queue {
         let Some(after) = t.after.queue.get(seq) else { continue };
-        judged |= command.lease.is_some();
+        checked |= command.lease.is_some();
         ensure!(
             command.lease == after.lease || may_change_lease(t, &Lease::Command(*seq)),
             "the lease of command {seq} changed from {:?} to {:?}",
@@ -83,11 +84,11 @@ pub(super) fn at_most_one_lease_is_current_for_a_delivery(t: &Transition<'_>) ->
         if let (Some(was), Some(is), false) = (cursor.lease, after.lease, polled) {
             ensure!(
                 is == CursorLease { token: is.token, handed_through: is.handed_through, ..was },
-                "what is known of the lease of {group} changed from {was:?} to {is:?}"
+                "the lease of {group} changed from {was:?} to {is:?}"
             );
         }
     }
-    if judged { Verdict::Held } else { Verdict::Vacuous }
+    if checked { CheckResult::Held } else { CheckResult::Vacuous }
 }
 
 /// When a lease ends, if there is one.
@@ -102,7 +103,7 @@ fn ends_at(state: &State, lease: &Lease) -> Option<Timestamp> {
     }
 }
 
-/// Whether a lease has an owner whose time has not run out.
+/// Whether a lease has an owner and has not expired.
 fn runs(t: &Transition<'_>, lease: &Lease) -> bool {
     match lease {
         Lease::Command(seq) => {
@@ -114,7 +115,7 @@ fn runs(t: &Transition<'_>, lease: &Lease) -> bool {
     }
 }
 
-/// Whether this operation may give this lease another token or none.
+/// Whether this operation may change or remove the token of this lease.
 fn may_change_lease(t: &Transition<'_>, lease: &Lease) -> bool {
     match (t.op, t.reply) {
         (_, Reply::Refused(_)) => false,
@@ -131,7 +132,7 @@ fn may_change_lease(t: &Transition<'_>, lease: &Lease) -> bool {
 }
 
 /// G2: two leases never share a token.
-pub(super) fn current_tokens_are_distinct(state: &State, _: &Ghost) -> Verdict {
+pub fn current_tokens_are_distinct(state: &State, _: &Ghost) -> CheckResult {
     let commands = state.queue.values().filter_map(|command| command.lease.map(|lease| lease.token));
     let cursors = state.groups.values().filter_map(|cursor| cursor.lease.map(|lease| lease.token));
     let mut seen = BTreeSet::new();
@@ -139,29 +140,26 @@ pub(super) fn current_tokens_are_distinct(state: &State, _: &Ghost) -> Verdict {
         ensure!(seen.insert(token), "token {token} is current for two leases");
         ensure!(token <= state.token_last, "token {token} is current but was not minted");
     }
-    if seen.is_empty() { Verdict::Vacuous } else { Verdict::Held }
+    if seen.is_empty() { CheckResult::Vacuous } else { CheckResult::Held }
 }
 
-/// G3: what is answered is so; and a token that is not the current one of what it names is refused as `LeaseLost` (or because what it names is
-/// gone or unreadable), and the state is as before; a current one is not told that it was lost.
-pub(super) fn a_stale_token_changes_nothing_and_is_told_so(t: &Transition<'_>) -> Verdict {
-    if let broken @ Verdict::Broken(_) = answers::what_is_answered_is_so(t) {
-        return broken;
+/// G3: a reply is true. A token that is not the current one is refused as `LeaseLost` (or because its target is gone or
+/// unreadable), and the state does not change. A current token is never refused as `LeaseLost`.
+pub fn a_stale_token_changes_nothing_and_is_told_so(t: &Transition<'_>) -> CheckResult {
+    if let violated @ CheckResult::Violated(_) = replies::the_reply_fits_the_operation(t) {
+        return violated;
     }
-    let Some((lease, token)) = presented(t.op) else { return Verdict::Vacuous };
+    let Some((lease, token)) = presented(t.op) else { return CheckResult::Vacuous };
     if holds(t) {
         let given = matches!(t.op, Op::Release { .. } | Op::Extend { .. });
         let refused = matches!(t.reply, Reply::Refused(_));
         ensure!(!(given && refused), "token {token} is current for {lease:?} but was answered {:?}", t.reply);
         let foreign_entry = matches!(t.op, Op::Settle { target: Target::Entry { .. }, .. });
         let lost = *t.reply == Reply::Refused(Refusal::LeaseLost);
-        ensure!(
-            !lost || foreign_entry,
-            "token {token} is current for {lease:?} but was told that it is lost"
-        );
+        ensure!(!lost || foreign_entry, "token {token} is current for {lease:?} but was refused as lost");
         ensure_ends(t, &lease)
     } else {
-        let told = match t.reply {
+        let refused = match t.reply {
             Reply::Refused(Refusal::LeaseLost) => true,
             Reply::Refused(Refusal::Corrupt) => {
                 matches!(lease, Lease::Command(seq) if t.before.unreadable.contains_key(&seq))
@@ -172,21 +170,21 @@ pub(super) fn a_stale_token_changes_nothing_and_is_told_so(t: &Transition<'_>) -
             Reply::Refused(Refusal::NamesMissing { .. }) => matches!(t.op, Op::Poll { .. }),
             _ => false,
         };
-        ensure!(told, "token {token} is stale for {lease:?} but was answered {:?}", t.reply);
+        ensure!(refused, "token {token} is stale for {lease:?} but was answered {:?}", t.reply);
         ensure!(t.before == t.after, "token {token} is stale for {lease:?} but changed the state");
-        Verdict::Held
+        CheckResult::Held
     }
 }
 
-/// What ends a lease, ends it: its token is of no more use.
-fn ensure_ends(t: &Transition<'_>, lease: &Lease) -> Verdict {
+/// An operation that ends a lease ends its token.
+fn ensure_ends(t: &Transition<'_>, lease: &Lease) -> CheckResult {
     let is_entry = matches!(t.op, Op::Settle { target: Target::Entry { .. }, .. });
     let ends = match t.reply {
         Reply::Released => true,
         Reply::Settled(Settled::Requeued { .. }) => !is_entry,
         _ => false,
     };
-    ensure!(!ends || current(t.after, lease).is_none(), "{lease:?} was given back but its token is current");
+    ensure!(!ends || current(t.after, lease).is_none(), "{lease:?} was released but its token is current");
     if let (
         Op::Settle { target: Target::Entry { group, record }, .. },
         Reply::Settled(Settled::Requeued { .. }),
@@ -194,26 +192,25 @@ fn ensure_ends(t: &Transition<'_>, lease: &Lease) -> Verdict {
     {
         let entry = t.after.groups.get(group).and_then(|cursor| cursor.entries.get(record));
         let ended = entry.is_some_and(|entry| entry.counted.is_none());
-        ensure!(ended, "entry {record} of {group} was given back but can be settled again");
+        ensure!(ended, "entry {record} of {group} was nacked but can be settled again");
     }
-    Verdict::Held
+    CheckResult::Held
 }
 
-/// G4: every token that is minted is larger than all that were ever handed out, and the counter never goes back.
-pub(super) fn tokens_only_grow(t: &Transition<'_>) -> Verdict {
+/// G4: a new token is larger than every token that was ever handed out, and the counter never goes back.
+pub fn tokens_only_grow(t: &Transition<'_>) -> CheckResult {
     let (before, after) = (t.before.token_last, t.after.token_last);
     ensure!(after >= before, "the token counter went back from {before} to {after}");
-    // Before the first token there is none that a power cut could have taken away.
+    // Before the first token, a power cut can lose none.
     let minted = t.ghost.token_max > Token::ZERO;
     if minted && matches!(t.op, Op::Reboot | Op::Restore { .. }) && !matches!(t.reply, Reply::Refused(_)) {
         let step = after.get() - before.get();
         ensure!(
             step >= 1 << 32,
-            "the token counter moved on by {step} and not by 2^32: tokens that a power cut took away, and that are \
-             out in the world, may be minted again"
+            "the token counter moved by {step} and not by 2^32: tokens that a power cut lost may be minted again"
         );
     }
-    let Reply::HandedOut { deliveries, .. } = t.reply else { return Verdict::Vacuous };
+    let Reply::HandedOut { deliveries, .. } = t.reply else { return CheckResult::Vacuous };
     let mut minted = t.ghost.token_max;
     let own = presented(t.op).map(|(_, token)| token);
     for (index, delivery) in deliveries.iter().enumerate() {
@@ -229,16 +226,16 @@ pub(super) fn tokens_only_grow(t: &Transition<'_>) -> Verdict {
         }
         ensure!(delivery.token <= after, "token {} is beyond the counter {after}", delivery.token);
     }
-    if deliveries.is_empty() { Verdict::Vacuous } else { Verdict::Held }
+    if deliveries.is_empty() { CheckResult::Vacuous } else { CheckResult::Held }
 }
 
-/// G8: nothing is handed out whose attempts are used up, nothing is dead-lettered for it too early, and attempts
-/// change by being handed out, released, settled or redriven and by nothing else.
-pub(super) fn attempts_are_counted_and_limited(t: &Transition<'_>) -> Verdict {
-    let mut judged = false;
+/// G8: a message with exhausted attempts is not handed out, and no message is dead-lettered as exhausted too early. Only a
+/// hand-out, a release, a settlement or a redrive changes attempts.
+pub fn attempts_are_counted_and_limited(t: &Transition<'_>) -> CheckResult {
+    let mut checked = false;
     if let (Reply::HandedOut { deliveries, dead_lettered }, Some(max)) = (t.reply, attempts_max(t.op)) {
         for delivery in deliveries {
-            judged = true;
+            checked = true;
             let (seq, attempt) = (delivery.seq, delivery.attempt);
             ensure!(attempt >= 1, "{seq} was handed out as attempt 0");
             ensure!(attempt <= max, "{seq} was handed out for attempt {attempt} of at most {max}");
@@ -266,16 +263,16 @@ pub(super) fn attempts_are_counted_and_limited(t: &Transition<'_>) -> Verdict {
         );
     }
     match last_nack(t) {
-        Some(Verdict::Held) => judged = true,
-        Some(broken @ Verdict::Broken(_)) => return broken,
+        Some(CheckResult::Held) => checked = true,
+        Some(violated @ CheckResult::Violated(_)) => return violated,
         _ => {}
     }
     match attempts_of_groups(t) {
-        Verdict::Held => judged = true,
-        broken @ Verdict::Broken(_) => return broken,
-        Verdict::Vacuous => {}
+        CheckResult::Held => checked = true,
+        violated @ CheckResult::Violated(_) => return violated,
+        CheckResult::Vacuous => {}
     }
-    if judged { Verdict::Held } else { Verdict::Vacuous }
+    if checked { CheckResult::Held } else { CheckResult::Vacuous }
 }
 
 fn attempts_max(op: &Op) -> Option<u32> {
@@ -299,7 +296,7 @@ fn expected_attempts(t: &Transition<'_>, seq: Seq, before: &Command) -> u32 {
 }
 
 /// The nack of the last attempt dead-letters at once, and no other nack does.
-fn last_nack(t: &Transition<'_>) -> Option<Verdict> {
+fn last_nack(t: &Transition<'_>) -> Option<CheckResult> {
     let Op::Settle { target, how: Settlement::Nack { .. }, .. } = t.op else { return None };
     let Reply::Settled(settled) = t.reply else { return None };
     let (attempts, max) = match target {
@@ -323,7 +320,7 @@ fn last_nack(t: &Transition<'_>) -> Option<Verdict> {
         _ => false,
     };
     let why = format!("the nack of attempt {attempts} of {max} was not {expected}: {settled:?}");
-    Some(if right { Verdict::Held } else { Verdict::Broken(why) })
+    Some(if right { CheckResult::Held } else { CheckResult::Violated(why) })
 }
 
 fn front<'a>(state: &State, cursor: &'a Cursor, seq: Seq) -> Option<&'a Progress> {
@@ -331,9 +328,10 @@ fn front<'a>(state: &State, cursor: &'a Cursor, seq: Seq) -> Option<&'a Progress
     cursor.names.get(body.name()?)
 }
 
-/// An event counts an attempt only as first in line, at most once under a token; a position that moves begins anew.
-fn attempts_of_groups(t: &Transition<'_>) -> Verdict {
-    let mut judged = false;
+/// An event counts an attempt only while it is first in line, and once under each token. A position that moves resets the
+/// attempts.
+fn attempts_of_groups(t: &Transition<'_>) -> CheckResult {
+    let mut checked = false;
     for (group, before) in &t.before.groups {
         let Some(after) = t.after.groups.get(group) else { continue };
         let token = after.lease.map(|lease| lease.token);
@@ -342,7 +340,7 @@ fn attempts_of_groups(t: &Transition<'_>) -> Verdict {
             let first = is.attempts == 0 || (is.attempts == 1 && is.counted.is_some() && is.counted == token);
             ensure!(
                 same || first,
-                "{group} counts {} attempts for the next {name}, which is another",
+                "{group} counts {} attempts for the next {name}, which is another event",
                 is.attempts
             );
         }
@@ -353,7 +351,7 @@ fn attempts_of_groups(t: &Transition<'_>) -> Verdict {
             let released =
                 matches!(t.op, Op::Release { .. }) && is.attempts + 1 == was.attempts && is.counted.is_none();
             let same = is.attempts == was.attempts;
-            judged |= counted || released;
+            checked |= counted || released;
             let (from, to) = (was.attempts, is.attempts);
             ensure!(
                 same || counted || released || anew,
@@ -373,7 +371,7 @@ fn attempts_of_groups(t: &Transition<'_>) -> Verdict {
             }
             Target::Command(_) => None,
         };
-        judged = true;
+        checked = true;
         ensure!(
             counted == Some((first.attempt, Some(first.token))),
             "{:?} was first in line for attempt {} but counts {counted:?}",
@@ -381,12 +379,12 @@ fn attempts_of_groups(t: &Transition<'_>) -> Verdict {
             first.attempt
         );
     }
-    if judged { Verdict::Held } else { Verdict::Vacuous }
+    if checked { CheckResult::Held } else { CheckResult::Vacuous }
 }
 
-/// G9 for the queue: `due_at` is what the last operation made it, and a claim takes the due commands of the wanted
-/// names in its order, leaving none out.
-pub(super) fn claims_come_oldest_due_first(t: &Transition<'_>) -> Verdict {
+/// G9 for the queue: only operations change `due_at`, each in one defined way. A claim takes the due commands of its names
+/// in order, without skipping one.
+pub fn claims_come_oldest_due_first(t: &Transition<'_>) -> CheckResult {
     for (seq, after) in &t.after.queue {
         let expected = expected_due_at(t, *seq);
         ensure!(
@@ -400,12 +398,15 @@ pub(super) fn claims_come_oldest_due_first(t: &Transition<'_>) -> Verdict {
         (t.op, t.reply)
     {
         let is = t.after.queue.get(seq).map(|command| command.due_at);
-        ensure!(is == Some(*due_at), "command {seq} was said to be due at {due_at}, and is at {is:?}");
+        ensure!(
+            is == Some(*due_at),
+            "the reply says that command {seq} is due at {due_at}, but it is due at {is:?}"
+        );
     }
     let (Op::Claim { names, max, attempts_max, .. }, Reply::HandedOut { deliveries, dead_lettered }) =
         (t.op, t.reply)
     else {
-        return Verdict::Vacuous;
+        return CheckResult::Vacuous;
     };
     let unreadable = t.before.unreadable.len().min(max.get() as usize);
     let room = max.get() as usize - unreadable;
@@ -440,7 +441,7 @@ pub(super) fn claims_come_oldest_due_first(t: &Transition<'_>) -> Verdict {
         })
         .collect();
     ensure!(dead == expected_dead, "a claim dead-lettered {dead:?}, but exhausted are {expected_dead:?}");
-    if line.is_empty() { Verdict::Vacuous } else { Verdict::Held }
+    if line.is_empty() { CheckResult::Vacuous } else { CheckResult::Held }
 }
 
 /// The due commands of these names, oldest first.

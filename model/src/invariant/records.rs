@@ -1,18 +1,19 @@
-//! G1, G5 and G14: nothing is lost, nothing corrupt is handled, nothing is copied.
+//! G1, G5 and G14: no message is lost, no corrupt row is handled, no message is copied.
 
+use crate::description;
 use crate::ghost::Ghost;
-use crate::invariant::{Transition, Verdict, ensure, repairs};
+use crate::invariant::repairs;
+use crate::invariant::transition::{CheckResult, Transition, ensure};
 use crate::op::{Lease, Op, Refusal, Reply, Settled, Settlement, Target};
 use crate::state::{Body, Cause, Command, Entry, LogRow, Origin, Place, State};
-use crate::story::describe;
 use crate::vocabulary::{Group, Message, Raw, RecordId, Seq};
 
-/// G1: ready, leased, dead, parked, or ended by someone who said so; and what is there is what was sent.
-pub(super) fn every_accepted_command_is_in_exactly_one_place(state: &State, ghost: &Ghost) -> Verdict {
+/// G1: a command is ready, leased, dead or parked, or has ended; and it is the message that was sent.
+pub fn every_accepted_command_is_in_exactly_one_place(state: &State, ghost: &Ghost) -> CheckResult {
     for (seq, message) in &ghost.sent {
-        let aside = state.records.values().filter(|record| record.origin == Origin::Queue { seq: *seq });
+        let set_aside = state.records.values().filter(|record| record.origin == Origin::Queue { seq: *seq });
         let bodies: Vec<&Body> = state.queue.get(seq).map(|command| &command.body).into_iter().collect();
-        let bodies: Vec<&Body> = bodies.into_iter().chain(aside.map(|record| &record.body)).collect();
+        let bodies: Vec<&Body> = bodies.into_iter().chain(set_aside.map(|record| &record.body)).collect();
         let ended = usize::from(ghost.ended.contains(seq));
         let places = bodies.len() + usize::from(state.unreadable.contains_key(seq)) + ended;
         ensure!(places == 1, "command {seq} is in {places} places");
@@ -24,25 +25,25 @@ pub(super) fn every_accepted_command_is_in_exactly_one_place(state: &State, ghos
     for seq in state.queue.keys() {
         ensure!(ghost.sent.contains_key(seq), "command {seq} was never sent");
     }
-    if ghost.sent.is_empty() { Verdict::Vacuous } else { Verdict::Held }
+    if ghost.sent.is_empty() { CheckResult::Vacuous } else { CheckResult::Held }
 }
 
-/// G1: whatever is moved aside keeps its message, its attempts, and the last that was said of it; a record goes by a
-/// purge or a redrive only, and what is not a message any more may be repaired (G5 judges how).
-pub(super) fn nothing_is_lost_on_the_way(t: &Transition<'_>) -> Verdict {
-    let mut judged = false;
+/// G1: a message that is set aside keeps its attempts and its last reason. Only a purge or a redrive removes a record, and
+/// only a repair changes one (G5 checks how).
+pub fn nothing_is_lost_on_the_way(t: &Transition<'_>) -> CheckResult {
+    let mut checked = false;
     for id in named_records(t.reply) {
-        judged = true;
+        checked = true;
         let Some(record) = t.after.records.get(&id) else {
-            return Verdict::Broken(format!("record {id} was named but is not there"));
+            return CheckResult::Violated(format!("record {id} was named but is not there"));
         };
         ensure!(record.at == t.now, "record {id} was not moved now");
     }
     let made: Vec<RecordId> =
         t.after.records.keys().filter(|id| !t.before.records.contains_key(*id)).copied().collect();
-    let mut told = named_records(t.reply);
-    told.sort();
-    ensure!(told == made, "records {made:?} were made, but {told:?} are told of");
+    let mut named = named_records(t.reply);
+    named.sort();
+    ensure!(named == made, "records {made:?} were made, but the reply names {named:?}");
     for (id, before) in &t.before.records {
         let gone = matches!(t.op, Op::Purge { record } | Op::Redrive { record } if record == id)
             && !matches!(t.reply, Reply::Refused(_));
@@ -51,7 +52,7 @@ pub(super) fn nothing_is_lost_on_the_way(t: &Transition<'_>) -> Verdict {
         let restored = matches!((t.op, t.reply), (Op::Restore { .. }, Reply::EpochBegun { .. }));
         let same = t.after.records.get(id).is_some_and(|after| {
             let mut expected = before.clone();
-            // What may be another after these, they are judged by.
+            // What may be another after these, they are checked by.
             if repaired && !before.body.is_sound() {
                 expected.body = after.body.clone();
             }
@@ -60,27 +61,28 @@ pub(super) fn nothing_is_lost_on_the_way(t: &Transition<'_>) -> Verdict {
             }
             *after == expected
         });
-        ensure!(same || gone, "record {id} was changed or lost by \"{}\"", describe(t.op));
+        ensure!(same || gone, "record {id} was changed or lost by \"{}\"", description::operation(t.op));
     }
     if let (Op::Settle { target, how, .. }, Reply::Settled(settled)) = (t.op, t.reply) {
-        judged = true;
-        let verdict = settlement_keeps_everything(t, target, how, settled);
-        if let Verdict::Broken(_) = verdict {
-            return verdict;
+        checked = true;
+        let result = settlement_keeps_everything(t, target, how, settled);
+        if let CheckResult::Violated(_) = result {
+            return result;
         }
     }
     if let (Op::Purge { record }, Reply::Purged) = (t.op, t.reply) {
         ensure!(!t.after.records.contains_key(record), "record {record} was purged but is there");
-        judged = true;
+        checked = true;
     }
-    let verdict = entries_and_events_keep_everything(t);
-    if let Verdict::Broken(_) = verdict {
-        return verdict;
+    let result = entries_and_events_keep_everything(t);
+    if let CheckResult::Violated(_) = result {
+        return result;
     }
     for seq in t.before.unreadable.keys().filter(|seq| !t.after.unreadable.contains_key(seq)) {
         let origin = Origin::Queue { seq: *seq };
-        let aside = t.after.records.values().find(|record| record.origin == origin);
-        let right = aside.is_some_and(|record| record.place == Place::Dead && record.cause == Cause::Corrupt);
+        let set_aside = t.after.records.values().find(|record| record.origin == origin);
+        let right =
+            set_aside.is_some_and(|record| record.place == Place::Dead && record.cause == Cause::Corrupt);
         ensure!(right, "command {seq} could not be read, and was not moved to the dead as corrupt");
     }
     for (seq, before) in &t.before.queue {
@@ -90,30 +92,30 @@ pub(super) fn nothing_is_lost_on_the_way(t: &Transition<'_>) -> Verdict {
             ensure!(nacked || after.reason == before.reason, "the reason of command {seq} was changed");
             continue;
         }
-        judged = true;
+        checked = true;
         let origin = Origin::Queue { seq: *seq };
-        let aside = t.after.records.values().find(|record| record.origin == origin);
-        let Some(record) = aside else { continue };
-        let reason = said(t.op).or(before.reason.clone());
-        ensure!(record.body == before.body, "command {seq} was moved aside as another message");
+        let set_aside = t.after.records.values().find(|record| record.origin == origin);
+        let Some(record) = set_aside else { continue };
+        let reason = reason_of(t.op).or(before.reason.clone());
+        ensure!(record.body == before.body, "command {seq} was set aside as another message");
         ensure!(record.attempts == before.attempts, "command {seq} lost its attempts on the way");
-        ensure!(record.reason == reason, "command {seq} was moved aside for {:?}", record.reason);
+        ensure!(record.reason == reason, "command {seq} was set aside for {:?}", record.reason);
     }
-    if judged { Verdict::Held } else { Verdict::Vacuous }
+    if checked { CheckResult::Held } else { CheckResult::Vacuous }
 }
 
-/// An entry that leaves its group without being handled, and an event that is moved aside for a group, keep their
-/// attempts and the last reason; a nack's reason is kept for the event that it was about and for no other.
-fn entries_and_events_keep_everything(t: &Transition<'_>) -> Verdict {
+/// An entry that leaves its group unhandled, and an event that is set aside for a group, keep their attempts and their last
+/// reason. The reason of a nack stays with its own event.
+fn entries_and_events_keep_everything(t: &Transition<'_>) -> CheckResult {
     for (group, before) in &t.before.groups {
         let after = t.after.groups.get(group);
         for (id, entry) in &before.entries {
             if let Some(is) = after.and_then(|after| after.entries.get(id)) {
-                let touched = may_touch(t, group, *id);
+                let allowed = may_change(t, group, *id);
                 ensure!(
-                    touched || is == entry,
+                    allowed || is == entry,
                     "entry {id} of {group} was changed by \"{}\"",
-                    describe(t.op)
+                    description::operation(t.op)
                 );
                 let nacked = matches!(t.op, Op::Settle { .. });
                 ensure!(
@@ -128,22 +130,26 @@ fn entries_and_events_keep_everything(t: &Transition<'_>) -> Verdict {
                     (Op::Settle { target: Target::Entry { group: by, record }, .. }, Reply::Settled(Settled::Acked | Settled::Dropped))
                         if by == group && record == id
                 );
-                ensure!(stays || handled, "entry {id} of {group} was lost by \"{}\"", describe(t.op));
+                ensure!(
+                    stays || handled,
+                    "entry {id} of {group} was lost by \"{}\"",
+                    description::operation(t.op)
+                );
                 continue;
             };
-            let reason = said(t.op).or(entry.reason.clone());
+            let reason = reason_of(t.op).or(entry.reason.clone());
             ensure!(record.attempts == entry.attempts, "entry {id} of {group} lost its attempts on the way");
-            ensure!(record.reason == reason, "entry {id} of {group} was moved aside for {:?}", record.reason);
-            ensure!(record.body == entry.body, "entry {id} of {group} was moved aside as another message");
+            ensure!(record.reason == reason, "entry {id} of {group} was set aside for {:?}", record.reason);
+            ensure!(record.body == entry.body, "entry {id} of {group} was set aside as another message");
             let origin = Origin::Log { epoch: t.before.epoch, seq: entry.seq, group: Some(group.clone()) };
-            ensure!(record.origin == origin, "entry {id} of {group} was moved aside as {:?}", record.origin);
+            ensure!(record.origin == origin, "entry {id} of {group} was set aside as {:?}", record.origin);
         }
         if let (Op::Unsubscribe { group: left, name }, Reply::Unsubscribed { returned }) = (t.op, t.reply)
             && left == group
         {
             let ends = before.names.len() == 1;
             let leaves = before.entries.iter().filter(|(_, entry)| ends || entry.body.name() == Some(name));
-            ensure!(leaves.map(|(id, _)| id).eq(returned), "{group} gave back {returned:?} with {name}");
+            ensure!(leaves.map(|(id, _)| id).eq(returned), "{group} returned {returned:?} with {name}");
         }
         for (name, was) in &before.names {
             let Some(is) = after.and_then(|after| after.names.get(name)) else { continue };
@@ -161,7 +167,7 @@ fn entries_and_events_keep_everything(t: &Transition<'_>) -> Verdict {
             );
             ensure!(
                 !(anew || reset) || is.reason.is_none(),
-                "{group} blames the next {name} for the last one"
+                "{group} keeps the reason of the last {name} for the next one"
             );
         }
     }
@@ -175,7 +181,7 @@ fn entries_and_events_keep_everything(t: &Transition<'_>) -> Verdict {
                 (Op::Redrive { record: of }, Reply::Redriven(Target::Entry { group: to, record }))
                     if of == id && record == id && to == group
             );
-            ensure!(redriven, "entry {id} of {group} came by \"{}\"", describe(t.op));
+            ensure!(redriven, "entry {id} of {group} was added by \"{}\"", description::operation(t.op));
         }
     }
     for (id, record) in &t.after.records {
@@ -188,24 +194,20 @@ fn entries_and_events_keep_everything(t: &Transition<'_>) -> Verdict {
         let progress = t.before.groups.get(group).and_then(|cursor| cursor.names.get(body.name()?));
         let next = progress.is_some_and(|progress| is_next(t, progress.position, *seq, body));
         if let Some(progress) = progress.filter(|_| next) {
-            let reason = said(t.op).or(progress.reason.clone());
+            let reason = reason_of(t.op).or(progress.reason.clone());
             let attempts = record.attempts;
             ensure!(
                 attempts == progress.attempts,
-                "event {seq} of {group} was moved aside with {attempts} attempts"
+                "event {seq} of {group} was set aside with {attempts} attempts"
             );
-            ensure!(
-                record.reason == reason,
-                "event {seq} of {group} was moved aside for {:?}",
-                record.reason
-            );
+            ensure!(record.reason == reason, "event {seq} of {group} was set aside for {:?}", record.reason);
         }
     }
-    Verdict::Held
+    CheckResult::Held
 }
 
-/// Whether this operation may change this entry in its place.
-fn may_touch(t: &Transition<'_>, group: &Group, id: RecordId) -> bool {
+/// Whether this operation may change this entry in place.
+fn may_change(t: &Transition<'_>, group: &Group, id: RecordId) -> bool {
     let this = |target: &Target| matches!(target, Target::Entry { group: by, record } if by == group && *record == id);
     match (t.op, t.reply) {
         (Op::Poll { .. }, Reply::HandedOut { deliveries, .. }) => {
@@ -224,7 +226,8 @@ fn is_next(t: &Transition<'_>, position: Seq, seq: Seq, body: &Body) -> bool {
     first.is_some_and(|(first, _)| *first == seq)
 }
 
-fn said(op: &Op) -> Option<crate::vocabulary::Reason> {
+/// The reason that a settlement gives.
+fn reason_of(op: &Op) -> Option<crate::vocabulary::Reason> {
     match op {
         Op::Settle { how, .. } => match how {
             Settlement::Nack { reason, .. }
@@ -236,7 +239,7 @@ fn said(op: &Op) -> Option<crate::vocabulary::Reason> {
     }
 }
 
-/// The records that a reply says were made or given back.
+/// The records that a reply names as made or returned.
 fn named_records(reply: &Reply) -> Vec<RecordId> {
     match reply {
         Reply::HandedOut { dead_lettered, .. } | Reply::Pruned { dead_lettered, .. } => dead_lettered.clone(),
@@ -251,7 +254,7 @@ fn settlement_keeps_everything(
     target: &Target,
     how: &Settlement,
     settled: &Settled,
-) -> Verdict {
+) -> CheckResult {
     let (record, place) = match settled {
         Settled::DeadLettered { record } => (record, Place::Dead),
         Settled::Parked { record } => (record, Place::Parked),
@@ -266,15 +269,15 @@ fn settlement_keeps_everything(
                     cursor.names.get(body.name()?)?.reason.clone()
                 }),
             };
-            ensure!(kept == said(t.op), "the nack's reason was not kept: {kept:?}");
-            return Verdict::Held;
+            ensure!(kept == reason_of(t.op), "the nack's reason was not kept: {kept:?}");
+            return CheckResult::Held;
         }
         Settled::Acked | Settled::Dropped => {
-            let says = matches!(
+            let fits = matches!(
                 (how, settled),
                 (Settlement::Ack, Settled::Acked) | (Settlement::Drop, Settled::Dropped)
             );
-            ensure!(says, "{how:?} was answered {settled:?}");
+            ensure!(fits, "{how:?} was answered {settled:?}");
             let gone = match target {
                 Target::Command(seq) => !t.after.queue.contains_key(seq),
                 Target::Entry { group, record } => {
@@ -283,27 +286,31 @@ fn settlement_keeps_everything(
                 Target::Event { .. } => true,
             };
             ensure!(gone, "{target:?} was settled as {settled:?} but is still there");
-            return Verdict::Held;
+            return CheckResult::Held;
         }
     };
-    let Some(record) = t.after.records.get(record) else { return Verdict::Vacuous };
+    let Some(record) = t.after.records.get(record) else { return CheckResult::Vacuous };
     let cause = match how {
         Settlement::Nack { .. } => Cause::AttemptsExhausted,
         _ => Cause::Settled,
     };
     ensure!(record.place == place, "{target:?} was settled as {settled:?} but is {:?}", record.place);
-    ensure!(record.cause == cause, "{target:?} was moved aside by {how:?} but says {:?}", record.cause);
-    ensure!(record.reason == said(t.op), "{target:?} was moved aside for {:?}", record.reason);
-    Verdict::Held
+    ensure!(
+        record.cause == cause,
+        "{target:?} was set aside by {how:?}, but its cause is {:?}",
+        record.cause
+    );
+    ensure!(record.reason == reason_of(t.op), "{target:?} was set aside for {:?}", record.reason);
+    CheckResult::Held
 }
 
-/// G5: what is delivered as sound is what was sent; what is damaged is delivered as such, and is not acked, dropped
-/// or cancelled away.
-pub(super) fn a_corrupt_row_never_reaches_a_handler(t: &Transition<'_>) -> Verdict {
+/// G5: a sound delivery is the message that was sent. A damaged row is delivered as corrupt, and cannot be acked, dropped
+/// or cancelled.
+pub fn a_corrupt_row_never_reaches_a_handler(t: &Transition<'_>) -> CheckResult {
     if let Op::Repair { .. } = t.op {
         return repairs::a_repair_replaces_only_what_cannot_be_read(t);
     }
-    let mut judged = false;
+    let mut checked = false;
     if let Reply::HandedOut { deliveries, .. } = t.reply {
         for delivery in deliveries {
             let (sent, damaged) = match &delivery.target {
@@ -317,12 +324,15 @@ pub(super) fn a_corrupt_row_never_reaches_a_handler(t: &Transition<'_>) -> Verdi
             let is_entry = matches!(delivery.target, Target::Entry { .. });
             ensure!(
                 row_of(t.after, &delivery.target) == Some((delivery.seq, &delivery.body)),
-                "what was delivered as {:?} is not what is there",
+                "what was delivered as {:?} differs from its row",
                 delivery.target
             );
             if let Target::Command(seq) = &delivery.target {
                 let noted = t.after.queue.get(seq).and_then(|command| Some(command.lease?.corrupt));
-                ensure!(noted == Some(!delivery.body.is_sound()), "how {seq} was handed out is not noted");
+                ensure!(
+                    noted == Some(!delivery.body.is_sound()),
+                    "the lease of {seq} does not say whether its delivery was corrupt"
+                );
             }
             match &delivery.body {
                 Body::Sound { message, .. } => {
@@ -330,11 +340,18 @@ pub(super) fn a_corrupt_row_never_reaches_a_handler(t: &Transition<'_>) -> Verdi
                     ensure!(damaged.is_none() || is_entry, "{} is damaged but was delivered", delivery.seq);
                 }
                 Body::Corrupt { raw, .. } => {
-                    judged = true;
-                    ensure!(damaged == Some(raw), "{} was delivered with columns not its own", delivery.seq);
+                    checked = true;
+                    ensure!(
+                        damaged == Some(raw),
+                        "{} was delivered with the columns of another row",
+                        delivery.seq
+                    );
                 }
                 Body::Unreadable { .. } => {
-                    return Verdict::Broken(format!("{} cannot be read but was delivered", delivery.seq));
+                    return CheckResult::Violated(format!(
+                        "{} cannot be read but was delivered",
+                        delivery.seq
+                    ));
                 }
             }
         }
@@ -342,9 +359,12 @@ pub(super) fn a_corrupt_row_never_reaches_a_handler(t: &Transition<'_>) -> Verdi
     if let (Op::Claim { max, .. }, Reply::HandedOut { dead_lettered, .. }) = (t.op, t.reply) {
         let surfaced = t.before.unreadable.len().saturating_sub(t.after.unreadable.len());
         let expected = t.before.unreadable.len().min(max.get() as usize);
-        ensure!(surfaced == expected, "{surfaced} unreadable commands were surfaced, not {expected}");
-        ensure!(dead_lettered.len() >= surfaced, "unreadable commands were surfaced without a word");
-        judged |= expected > 0;
+        ensure!(surfaced == expected, "{surfaced} unreadable commands were dead-lettered, not {expected}");
+        ensure!(
+            dead_lettered.len() >= surfaced,
+            "unreadable commands were dead-lettered, but the reply lacks their records"
+        );
+        checked |= expected > 0;
     }
     if let (Op::Poll { max, .. }, Reply::HandedOut { dead_lettered, .. }) = (t.op, t.reply)
         && polls(t)
@@ -353,8 +373,11 @@ pub(super) fn a_corrupt_row_never_reaches_a_handler(t: &Transition<'_>) -> Verdi
         let (before, after) = (count(t.before), count(t.after));
         let expected = before - before.min(max.get() as usize);
         ensure!(after == expected, "{after} unreadable events are left, not {expected}");
-        ensure!(dead_lettered.len() >= before - after, "unreadable events were surfaced without a word");
-        judged |= before > 0;
+        ensure!(
+            dead_lettered.len() >= before - after,
+            "unreadable events were dead-lettered, but the reply lacks their records"
+        );
+        checked |= before > 0;
     }
     match (t.op, t.reply) {
         (Op::Settle { target, .. }, Reply::Settled(Settled::Acked | Settled::Dropped)) => {
@@ -367,20 +390,20 @@ pub(super) fn a_corrupt_row_never_reaches_a_handler(t: &Transition<'_>) -> Verdi
             Op::Settle { target, how: Settlement::Ack | Settlement::Drop, .. },
             Reply::Refused(Refusal::Corrupt),
         ) => {
-            judged = true;
+            checked = true;
             let known = handed_corrupt(t.before, target)
                 || matches!(target, Target::Command(seq) if t.before.unreadable.contains_key(seq));
-            ensure!(known, "{target:?} was handed out whole but may not be acked");
+            ensure!(known, "{target:?} was handed out as sound but cannot be acked");
         }
         (Op::Cancel { seq }, Reply::Cancelled) => {
             ensure!(!t.ghost.damaged_commands.contains_key(seq), "{seq} is damaged but was cancelled");
         }
         _ => {}
     }
-    if judged { Verdict::Held } else { Verdict::Vacuous }
+    if checked { CheckResult::Held } else { CheckResult::Vacuous }
 }
 
-/// The number and the content of the row that a delivery is of.
+/// The number and the content of the row of a delivery.
 fn row_of<'a>(state: &'a State, target: &Target) -> Option<(Seq, &'a Body)> {
     match target {
         Target::Command(seq) => Some((*seq, &state.queue.get(seq)?.body)),
@@ -395,7 +418,7 @@ fn row_of<'a>(state: &'a State, target: &Target) -> Option<(Seq, &'a Body)> {
     }
 }
 
-/// The message that a person gave a group's copy of an event.
+/// The message that repaired a group's copy of an event.
 fn repaired<'a>(ghost: &'a Ghost, target: &Target) -> Option<&'a std::sync::Arc<Message>> {
     match target {
         Target::Entry { record, .. } => ghost.repaired_events.get(record),
@@ -403,7 +426,7 @@ fn repaired<'a>(ghost: &'a Ghost, target: &Target) -> Option<&'a std::sync::Arc<
     }
 }
 
-/// Whether a poll got as far as to look at the log.
+/// Whether a poll read the log.
 fn polls(t: &Transition<'_>) -> bool {
     let Op::Poll { group, token, .. } = t.op else { return false };
     t.before.groups.get(group).is_some_and(|cursor| token.is_some() || cursor.due_at <= t.now)
@@ -413,7 +436,7 @@ pub(super) fn is_unreadable(row: &LogRow) -> bool {
     matches!(row, LogRow::Event(Body::Unreadable { .. }))
 }
 
-/// Whether what was handed out under the current lease could not be decoded.
+/// Whether the delivery under the current lease was corrupt.
 fn handed_corrupt(state: &State, target: &Target) -> bool {
     match target {
         Target::Command(seq) => {
@@ -432,34 +455,38 @@ fn handed_corrupt(state: &State, target: &Target) -> bool {
     }
 }
 
-/// G5: every damaged row is still there, in the queue or the log or among the records, with every byte that was left.
-pub(super) fn a_corrupt_row_never_vanishes(state: &State, ghost: &Ghost) -> Verdict {
+/// G5: every damaged row is in the queue, the log or the records, with every byte that was left.
+pub fn a_corrupt_row_never_vanishes(state: &State, ghost: &Ghost) -> CheckResult {
     let keeps = |raw: &Raw, body: &Body| matches!(body, Body::Corrupt { raw: kept, .. } | Body::Unreadable { raw: kept } if kept == raw);
-    let aside = |raw: &Raw, of: &dyn Fn(&Origin) -> bool| {
+    let set_aside = |raw: &Raw, of: &dyn Fn(&Origin) -> bool| {
         state.records.values().any(|record| of(&record.origin) && keeps(raw, &record.body))
     };
     for (seq, raw) in &ghost.damaged_commands {
         let waits = state.queue.get(seq).is_some_and(|command| keeps(raw, &command.body))
             || state.unreadable.get(seq) == Some(raw);
         let origin = |origin: &Origin| *origin == Origin::Queue { seq: *seq };
-        ensure!(waits || aside(raw, &origin), "what was left of command {seq} has vanished");
+        ensure!(waits || set_aside(raw, &origin), "what was left of command {seq} has vanished");
     }
     for (seq, raw) in &ghost.damaged_events {
         let stands = matches!(state.log.get(seq), Some(LogRow::Event(body)) if keeps(raw, body));
         let origin = |origin: &Origin| matches!(origin, Origin::Log { seq: of, .. } if of == seq);
-        ensure!(stands || aside(raw, &origin), "what was left of event {seq} has vanished");
+        ensure!(stands || set_aside(raw, &origin), "what was left of event {seq} has vanished");
     }
-    let judged = !ghost.damaged_commands.is_empty() || !ghost.damaged_events.is_empty();
-    if judged { Verdict::Held } else { Verdict::Vacuous }
+    let checked = !ghost.damaged_commands.is_empty() || !ghost.damaged_events.is_empty();
+    if checked { CheckResult::Held } else { CheckResult::Vacuous }
 }
 
-/// G14: a redriven message is in the one place that the reply names, with no attempts, and no more among the
-/// records; nothing else changes.
-pub(super) fn redrive_moves_and_never_copies(t: &Transition<'_>) -> Verdict {
-    let Op::Redrive { record: id } = t.op else { return Verdict::Vacuous };
+/// G14: a redrive removes the record, and puts the message, without attempts, into the one place that the reply names.
+/// Nothing else changes.
+pub fn redrive_moves_and_never_copies(t: &Transition<'_>) -> CheckResult {
+    let Op::Redrive { record: id } = t.op else { return CheckResult::Vacuous };
     let Some(record) = t.before.records.get(id) else {
-        ensure!(*t.reply == Reply::Refused(Refusal::NotFound), "nothing was redriven: {:?}", t.reply);
-        return Verdict::Vacuous;
+        ensure!(
+            *t.reply == Reply::Refused(Refusal::NotFound),
+            "there is no record {id}, but its redrive was answered {:?}",
+            t.reply
+        );
+        return CheckResult::Vacuous;
     };
     if !record.body.is_sound() {
         ensure!(*t.reply == Reply::Refused(Refusal::Corrupt), "a corrupt record was redriven: {:?}", t.reply);
@@ -477,7 +504,7 @@ pub(super) fn redrive_moves_and_never_copies(t: &Transition<'_>) -> Verdict {
             _ => false,
         };
         ensure!(may, "record {id} could be redriven but was refused: {refusal:?}");
-        return Verdict::Held;
+        return CheckResult::Held;
     }
     ensure!(!t.after.records.contains_key(id), "record {id} was redriven but is still there");
     let others = |state: &State| -> usize {
@@ -515,10 +542,10 @@ pub(super) fn redrive_moves_and_never_copies(t: &Transition<'_>) -> Verdict {
         _ => false,
     };
     ensure!(back, "record {id} was redriven to the wrong place: {:?}", t.reply);
-    Verdict::Held
+    CheckResult::Held
 }
 
-/// Whether a command has no past.
+/// Whether a command has no attempt, no lease and no reason.
 pub(super) fn is_fresh(command: &Command) -> bool {
     command.attempts == 0 && command.lease.is_none() && command.reason.is_none()
 }

@@ -1,21 +1,21 @@
-//! Scopes for cutting the power: from a few beginnings, every operation of the contract in one form or another.
+//! Scopes for power cuts and failing disks: from a few starting points, every operation of the contract.
 //!
-//! They are for short sequences on a disk that fails, not for exhaustive search; leases outlast one step of the clock
-//! there, and not two.
+//! Invariant: a lease lasts longer than one step of the clock and shorter than two.
+//! Does not depend on: how the power is cut. These scopes serve short sequences, and are not explored to their ends.
 
 use crate::op::{Op, Settlement, Start, Target};
-use crate::scope::named::{
-    command, dead_letter, event, group, id, nack, names_of, offers, park, publish, repairs, reset, seek,
-    send, subscribe, unsubscribe,
+use crate::scope::build::{
+    command, count, dead_letter, event, group, id, nack, names_of, offers, park, publish, repairs, reset,
+    seek, send, subscribe, unsubscribe,
 };
-use crate::scope::{Limits, Scope, count};
+use crate::scope::{Scope, ScopeLimits};
 use crate::vocabulary::{Epoch, RecordId, Seq, Token};
 use crate::world::{Row, Wound};
 
-/// How far the clock goes from one operation to the next, in milliseconds.
+/// The time from one operation to the next, in milliseconds.
 pub const STEP_MS: u64 = 10;
 
-/// How long leases last, in milliseconds.
+/// The length of leases, in milliseconds.
 const LEASE_MS: u64 = 15;
 
 fn claim(max: u32) -> Op {
@@ -46,16 +46,16 @@ fn scope(name: &'static str, about: &'static str, start: Vec<Op>, offered: Vec<O
         cancel: true,
         redrive: true,
         purge: true,
-        limits: Limits { commands: 99, events: 99, tokens: 99, records: 99, reboots: 9 },
+        limits: ScopeLimits { commands: 99, events: 99, tokens: 99, records: 99, reboots: 9 },
         ..Scope::default()
     }
 }
 
-/// The beginnings.
+/// The starting points: an empty store, a queue, a log.
 pub fn cuts() -> Vec<Scope> {
     let empty = scope(
         "cuts-empty",
-        "from nothing: the first command, the first event, the first group",
+        "an empty store: the first command, the first event, the first group",
         vec![],
         vec![
             send(command("bet", "1").with_id(id("x")), 0),
@@ -94,7 +94,7 @@ pub fn cuts() -> Vec<Scope> {
     );
     let log = scope(
         "cuts-log",
-        "events that are pruned, read, parked and given back",
+        "events that are pruned, read, parked and redriven",
         vec![
             subscribe("audit", "bet", Start::Earliest),
             subscribe("audit", "pay", Start::Earliest),
@@ -124,7 +124,7 @@ pub fn cuts() -> Vec<Scope> {
     vec![empty, queue, log]
 }
 
-/// A beginning in which something is damaged.
+/// A starting point with a damaged row.
 pub fn cuts_with_damage() -> Scope {
     let start = vec![send(command("bet", "1").with_id(id("x")), 0), send(command("bet", "2"), 0), claim(2)];
     Scope {
@@ -137,7 +137,7 @@ pub fn cuts_with_damage() -> Scope {
         repairs: repairs([command("bet", "1")]),
         ..scope(
             "cuts-damaged",
-            "a command that nobody could read lies among the dead, and can be repaired; another is leased",
+            "an unreadable command is dead and can be repaired; another command is leased",
             start,
             vec![send(command("bet", "1").with_id(id("x")), 0), claim(1)],
         )

@@ -1,11 +1,12 @@
-//! The wide scope: everything at once, with hardly a limit. It is for long walks, not for exhaustive search.
+//! The wide scope: every operation and every fault, with limits that no walk reaches. It serves long walks, and is not
+//! explored to its end.
 
 use crate::op::{Op, Settlement, Start};
-use crate::scope::named::{
-    command, dead_letter, event, group, id, nack, names_of, offers, park, publish, repairs, reset, seek,
-    send, subscribe, unsubscribe,
+use crate::scope::build::{
+    command, count, dead_letter, event, group, id, nack, names_of, offers, park, publish, repairs, reset,
+    seek, send, subscribe, unsubscribe,
 };
-use crate::scope::{Limits, Scope, count};
+use crate::scope::{Scope, ScopeLimits};
 use crate::vocabulary::{CAUSATION_ID, Epoch, Seq};
 use crate::world::Wound;
 
@@ -78,7 +79,7 @@ fn transactions() -> Vec<Op> {
 pub(super) fn wide() -> Scope {
     Scope {
         name: "wide",
-        about: "everything at once: for long walks, never explored to its end",
+        about: "every operation and every fault; for long walks, never explored to its end",
         workers: 3,
         offers: offers([sends(), reads(), owns(), transactions()].concat()),
         settlements: vec![Settlement::Ack, nack(0), nack(2), dead_letter(), park(), Settlement::Drop],
@@ -101,7 +102,13 @@ pub(super) fn wide() -> Scope {
         wounds_queue: vec![Wound::Body, Wound::Name, Wound::Bookkeeping],
         wounds_log: vec![Wound::Body, Wound::Name],
         reopen: true,
-        limits: Limits { commands: 99_999, events: 99_999, tokens: 99_999, records: 99_999, reboots: 99 },
+        limits: ScopeLimits {
+            commands: 99_999,
+            events: 99_999,
+            tokens: 99_999,
+            records: 99_999,
+            reboots: 99,
+        },
         ..Scope::default()
     }
 }

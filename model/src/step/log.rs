@@ -1,20 +1,20 @@
-//! The log and its groups: publish, subscribe, unsubscribe, seek, prune, and the cursor's lease.
+//! The log and its groups: publish, subscribe, unsubscribe, seek, prune. Polling and settling are in `poll` and `settle`.
 //!
-//! A group keeps one position for each of its names and one cursor under one lease. How the cursor hands out and
-//! settles stands in `poll` and `settle`.
+//! Invariant: a group has one position for each of its names, and one cursor under one lease.
 
+mod cursor;
 mod poll;
 mod settle;
 
 use std::sync::Arc;
 
 use crate::op::{Refusal, Reply, Start};
-use crate::state::{Body, Cause, Cursor, Entry, LogRow, Origin, Place, Progress, Record, State};
-use crate::step::queue::{end, recall, remember};
-use crate::step::records::put_aside;
-use crate::vocabulary::{Group, Kind, Message, Name, Reason, RecordId, Seq, Timestamp};
+use crate::state::{Body, Cause, Cursor, Entry, LogRow, Place, Progress, State};
+use crate::step::ids::{end, recall, remember};
+use crate::step::records::{dead_letter_for_all, return_entry};
+use crate::vocabulary::{Group, Kind, Message, Name, RecordId, Seq, Timestamp};
 
-pub(super) use poll::{Replica, poll};
+pub(super) use poll::{PollRequest, poll};
 pub(super) use settle::{extend, release, settle_entry, settle_event};
 
 pub(super) fn publish(state: &mut State, now: Timestamp, message: &Arc<Message>) -> Result<Reply, Refusal> {
@@ -43,8 +43,8 @@ fn check_position(state: &State, position: Seq) -> Result<(), Refusal> {
     }
 }
 
-/// Adds a name to a group; names already there keep their positions. From the first event of the new name on, what
-/// the holder was handed out is no longer all that there is, so it must poll again to settle that (G6).
+/// Adds a name to a group. Other names keep their positions. The holder has not been handed out the events of the new
+/// name, so it must poll again before it settles past the first of them (G6).
 pub(super) fn subscribe(
     state: &mut State,
     group: &Group,
@@ -95,25 +95,6 @@ pub(super) fn unsubscribe(
     Ok(Reply::Unsubscribed { returned })
 }
 
-/// Moves a redriven entry back among the records, under the number that it had there (G14).
-#[expect(clippy::too_many_arguments, reason = "one argument for each thing that a record keeps")]
-pub(super) fn return_entry(
-    state: &mut State,
-    now: Timestamp,
-    group: &Group,
-    id: RecordId,
-    entry: Entry,
-    place: Place,
-    cause: Cause,
-    reason: Option<Reason>,
-) -> RecordId {
-    let origin = Origin::Log { epoch: state.epoch, seq: entry.seq, group: Some(group.clone()) };
-    let Entry { body, attempts, reason: last, .. } = entry;
-    let record = Record { place, origin, body, cause, reason: reason.or(last), attempts, at: now };
-    state.records.insert(id, record);
-    id
-}
-
 pub(super) fn seek(
     state: &mut State,
     now: Timestamp,
@@ -130,8 +111,8 @@ pub(super) fn seek(
     Ok(Reply::Sought)
 }
 
-/// Deletes from the front what is old and passed by every subscribed group, and stops at the first event that is
-/// not (G13). What cannot be decoded has no age and goes to the dead instead of nowhere (G5).
+/// Deletes old events that every subscribed group has passed from the front of the log, up to the first event that is
+/// needed or young (G13). An event that cannot be decoded has no age, and is dead-lettered (G5).
 pub(super) fn prune(state: &mut State, now: Timestamp, retention_ms: u64) -> Reply {
     let before = state.first;
     let mut dead_lettered = Vec::new();
@@ -147,7 +128,7 @@ pub(super) fn prune(state: &mut State, now: Timestamp, retention_ms: u64) -> Rep
         if let Some(LogRow::Event(body)) = state.log.remove(&seq)
             && !body.is_sound()
         {
-            dead_lettered.push(bury_for_all(state, now, seq, body));
+            dead_lettered.push(dead_letter_for_all(state, now, seq, body));
         }
         end(&mut state.event_ids, seq, now);
         state.first = seq.plus(1);
@@ -161,10 +142,4 @@ fn needed(state: &State, seq: Seq, row: &LogRow) -> bool {
     let Some(name) = body.name() else { return false };
     let behind = |cursor: &Cursor| cursor.names.get(name).is_some_and(|progress| progress.position < seq);
     state.groups.values().any(behind)
-}
-
-/// An event that nobody can read is moved to the dead once, for all groups.
-fn bury_for_all(state: &mut State, now: Timestamp, seq: Seq, body: Body) -> RecordId {
-    let origin = Origin::Log { epoch: state.epoch, seq, group: None };
-    put_aside(state, now, Place::Dead, origin, body, Cause::Corrupt, None, 0)
 }

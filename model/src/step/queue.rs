@@ -1,41 +1,15 @@
 //! The queue: send, claim, settle, release, extend, cancel.
 //!
-//! A command is ready, delayed or leased by one number, `due_at`. Its current token is that of its last claim,
-//! until that is settled or another claim takes it; that the lease's time ran out does not end it (G2, G3).
+//! Invariant: one number, `due_at`, says whether a command is ready, delayed or leased. The token of its last claim is
+//! current until that claim is settled or another claim follows; the expiry of the lease does not end it (G2, G3).
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::op::{Delivery, Refusal, Reply, Settled, Settlement, Target};
-use crate::state::{Body, Cause, Command, CommandLease, Origin, Place, Remembered, State};
-use crate::step::records::put_aside;
-use crate::vocabulary::{Content, Kind, Message, MessageId, Names, Reason, RecordId, Seq, Timestamp, Token};
-
-/// The first sequence number of a remembered id, a conflict, or nothing: this id is new (G10).
-pub(super) fn recall(
-    ids: &BTreeMap<MessageId, Remembered>,
-    message: &Message,
-) -> Result<Option<Seq>, Refusal> {
-    match message.id.as_ref().and_then(|id| ids.get(id)) {
-        None => Ok(None),
-        Some(known) if known.content == Content::of(message) => Ok(Some(known.seq)),
-        Some(known) => Err(Refusal::Conflict { seq: known.seq }),
-    }
-}
-
-pub(super) fn remember(ids: &mut BTreeMap<MessageId, Remembered>, message: &Message, seq: Seq) {
-    if let Some(id) = &message.id {
-        let content = Content::of(message);
-        ids.insert(id.clone(), Remembered { seq, content, ended_at: None });
-    }
-}
-
-/// The message of this number has ended: from now on its id is remembered for the owner's retention.
-pub(super) fn end(ids: &mut BTreeMap<MessageId, Remembered>, seq: Seq, now: Timestamp) {
-    for known in ids.values_mut().filter(|known| known.seq == seq) {
-        known.ended_at = Some(now);
-    }
-}
+use crate::state::{Body, Cause, Command, CommandLease, Origin, Place, State};
+use crate::step::ids::{end, recall, remember};
+use crate::step::records::set_aside;
+use crate::vocabulary::{Kind, Message, Names, Reason, RecordId, Seq, Timestamp, Token};
 
 pub(super) fn send(
     state: &mut State,
@@ -58,11 +32,11 @@ pub(super) fn send(
     Ok(Reply::Accepted { seq, fresh: true })
 }
 
-/// Hands out what is due, oldest `due_at` first, then in send order (G9).
+/// Hands out due commands, oldest `due_at` first, then in send order (G9).
 ///
-/// On the way it moves to the dead what cannot be read (G5) and what is exhausted (G8); these count towards `max`,
-/// so "nothing due" is never said while something is. A command whose last lease ran out unsettled is handed out
-/// alone, so that one that kills its worker does not use up its neighbours' attempts (L3).
+/// A claim also dead-letters unreadable rows (G5) and exhausted commands (G8). These count towards `max`, so the answer
+/// "nothing due" is never given while a command is due. A command whose last lease expired unsettled is handed out
+/// alone, so that a command that kills its worker uses up no attempt of another (L3).
 pub(super) fn claim(
     state: &mut State,
     now: Timestamp,
@@ -71,7 +45,7 @@ pub(super) fn claim(
     lease_ms: u64,
     attempts_max: u32,
 ) -> Reply {
-    let mut dead_lettered = sweep(state, now, max);
+    let mut dead_lettered = dead_letter_unreadable(state, now, max);
     let mut deliveries = Vec::new();
     for seq in due(state, now, names) {
         if dead_lettered.len() + deliveries.len() >= max as usize {
@@ -79,7 +53,14 @@ pub(super) fn claim(
         }
         let Some(command) = state.queue.get_mut(&seq) else { continue };
         if command.attempts >= attempts_max {
-            dead_lettered.extend(bury(state, now, seq, Place::Dead, Cause::AttemptsExhausted, None));
+            dead_lettered.extend(set_command_aside(
+                state,
+                now,
+                seq,
+                Place::Dead,
+                Cause::AttemptsExhausted,
+                None,
+            ));
             continue;
         }
         let lapsed = command.lease.is_some();
@@ -119,13 +100,13 @@ fn due(state: &State, now: Timestamp, names: &Names) -> Vec<Seq> {
     due.into_iter().map(|(_, seq)| seq).collect()
 }
 
-/// Moves rows to the dead whose name or bookkeeping cannot be read, although nobody can ask for them (G5).
-fn sweep(state: &mut State, now: Timestamp, max: u32) -> Vec<RecordId> {
+/// Dead-letters the rows whose name or bookkeeping cannot be read. No claim can ask for them by name (G5).
+fn dead_letter_unreadable(state: &mut State, now: Timestamp, max: u32) -> Vec<RecordId> {
     let mut records = Vec::new();
     while records.len() < max as usize {
         let Some((seq, raw)) = state.unreadable.pop_first() else { break };
         let body = Body::Unreadable { raw };
-        records.push(put_aside(
+        records.push(set_aside(
             state,
             now,
             Place::Dead,
@@ -139,8 +120,8 @@ fn sweep(state: &mut State, now: Timestamp, max: u32) -> Vec<RecordId> {
     records
 }
 
-/// Moves a command out of the queue into the records, with everything that is known of it.
-fn bury(
+/// Moves a command from the queue to the records, with its attempts and its last reason.
+fn set_command_aside(
     state: &mut State,
     now: Timestamp,
     seq: Seq,
@@ -151,7 +132,7 @@ fn bury(
     let command = state.queue.remove(&seq)?;
     let reason = reason.or(command.reason);
     let origin = Origin::Queue { seq };
-    Some(put_aside(state, now, place, origin, command.body, cause, reason, command.attempts))
+    Some(set_aside(state, now, place, origin, command.body, cause, reason, command.attempts))
 }
 
 /// The command, if this token is its current one (G3).
@@ -189,13 +170,19 @@ pub(super) fn settle(
         }
         Settlement::Nack { reason, .. } => {
             let cause = Cause::AttemptsExhausted;
-            dead_lettered(bury(state, now, seq, Place::Dead, cause, Some(Arc::clone(reason))))?
+            dead_lettered(set_command_aside(state, now, seq, Place::Dead, cause, Some(Arc::clone(reason))))?
         }
-        Settlement::DeadLetter { reason } => {
-            dead_lettered(bury(state, now, seq, Place::Dead, Cause::Settled, Some(Arc::clone(reason))))?
-        }
+        Settlement::DeadLetter { reason } => dead_lettered(set_command_aside(
+            state,
+            now,
+            seq,
+            Place::Dead,
+            Cause::Settled,
+            Some(Arc::clone(reason)),
+        ))?,
         Settlement::Park { reason } => {
-            let record = bury(state, now, seq, Place::Parked, Cause::Settled, Some(Arc::clone(reason)));
+            let record =
+                set_command_aside(state, now, seq, Place::Parked, Cause::Settled, Some(Arc::clone(reason)));
             Settled::Parked { record: record.ok_or(Refusal::NotFound)? }
         }
     };
@@ -226,7 +213,7 @@ pub(super) fn extend(
     Ok(Reply::Extended { until: command.due_at })
 }
 
-/// Withdraws a command that nobody holds: it was never claimed, its lease was settled, or its lease ran out.
+/// Withdraws a command that no worker holds: it was never claimed, its claim was settled, or its lease expired.
 pub(super) fn cancel(state: &mut State, now: Timestamp, seq: Seq) -> Result<Reply, Refusal> {
     if state.unreadable.contains_key(&seq) {
         return Err(Refusal::Corrupt);

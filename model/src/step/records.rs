@@ -1,34 +1,17 @@
-//! What was moved aside: putting it there, redriving it, purging it, repairing it.
+//! Records of dead and parked messages: setting aside, redriving, purging, repairing.
 //!
-//! A record keeps everything that was known. Redriving moves it back and never copies (G14); purging is the one way
-//! for it to disappear (G1). Repairing replaces what cannot be decoded, and nothing else (G5).
+//! Invariant: a redrive moves a message and never copies it (G14). Only a purge removes one (G1). A repair replaces only
+//! what cannot be decoded (G5).
 
 use std::sync::Arc;
 
 use crate::op::{Refusal, Reply, Target};
 use crate::state::{Body, Cause, Command, Entry, Origin, Place, Record, State};
-use crate::step::queue;
-use crate::vocabulary::{Kind, Message, Reason, RecordId, Timestamp};
+use crate::step::ids;
+use crate::vocabulary::{Group, Kind, Message, Reason, RecordId, Seq, Timestamp};
 
-#[expect(clippy::too_many_arguments, reason = "one argument for each thing that a record keeps")]
-pub(super) fn put_aside(
-    state: &mut State,
-    now: Timestamp,
-    place: Place,
-    origin: Origin,
-    body: Body,
-    cause: Cause,
-    reason: Option<Reason>,
-    attempts: u32,
-) -> RecordId {
-    let id = state.record_last.plus(1);
-    state.record_last = id;
-    state.records.insert(id, Record { place, origin, body, cause, reason, attempts, at: now });
-    id
-}
-
-/// Puts a message back: a command into the queue under its own number, an event into the group that it was moved
-/// aside for, as an entry of that group alone. A row that cannot be read stays where it is.
+/// Puts a message back: a command into the queue under its own number, an event into the group that it was set aside
+/// for, as an entry of that group alone. A record that cannot be decoded stays where it is.
 pub(super) fn redrive(state: &mut State, now: Timestamp, id: RecordId) -> Result<Reply, Refusal> {
     let record = state.records.get(&id).ok_or(Refusal::NotFound)?;
     let Body::Sound { message, .. } = &record.body else { return Err(Refusal::Corrupt) };
@@ -59,14 +42,14 @@ pub(super) fn redrive(state: &mut State, now: Timestamp, id: RecordId) -> Result
 pub(super) fn purge(state: &mut State, now: Timestamp, id: RecordId) -> Result<Reply, Refusal> {
     let record = state.records.remove(&id).ok_or(Refusal::NotFound)?;
     if let Origin::Queue { seq } = record.origin {
-        queue::end(&mut state.command_ids, seq, now);
+        ids::end(&mut state.command_ids, seq, now);
     }
     Ok(Reply::Purged)
 }
 
-/// Puts a message that a person gives in the place of what cannot be decoded, and tells what was there. What can still
-/// be read stays: the name, and the id that is remembered for the number, which a redriven message needs (G10). When it
-/// was sent is not known any more, so it counts as sent now.
+/// Replaces the columns that cannot be decoded by a message, and returns them. The name, if it can be read, and the id
+/// that is remembered for the number stay: a redriven message needs its id (G10). The time of sending is lost, so the
+/// message counts as sent now.
 pub(super) fn repair(
     state: &mut State,
     now: Timestamp,
@@ -94,4 +77,46 @@ pub(super) fn repair(
     let message = Arc::new(Message { id: remembered, ..(**message).clone() });
     record.body = Body::Sound { message, at: now };
     Ok(Reply::Repaired { replaced })
+}
+
+#[expect(clippy::too_many_arguments, reason = "one argument for each field of a record")]
+pub(super) fn set_aside(
+    state: &mut State,
+    now: Timestamp,
+    place: Place,
+    origin: Origin,
+    body: Body,
+    cause: Cause,
+    reason: Option<Reason>,
+    attempts: u32,
+) -> RecordId {
+    let id = state.record_last.plus(1);
+    state.record_last = id;
+    state.records.insert(id, Record { place, origin, body, cause, reason, attempts, at: now });
+    id
+}
+
+/// Moves a redriven entry back to the records, under the number that it had there (G14).
+#[expect(clippy::too_many_arguments, reason = "one argument for each field of a record")]
+pub(super) fn return_entry(
+    state: &mut State,
+    now: Timestamp,
+    group: &Group,
+    id: RecordId,
+    entry: Entry,
+    place: Place,
+    cause: Cause,
+    reason: Option<Reason>,
+) -> RecordId {
+    let origin = Origin::Log { epoch: state.epoch, seq: entry.seq, group: Some(group.clone()) };
+    let Entry { body, attempts, reason: last, .. } = entry;
+    let record = Record { place, origin, body, cause, reason: reason.or(last), attempts, at: now };
+    state.records.insert(id, record);
+    id
+}
+
+/// Dead-letters an unreadable event once, for all groups.
+pub(super) fn dead_letter_for_all(state: &mut State, now: Timestamp, seq: Seq, body: Body) -> RecordId {
+    let origin = Origin::Log { epoch: state.epoch, seq, group: None };
+    set_aside(state, now, Place::Dead, origin, body, Cause::Corrupt, None, 0)
 }

@@ -1,37 +1,21 @@
-//! The store as a whole: forgetting ids, a new life of the log, a reboot, a restore.
+//! The store as a whole: reset, reboot, restore.
 //!
-//! Sequence numbers and tokens only go on, whatever ends here (G4, G15).
+//! Invariant: sequence numbers and tokens never go back (G4, G15).
 
 use crate::op::{Refusal, Reply};
-use crate::state::{Cause, Origin, Place, State};
-use crate::step::log::return_entry;
-use crate::step::{TOKENS_PER_EPOCH, TOKENS_SKIPPED};
-use crate::vocabulary::{Epoch, RecordId, Seq, Timestamp, Token};
+use crate::state::{Cause, Origin, Place, Progress, State};
+use crate::step::records::return_entry;
+use crate::vocabulary::{Epoch, RecordId, Timestamp, Token};
 
-/// Forgets ids whose message ended at least this long ago. An event's id stays while a record or an entry holds a
-/// copy of the event.
-pub(super) fn forget_ids(state: &mut State, now: Timestamp, retention_ms: u64) -> Reply {
-    let before = state.command_ids.len() + state.event_ids.len();
-    let over = |ended_at: Option<Timestamp>| ended_at.is_some_and(|at| at.plus(retention_ms) <= now);
-    let copied: Vec<Seq> = event_copies(state).collect();
-    state.command_ids.retain(|_, known| !over(known.ended_at));
-    state.event_ids.retain(|_, known| !over(known.ended_at) || copied.contains(&known.seq));
-    let after = state.command_ids.len() + state.event_ids.len();
-    Reply::Forgotten { ids: (before - after) as u64 }
-}
+/// How many tokens a reboot skips: more than a store mints between two syncs.
+pub const TOKENS_SKIPPED: u64 = 1 << 32;
 
-/// The numbers of events of this epoch of which a copy is kept aside or was redriven.
-fn event_copies(state: &State) -> impl Iterator<Item = Seq> {
-    let aside = state.records.values().filter_map(|record| match record.origin {
-        Origin::Log { epoch, seq, .. } if epoch == state.epoch => Some(seq),
-        _ => None,
-    });
-    let redriven = state.groups.values().flat_map(|cursor| cursor.entries.values().map(|entry| entry.seq));
-    aside.chain(redriven)
-}
+/// How many tokens each restored epoch has of its own. A fixed step would not be enough: the original may have taken the
+/// same step since the copy was made, and so may another restore of the same copy. Their epochs differ.
+pub const TOKENS_PER_EPOCH: u64 = 1 << 48;
 
-/// Ends the log's life and begins another: events, positions and event ids end; records stay; groups stay
-/// subscribed from the start of the new life; holders are fenced (G11).
+/// Ends the epoch of the log and begins another (G11). Events, positions and event ids are deleted. Records stay. Groups
+/// stay subscribed, from the start of the new epoch. Holders of cursors are fenced.
 pub(super) fn reset(
     state: &mut State,
     now: Timestamp,
@@ -50,7 +34,7 @@ pub(super) fn reset(
         cursor.lease = None;
         cursor.due_at = now;
         for progress in cursor.names.values_mut() {
-            *progress = crate::state::Progress { position: state.head, ..Default::default() };
+            *progress = Progress { position: state.head, ..Progress::default() };
         }
     }
     begin(state, next);
@@ -62,9 +46,9 @@ pub(super) fn reboot(state: &mut State) -> Reply {
     Reply::Rebooted
 }
 
-/// A copy begins a new epoch, later than all that it knows, and mints from that epoch's own tokens, which neither the
-/// original nor another restored copy ever mints (G4). What it holds stays, and its records and entries follow into
-/// the new epoch; holders of cursors are fenced.
+/// Begins a new epoch in a restored copy. The epoch is later than every epoch of the copy, and has a range of tokens that
+/// neither the original nor another restored copy mints (G4). Messages stay, records and entries follow into the new
+/// epoch, and holders of cursors are fenced.
 pub(super) fn restore(state: &mut State, now: Timestamp, next: Epoch) -> Result<Reply, Refusal> {
     if next <= state.epoch || state.epochs_retired.iter().any(|epoch| next <= *epoch) {
         return Err(Refusal::EpochRetired);

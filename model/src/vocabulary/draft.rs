@@ -1,7 +1,7 @@
-//! A message in the making, the way people write it: `Message::command("place.bet").json(&bet)?.id("bet-17")`.
+//! Builds messages: `Message::command("place.bet").json(&bet)?.id("bet-17")`.
 //!
-//! What always holds: a draft that breaks a rule never becomes a message; [`Draft::build`] names the first rule that
-//! it broke. This module knows nothing of where messages go.
+//! Invariant: a draft that breaks a rule never becomes a message. [`Draft::build`] returns the first rule that it broke.
+//! Does not depend on: where messages go.
 
 use std::fmt;
 use std::sync::Arc;
@@ -9,9 +9,9 @@ use std::time::Duration;
 
 use crate::vocabulary::{ContentType, Kind, Message, MessageId, Name, TextRule};
 
-/// A message in the making, with how long it is to wait. Made by [`Message::command`] and [`Message::event`].
+/// A message under construction, with its delay. [`Message::command`] and [`Message::event`] create one.
 #[derive(Clone, Debug)]
-#[must_use = "a draft is nothing until it is sent or published"]
+#[must_use = "a draft does nothing until it is sent or published"]
 pub struct Draft {
     kind: Kind,
     name: Result<Name, DraftError>,
@@ -22,7 +22,7 @@ pub struct Draft {
     delay_ms: u64,
 }
 
-/// Which rule a draft breaks.
+/// The rule that a draft breaks.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum DraftError {
@@ -32,16 +32,16 @@ pub enum DraftError {
     Id(TextRule),
     /// The content type breaks a rule.
     ContentType(TextRule),
-    /// An event was given a delay: the log has an order, and nothing in it waits.
+    /// An event has a delay. Events cannot wait, because the log is ordered.
     DelayedEvent,
     /// The value cannot be written as JSON.
     Json {
-        /// What the serializer says.
+        /// The error of the serializer.
         source: JsonError,
     },
 }
 
-/// What a serializer of JSON said.
+/// The error of a JSON serializer, as text.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct JsonError(Arc<str>);
 
@@ -87,7 +87,7 @@ impl Draft {
         }
     }
 
-    /// Keeps the first rule that was broken; later ones would only hide it.
+    /// Keeps the first rule that was broken.
     fn broken(mut self, error: DraftError) -> Self {
         if self.name.is_ok() {
             self.name = Err(error);
@@ -95,21 +95,21 @@ impl Draft {
         self
     }
 
-    /// These bytes as the payload; the content type stays as it is, `application/octet-stream` at first.
+    /// Sets the payload to these bytes. The content type stays as it is; it begins as `application/octet-stream`.
     pub fn payload(mut self, payload: impl Into<Arc<[u8]>>) -> Self {
         self.payload = payload.into();
         self
     }
 
-    /// This text as the payload, as `text/plain; charset=utf-8`.
+    /// Sets the payload to this text, as `text/plain; charset=utf-8`.
     pub fn text(self, text: impl AsRef<str>) -> Self {
         self.payload(text.as_ref().as_bytes()).content_type("text/plain; charset=utf-8")
     }
 
-    /// This value as the payload, written as `application/json`.
+    /// Sets the payload to this value, encoded as `application/json`.
     ///
     /// # Errors
-    /// [`DraftError::Json`] if it cannot be written, or the rule that the draft broke before.
+    /// [`DraftError::Json`] if the value cannot be encoded, or the rule that the draft broke before.
     #[cfg(feature = "json")]
     pub fn json<T: serde::Serialize + ?Sized>(self, value: &T) -> Result<Self, DraftError> {
         let json = serde_json::to_vec(value)
@@ -121,7 +121,7 @@ impl Draft {
         }
     }
 
-    /// How to read the payload, such as `application/json`.
+    /// Sets the media type of the payload, such as `application/json`.
     pub fn content_type(mut self, content_type: &str) -> Self {
         match ContentType::new(content_type) {
             Ok(content_type) => self.content_type = content_type,
@@ -130,7 +130,7 @@ impl Draft {
         self
     }
 
-    /// The sender's own identity for it, by which a retry is recognised and adds nothing (G10).
+    /// Sets the sender's id. A retry under the same id adds nothing (G10).
     pub fn id(mut self, id: &str) -> Self {
         match MessageId::new(id) {
             Ok(id) => self.id = Some(id),
@@ -139,7 +139,7 @@ impl Draft {
         self
     }
 
-    /// One more pair of metadata. Keys may repeat; the order is kept.
+    /// Adds a pair of metadata. Keys may repeat, and the order is kept.
     pub fn metadata(mut self, key: impl Into<Arc<str>>, value: impl Into<Arc<str>>) -> Self {
         self.metadata.push((key.into(), value.into()));
         self
@@ -150,7 +150,7 @@ impl Draft {
         self.metadata.iter().any(|(known, _)| known.as_ref() == key)
     }
 
-    /// How long until it may be claimed, to the millisecond, rounded up. For commands only.
+    /// Sets the time until the command may be claimed, rounded up to milliseconds. Events cannot have a delay.
     pub fn delay(mut self, delay: Duration) -> Self {
         if self.kind == Kind::Event && !delay.is_zero() {
             return self.broken(DraftError::DelayedEvent);
@@ -191,18 +191,18 @@ mod tests {
     }
 
     #[test]
-    fn a_delay_is_never_shorter_than_it_was_asked_for() {
+    fn a_delay_is_rounded_up() {
         let delay = |nanos| Message::command("a").delay(Duration::from_nanos(nanos)).build().unwrap().1;
         assert_eq!([delay(0), delay(1), delay(1_000_000), delay(1_000_001)], [0, 1, 1, 2]);
     }
 
     #[cfg(feature = "json")]
     #[test]
-    fn what_cannot_be_written_as_json_is_an_error_and_no_payload() {
+    fn a_value_that_cannot_be_encoded_as_json_is_an_error() {
         let unwritable = std::collections::BTreeMap::from([(vec![1], 2)]);
         let error = Message::command("a").json(&unwritable).unwrap_err();
         assert!(matches!(error, DraftError::Json { .. }), "{error:?}");
-        assert!(std::error::Error::source(&error).is_some(), "what serde_json said is lost");
+        assert!(std::error::Error::source(&error).is_some(), "the error of serde_json is lost");
         let (message, _) = Message::command("a").json(&[1, 2]).unwrap().build().unwrap();
         assert_eq!(
             (&message.payload[..], message.content_type.as_str()),

@@ -1,11 +1,13 @@
-//! Documents with parts that are generated: the parts stand between `<!-- begin MARK -->` and `<!-- end MARK -->`.
+//! Documents with generated parts, each between `<!-- begin MARK -->` and `<!-- end MARK -->`.
 //!
-//! A part that is not as it is generated fails the test that generates it; with `FENCEPOST_BLESS=1` it is written
-//! anew. What stands outside of the marks is written by people. This module knows nothing of what the parts say.
+//! A test fails if a part differs from what it generates. With `FENCEPOST_BLESS=1` the test writes the part anew.
+//!
+//! Invariant: the text outside of the marks is never changed.
+//! Does not depend on: what the parts say.
 
 use std::path::Path;
 
-/// Compares parts of a document, by their marks, with what they ought to be.
+/// Compares parts of a document, by their marks, with the generated text.
 pub(crate) fn parts_are(name: &str, parts: impl IntoIterator<Item = (String, String)>) {
     let folders =
         Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().map(|folder| folder.join("docs").join(name));

@@ -1,9 +1,9 @@
-//! A text that is kept beside the tests, for a reviewer to see change.
+//! Snapshots of text, kept beside the tests so that a reviewer sees a change.
 
-/// Holds a text against the snapshot of this name in this folder of the tests.
+/// Compares a text with the snapshot of this name in this folder of the tests.
 ///
 /// # Panics
-/// If it is another.
+/// If they differ.
 pub(crate) fn keep(folder: &str, name: &str, text: &str) {
     let mut settings = insta::Settings::clone_current();
     settings.set_snapshot_path(format!("../{folder}"));

@@ -4,7 +4,7 @@ use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::sync::Arc;
 
 use clap::Args;
-use fencepost_model::check::Search;
+use fencepost_model::check::ScopeSearch;
 use fencepost_model::scope;
 use fencepost_model::world::Contract;
 use stateright::Model as _;
@@ -31,6 +31,6 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Ended, Failed> {
     drop(TcpListener::bind(address).map_err(taken)?);
     println!("{name}: {}", scope.about);
     println!("open http://{address} in a browser; Ctrl-C ends");
-    Search::new(scope, Arc::new(Contract)).checker().serve(address);
+    ScopeSearch::new(scope, Arc::new(Contract)).checker().serve(address);
     Ok(Ended::Held)
 }

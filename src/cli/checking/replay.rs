@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 use fencepost_model::invariant::GUARANTEES;
-use fencepost_model::{mutant, scope, story};
+use fencepost_model::{explanation, mutant, scope};
 
 use crate::checking::CannotCheck;
 use crate::ended::{Ended, Failed, read};
@@ -61,7 +61,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Ended, Failed> {
         let unknown = || CannotCheck::UnknownMutant(name.clone());
         if let Some(name) = name.strip_prefix("model:") {
             let mutant = mutant::by_name(name).ok_or_else(unknown)?;
-            let told = story::tell(&scope, &trace.moves, &mutant);
+            let told = explanation::explain(&scope, &trace.moves, &mutant);
             print!("{told}");
             return Ok(if told.contains("broken: ") { Ended::Broken } else { Ended::Held });
         }

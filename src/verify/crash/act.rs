@@ -12,7 +12,7 @@ use fencepost_model::op::{Op, Reply, Settlement, Target};
 use fencepost_model::scope::{STEP_MS, Scope};
 use fencepost_model::state::State;
 use fencepost_model::vocabulary::{Kind, Message, Name, Names, Seq, Timestamp, Token};
-use fencepost_model::world::{Contract, Move, Outcome, World};
+use fencepost_model::world::{Contract, Move, OpOutcome, World};
 use rusqlite::Connection;
 use serde::{Deserialize, Serialize};
 
@@ -128,7 +128,7 @@ impl Moment {
         }
         let mut replies = Vec::new();
         for op in act.ops() {
-            let action = Move::Do { worker: 0, op: Arc::new(op.clone()), outcome: Outcome::Told };
+            let action = Move::Do { worker: 0, op: Arc::new(op.clone()), outcome: OpOutcome::Told };
             let Some(reply) = self.world.perform(&action, &Contract, &Tally::new()) else { continue };
             self.hear(&reply);
             if matches!(act, Act::Effect(_)) && !matches!(reply, Reply::Refused(_)) {
@@ -171,7 +171,7 @@ pub fn next(scope: &Scope, level: Level, moment: &Moment, heavy: bool) -> Vec<Ac
     let mut acts: Vec<Act> = Vec::new();
     let mut kinds = BTreeSet::new();
     for action in moves {
-        let Move::Do { op, outcome: Outcome::Told, .. } = action else { continue };
+        let Move::Do { op, outcome: OpOutcome::Told, .. } = action else { continue };
         if matches!(*op, Op::Restore { .. }) && level == Level::ProcessCrash {
             continue;
         }

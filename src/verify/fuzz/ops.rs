@@ -15,7 +15,7 @@ use fencepost_model::scope;
 use fencepost_model::vocabulary::{
     Epoch, Group, Kind, Message, MessageId, NUMBER_MAX, Name, RecordId, Seq, Timestamp, Token,
 };
-use fencepost_model::world::{Move, Outcome};
+use fencepost_model::world::{Move, OpOutcome};
 
 use super::bytes::{Bytes, Writer};
 use super::furnished::{group, name, names};
@@ -87,7 +87,7 @@ fn edge(bytes: &mut Bytes<'_>) -> Move {
         return Move::Clock(Timestamp::ZERO.plus(number));
     }
     let op = operation(kind, any, bytes);
-    Move::Do { worker: 0, op: Arc::new(op), outcome: Outcome::Told }
+    Move::Do { worker: 0, op: Arc::new(op), outcome: OpOutcome::Told }
 }
 
 fn operation(kind: u8, any: u64, bytes: &mut Bytes<'_>) -> Op {

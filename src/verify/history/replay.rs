@@ -4,9 +4,9 @@
 
 use std::fmt::Write as _;
 
+use fencepost_model::description;
 use fencepost_model::op::Op;
 use fencepost_model::state::State;
-use fencepost_model::story;
 
 use crate::history::judge::{Opinion, Verdict, judge};
 use crate::history::record::{Answer, Entry, History};
@@ -27,7 +27,7 @@ pub fn replay(history: &History) -> Replayed {
     let mut story = String::new();
     if history.start != State::new() {
         let _ = writeln!(story, "from this state on:");
-        story += &story::stand(&history.start);
+        story += &description::state(&history.start);
         story.push('\n');
     }
     let lanes = history.entries.iter().map(|entry| entry.lane + 1).max().unwrap_or_default();
@@ -51,15 +51,15 @@ pub fn replay(history: &History) -> Replayed {
 fn span(entry: &Entry) -> Span {
     let Entry { lane, called_ns, answered_ns, now, op, answer, .. } = entry;
     let what = match op {
-        Op::Atomic(ops) => ops.iter().map(story::describe).collect::<Vec<_>>().join(", and "),
-        op => story::describe(op),
+        Op::Atomic(ops) => ops.iter().map(description::operation).collect::<Vec<_>>().join(", and "),
+        op => description::operation(op),
     };
     let place = entry.place().map(|place| match place.changed {
         true => format!("  [number {}]", place.commit_seq),
         false => format!("  [after number {}]", place.commit_seq),
     });
     let ends = match answer {
-        Answer::Replied { reply, .. } => story::answer(reply) + &place.unwrap_or_default(),
+        Answer::Replied { reply, .. } => description::reply(reply) + &place.unwrap_or_default(),
         Answer::Busy => "busy".to_owned(),
         Answer::Failed(why) => format!("failed: {why}"),
         Answer::Missing | Answer::Indeterminate => String::new(),

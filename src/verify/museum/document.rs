@@ -87,7 +87,7 @@ fn shown(exhibit: &Exhibit) -> String {
         Shown::Model(name) => {
             let anchor = name.replace('_', "-");
             format!(
-                "Shown by the mutant [`{name}`](gallery.md#{anchor}), caught by {by}, `{}`:",
+                "Shown by the mutant [`{name}`](mutants.md#{anchor}), caught by {by}, `{}`:",
                 exhibit.breaks
             )
         }

@@ -7,8 +7,8 @@ mod run;
 
 use std::sync::Arc;
 
-use fencepost_model::check::Search;
-use fencepost_model::{mutant, scope, story};
+use fencepost_model::check::ScopeSearch;
+use fencepost_model::{explanation, mutant, scope};
 
 use crate::museum::{Exhibit, Shown};
 use crate::schedule::control;
@@ -87,10 +87,11 @@ fn by_model(name: &str, breaks: &str) -> Result<String, NotShown> {
     let mutant = mutant::by_name(name).ok_or(NotShown::NoMutant)?;
     named(mutant.breaks, breaks)?;
     let scope = scope::by_name(mutant.scope).ok_or(NotShown::NoMutant)?;
-    let search = Search::new(scope, Arc::new(mutant));
+    let search = ScopeSearch::new(scope, Arc::new(mutant));
     let found = search.shortest_to(mutant.breaks);
-    let path = found.broken.iter().find(|(broken, _)| *broken == breaks).ok_or(NotShown::Survived)?;
-    Ok(story::tell(&search.scope, &path.1, &mutant))
+    let path =
+        found.counterexamples.iter().find(|(broken, _)| *broken == breaks).ok_or(NotShown::Survived)?;
+    Ok(explanation::explain(&search.scope, &path.1, &mutant))
 }
 
 fn by_threads(mutant: threads::ThreadMutant, breaks: &str) -> Result<String, NotShown> {

@@ -1,7 +1,7 @@
 //! What happened in a run: what its loop asked of the bus, what it was answered, and what its handlers did.
 
 use fencepost_model::op::{Op, Reply, Target};
-use fencepost_model::policy::Outcome;
+use fencepost_model::policy::HandlerOutcome;
 use fencepost_model::vocabulary::{Timestamp, Token};
 
 /// Who asked.
@@ -38,7 +38,7 @@ pub enum What {
     /// A handler was told that its lease is lost.
     Told(Token, Target),
     /// A handler ended, or was cut off.
-    Ended(Token, Target, Outcome),
+    Ended(Token, Target, HandlerOutcome),
     /// The run was told to shut down.
     Shutdown,
     /// The future of the run was dropped.

@@ -107,7 +107,9 @@ impl RunChecker<'_> {
         for ((token, target), seen) in self.seen.iter().chain(past) {
             match &seen.by_hand {
                 // It was cut off before it knew that it had settled.
-                Some(_) if seen.ended == Some(fencepost_model::policy::Outcome::Cancelled) => return Ok(()),
+                Some(_) if seen.ended == Some(fencepost_model::policy::HandlerOutcome::Cancelled) => {
+                    return Ok(());
+                }
                 Some(ByHand::Settled(by_hand)) => settled.push(by_hand.clone()),
                 Some(ByHand::Released) => expected.released.push(target.clone()),
                 None if seen.known_lost() => expected.stale += 1,

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use fencepost_model::op::{Lease, Op, Settled, Settlement, Target};
-use fencepost_model::policy::{Outcome, Verdict, verdict};
+use fencepost_model::policy::{AttemptDecision, HandlerOutcome, decide};
 use fencepost_model::vocabulary::{Timestamp, Token};
 
 use crate::run_loop::notes::{Note, What, Who};
@@ -28,7 +28,7 @@ pub(super) struct Seen {
     pub(super) attempt: u32,
     pub(super) until: Timestamp,
     pub(super) began: bool,
-    pub(super) ended: Option<Outcome>,
+    pub(super) ended: Option<HandlerOutcome>,
     pub(super) told: bool,
     /// Its handler was refused a settlement.
     pub(super) refused_by_hand: bool,
@@ -53,7 +53,7 @@ impl Seen {
 
     /// Whether the loop knows that the lease is lost.
     pub(super) fn known_lost(&self) -> bool {
-        self.told || self.refused_by_hand && self.ended != Some(Outcome::Cancelled)
+        self.told || self.refused_by_hand && self.ended != Some(HandlerOutcome::Cancelled)
     }
 }
 
@@ -231,7 +231,7 @@ impl<'a> RunChecker<'a> {
 
     fn settles(&mut self, token: Token, target: &Target, how: &Settlement, op: &Op) -> Checked {
         let expected = self.expected(token, target, op)?;
-        if let (Settlement::Nack { delay_ms, .. }, Some(Outcome::Panicked { .. })) =
+        if let (Settlement::Nack { delay_ms, .. }, Some(HandlerOutcome::Panicked { .. })) =
             (how, self.seen.get(&(token, target.clone())).and_then(|seen| seen.ended.as_ref()))
         {
             let attempt = self.seen[&(token, target.clone())].attempt;
@@ -240,7 +240,7 @@ impl<'a> RunChecker<'a> {
                 format!("{delay_ms} not in {bounds:?}")
             })?;
         }
-        hold(Rule::SettlesByThePolicy, expected == Some(Verdict::Settle(how.clone())), || {
+        hold(Rule::SettlesByThePolicy, expected == Some(AttemptDecision::Settle(how.clone())), || {
             format!("{target:?} under {token} was settled with {how:?}, but {expected:?} is due")
         })
     }
@@ -253,12 +253,17 @@ impl<'a> RunChecker<'a> {
             return hold(Rule::SettlesByThePolicy, over, || format!("{target:?} was given back for nothing"));
         }
         let expected = self.expected(token, target, op)?;
-        let fits = matches!(expected, Some(Verdict::Release | Verdict::Stop(_)));
+        let fits = matches!(expected, Some(AttemptDecision::Release | AttemptDecision::Stop(_)));
         hold(Rule::SettlesByThePolicy, fits, || format!("{target:?} was released, but {expected:?} is due"))
     }
 
     /// What is due to a delivery that is settled now.
-    fn expected(&mut self, token: Token, target: &Target, op: &Op) -> Result<Option<Verdict>, RuleBroken> {
+    fn expected(
+        &mut self,
+        token: Token,
+        target: &Target,
+        op: &Op,
+    ) -> Result<Option<AttemptDecision>, RuleBroken> {
         let known = self.seen.get_mut(&(token, target.clone()));
         let Some(seen) = known else {
             return Err(RuleBroken {
@@ -269,7 +274,7 @@ impl<'a> RunChecker<'a> {
         hold(Rule::SettlesAfterTheEnd, !seen.sound || seen.ended.is_some(), || {
             format!("{target:?} under {token} was settled before its handler ended")
         })?;
-        let cut = seen.ended == Some(Outcome::Cancelled);
+        let cut = seen.ended == Some(HandlerOutcome::Cancelled);
         hold(Rule::SettlesOnce, !seen.done && (cut || seen.by_hand.is_none()), || {
             format!("{target:?} under {token} was settled before")
         })?;
@@ -305,13 +310,13 @@ impl<'a> RunChecker<'a> {
         Ok(())
     }
 
-    fn ended(&mut self, token: Token, target: &Target, outcome: &Outcome) -> Checked {
+    fn ended(&mut self, token: Token, target: &Target, outcome: &HandlerOutcome) -> Checked {
         let (now, keeps, calm) = (self.now, self.keeps_leases(), self.slow_ms == 0);
         let (lease_ms, beats) = (u64::from(self.scenario.lease_ms), self.scenario.heartbeat);
         let grace_ms = u64::from(self.scenario.grace_ms);
         let Some(seen) = self.seen.get_mut(&(token, target.clone())) else { return Ok(()) };
         seen.ended = Some(outcome.clone());
-        let stops = matches!(seen.verdict(self.scenario, token), Some(Verdict::Stop(_)));
+        let stops = matches!(seen.verdict(self.scenario, token), Some(AttemptDecision::Stop(_)));
         let fenced = seen.by_hand.is_some() || seen.known_lost();
         // An accident may also end a lease without a hand-out: what is exhausted is dead at once.
         let kept = seen.disturbed
@@ -320,7 +325,7 @@ impl<'a> RunChecker<'a> {
             || seen.by_hand.is_some()
             || now < seen.until;
         let told = seen.told || seen.disturbed || seen.taken_at.is_none_or(|at| now <= at.plus(lease_ms));
-        if matches!(outcome, Outcome::Panicked { .. }) {
+        if matches!(outcome, HandlerOutcome::Panicked { .. }) {
             self.counts.panicked += 1;
         }
         if seen.known_lost() && !matches!(target, Target::Command(_)) {
@@ -333,7 +338,7 @@ impl<'a> RunChecker<'a> {
         hold(Rule::LeaseKept, kept || !keeps, || format!("{target:?} lost its lease while it was handled"))?;
         hold(Rule::ToldOfLoss, told || !beats || !calm, || format!("{target:?} was not told of its loss"))?;
         let over = self.stop_at.map(|at| at.plus(grace_ms));
-        if *outcome == Outcome::Cancelled {
+        if *outcome == HandlerOutcome::Cancelled {
             let fair = self.dropped || over.is_some_and(|over| now >= over);
             return hold(Rule::GraceGiven, fair, || format!("{target:?} was cut off at {now}, not {over:?}"));
         }
@@ -344,9 +349,9 @@ impl<'a> RunChecker<'a> {
 
 impl Seen {
     /// What the policy says of it.
-    fn verdict(&self, scenario: &Scenario, token: Token) -> Option<Verdict> {
-        let corrupt = Outcome::Corrupt { reason: "the row could not be decoded".into() };
+    fn verdict(&self, scenario: &Scenario, token: Token) -> Option<AttemptDecision> {
+        let corrupt = HandlerOutcome::Corrupt { reason: "the row could not be decoded".into() };
         let outcome = if self.sound { self.ended.as_ref()? } else { &corrupt };
-        Some(verdict(scenario.policy, &scenario.retry, self.attempt, token, outcome))
+        Some(decide(scenario.policy, &scenario.retry, self.attempt, token, outcome))
     }
 }

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use fencepost_model::op::{Op, Settlement};
-use fencepost_model::policy::Outcome;
+use fencepost_model::policy::HandlerOutcome;
 use fencepost_model::state::{Body, LogRow, State};
 use fencepost_model::vocabulary::{Group, Kind, Message, Name, Names, Raw, RawValue, Timestamp, Token};
 
@@ -255,7 +255,7 @@ struct Ending {
     record: Record,
     token: Token,
     target: fencepost::Target,
-    outcome: Option<Outcome>,
+    outcome: Option<HandlerOutcome>,
 }
 
 impl Drop for Ending {
@@ -263,13 +263,13 @@ impl Drop for Ending {
         let outcome = self
             .outcome
             .take()
-            .unwrap_or_else(|| if std::thread::panicking() { panicked() } else { Outcome::Cancelled });
+            .unwrap_or_else(|| if std::thread::panicking() { panicked() } else { HandlerOutcome::Cancelled });
         self.record.note(What::Ended(self.token, self.target.clone(), outcome));
     }
 }
 
-fn panicked() -> Outcome {
-    Outcome::Panicked { reason: "the handler panicked: as its script says".into() }
+fn panicked() -> HandlerOutcome {
+    HandlerOutcome::Panicked { reason: "the handler panicked: as its script says".into() }
 }
 
 async fn handle(cast: Arc<Cast>, delivery: Delivery<String>) -> HandlerResult {
@@ -289,7 +289,8 @@ async fn handle(cast: Arc<Cast>, delivery: Delivery<String>) -> HandlerResult {
         () = listens => Ok(()),
         ended = HANDLING.scope(token, perform(&cast, &script, delivery)) => ended,
     };
-    ending.outcome = Some(ended.as_ref().map_or_else(|error| error.outcome().clone(), |()| Outcome::Handled));
+    ending.outcome =
+        Some(ended.as_ref().map_or_else(|error| error.outcome().clone(), |()| HandlerOutcome::Handled));
     ended
 }
 

@@ -5,8 +5,8 @@
 
 use std::sync::Arc;
 
+use fencepost_model::description;
 use fencepost_model::op::Op;
-use fencepost_model::story;
 use serde::{Deserialize, Serialize};
 
 use crate::schedule::mistake::Mistake;
@@ -49,11 +49,11 @@ impl Act {
     /// What it does, in a few words.
     pub fn describe(&self) -> String {
         match self {
-            Self::Apply(op) => story::describe(op),
+            Self::Apply(op) => description::operation(op),
             Self::Batch(ops) => {
-                format!("batch: {}", ops.iter().map(story::describe).collect::<Vec<_>>().join("; "))
+                format!("batch: {}", ops.iter().map(description::operation).collect::<Vec<_>>().join("; "))
             }
-            Self::Effect(op) => format!("effect with: {}", story::describe(op)),
+            Self::Effect(op) => format!("effect with: {}", description::operation(op)),
             other => other.kind().to_owned(),
         }
     }

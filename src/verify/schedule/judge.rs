@@ -217,7 +217,7 @@ impl Judge {
         };
         let why = format!(
             "found is {}; answered were ({}), and under way or answered ({})",
-            fencepost_model::story::stand(&found.state),
+            fencepost_model::description::state(&found.state),
             words(answered),
             words(called)
         );
@@ -297,7 +297,7 @@ fn stake(op: &Op) -> &'static str {
     let action = fencepost_model::world::Move::Do {
         worker: 0,
         op: std::sync::Arc::new(op.clone()),
-        outcome: fencepost_model::world::Outcome::Told,
+        outcome: fencepost_model::world::OpOutcome::Told,
     };
     at_stake(Some(&action))
 }
@@ -342,15 +342,15 @@ pub fn describe(answer: &Answer) -> String {
         Answer::Replies(replies) => {
             let words = |reply: &Reply| match reply {
                 Reply::Refused(Refusal::LeaseLost) => "refused: LeaseLost".to_owned(),
-                reply => fencepost_model::story::answer(reply),
+                reply => fencepost_model::description::reply(reply),
             };
             replies.iter().map(words).collect::<Vec<_>>().join("; ")
         }
         Answer::State(state, effects) if effects.is_empty() => {
-            format!("read: {}", fencepost_model::story::stand(state))
+            format!("read: {}", fencepost_model::description::state(state))
         }
         Answer::State(state, effects) => {
-            format!("read: {}, effects {effects:?}", fencepost_model::story::stand(state))
+            format!("read: {}, effects {effects:?}", fencepost_model::description::state(state))
         }
         Answer::Done => "done".to_owned(),
         Answer::Busy => "busy".to_owned(),

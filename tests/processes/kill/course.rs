@@ -10,12 +10,12 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
 use fencepost_model::coverage::Tally;
+use fencepost_model::explanation;
 use fencepost_model::generate::choose;
 use fencepost_model::op::{Op, Reply};
 use fencepost_model::scope::{self, Scope};
 use fencepost_model::state::State;
 use fencepost_model::step;
-use fencepost_model::story;
 use fencepost_model::vocabulary::{Kind, Message, Timestamp};
 use fencepost_model::world::{Contract, Move, World};
 use fencepost_verify::lockstep::AGREES;
@@ -116,7 +116,7 @@ impl Course {
                 other => panic!("the scope does not offer this: {other:?}"),
             };
             let reply = self.world.perform(&action, &Contract, &Tally::new());
-            assert_eq!(self.world.broken, Vec::new(), "the model keeps its own guarantees");
+            assert_eq!(self.world.violations, Vec::new(), "the model keeps its own guarantees");
             if let Some(task) = task {
                 self.steps.push_back(Step { action, task, reply, after: self.world.state.clone() });
             }
@@ -162,7 +162,7 @@ impl Course {
     fn check_answers(&self, progress: &Progress) -> Result<(), Broken> {
         for (step, given) in self.steps.range(self.certain..).zip(&progress.acknowledged) {
             if gist(step.reply.as_ref()) != *given {
-                let line = story::line(&step.action, step.reply.as_ref());
+                let line = explanation::line(&step.action, step.reply.as_ref());
                 return Err(Broken::new(AGREES, format!("another answer was given: {line}")));
             }
         }
@@ -174,7 +174,7 @@ impl Course {
         let line = |index: usize| {
             let step = &self.steps[index];
             let note = if index < done { "acknowledged" } else { "in flight" };
-            format!("  {note}: {}\n", story::line(&step.action, step.reply.as_ref()))
+            format!("  {note}: {}\n", explanation::line(&step.action, step.reply.as_ref()))
         };
         let told: String = (0..done + usize::from(in_flight)).map(line).collect();
         let mut differing = found.clone();

@@ -1,16 +1,13 @@
-//! Settling what a cursor handed out, and ending or extending its lease.
+//! Settling events and entries, and ending or extending the lease of a cursor.
 //!
-//! Events are settled in order, one after the other; a redriven entry on its own. A position passes an event by its
-//! settlement and by nothing else (G6).
+//! Invariant: events are settled in order. A redriven entry is settled on its own, and moves no position (G6).
 
 use std::sync::Arc;
 
 use crate::op::{Refusal, Reply, Settled, Settlement};
-use crate::state::{Cause, Cursor, CursorLease, LogRow, Origin, Place, Progress, State};
-use crate::step::log::poll::next_event;
-use crate::step::log::return_entry;
-use crate::step::records::put_aside;
-use crate::vocabulary::{Group, Name, Reason, RecordId, Seq, Timestamp, Token};
+use crate::state::{Cause, Cursor, CursorLease, Place, State};
+use crate::step::log::cursor::{next_event, pass, set_entry_aside, set_event_aside};
+use crate::vocabulary::{Group, Reason, RecordId, Seq, Timestamp, Token};
 
 /// The cursor, if this token is its current one (G3).
 fn held<'a>(
@@ -39,8 +36,8 @@ pub(in crate::step) fn settle_event(
         let next = next_event(state, &state.groups[group], Seq::ZERO).map(|(next, _)| next);
         return Err(Refusal::NotNext { next: next.filter(|next| *next <= lease.handed_through) });
     };
-    let aside = |state: &mut State, place, cause, reason: &Reason| {
-        aside_event(state, now, group, seq, &name, place, cause, Some(Arc::clone(reason)))
+    let set_aside = |state: &mut State, place, cause, reason: &Reason| {
+        set_event_aside(state, now, group, seq, &name, place, cause, Some(Arc::clone(reason)))
             .ok_or(Refusal::NotFound)
     };
     let settled = match how {
@@ -58,15 +55,15 @@ pub(in crate::step) fn settle_event(
                 cursor.due_at = now.plus(*delay_ms);
                 Settled::Requeued { due_at: cursor.due_at }
             } else {
-                let record = aside(state, Place::Dead, Cause::AttemptsExhausted, reason)?;
+                let record = set_aside(state, Place::Dead, Cause::AttemptsExhausted, reason)?;
                 Settled::DeadLettered { record }
             }
         }
         Settlement::DeadLetter { reason } => {
-            Settled::DeadLettered { record: aside(state, Place::Dead, Cause::Settled, reason)? }
+            Settled::DeadLettered { record: set_aside(state, Place::Dead, Cause::Settled, reason)? }
         }
         Settlement::Park { reason } => {
-            Settled::Parked { record: aside(state, Place::Parked, Cause::Settled, reason)? }
+            Settled::Parked { record: set_aside(state, Place::Parked, Cause::Settled, reason)? }
         }
     };
     if !matches!(settled, Settled::Requeued { .. }) {
@@ -75,7 +72,7 @@ pub(in crate::step) fn settle_event(
     Ok(Reply::Settled(settled))
 }
 
-/// The event after the one that was settled is first in line now; if it was handed out already, that counts.
+/// Counts an attempt of the event that is now first in line, if it was handed out already.
 fn promote(state: &mut State, group: &Group, token: Token) {
     let Some(cursor) = state.groups.get(group) else { return };
     let handed_through = cursor.lease.map_or(Seq::ZERO, |lease| lease.handed_through);
@@ -89,48 +86,7 @@ fn promote(state: &mut State, group: &Group, token: Token) {
     }
 }
 
-/// The group's position for this name moves to this event, and to nothing else.
-fn pass(state: &mut State, group: &Group, name: &Name, seq: Seq) {
-    if let Some(progress) = state.groups.get_mut(group).and_then(|cursor| cursor.names.get_mut(name)) {
-        *progress = Progress { position: seq, ..Progress::default() };
-    }
-}
-
-/// Moves a copy of an event aside for one group, whose position passes it.
-#[expect(clippy::too_many_arguments, reason = "one argument for each thing that a record keeps")]
-pub(super) fn aside_event(
-    state: &mut State,
-    now: Timestamp,
-    group: &Group,
-    seq: Seq,
-    name: &Name,
-    place: Place,
-    cause: Cause,
-    reason: Option<Reason>,
-) -> Option<RecordId> {
-    let Some(LogRow::Event(body)) = state.log.get(&seq) else { return None };
-    let body = body.clone();
-    let progress = state.groups.get(group)?.names.get(name)?;
-    let (attempts, last) = (progress.attempts, progress.reason.clone());
-    let origin = Origin::Log { epoch: state.epoch, seq, group: Some(group.clone()) };
-    pass(state, group, name, seq);
-    Some(put_aside(state, now, place, origin, body, cause, reason.or(last), attempts))
-}
-
-pub(super) fn aside_entry(
-    state: &mut State,
-    now: Timestamp,
-    group: &Group,
-    id: RecordId,
-    place: Place,
-    cause: Cause,
-    reason: Option<Reason>,
-) -> Option<RecordId> {
-    let entry = state.groups.get_mut(group)?.entries.remove(&id)?;
-    Some(return_entry(state, now, group, id, entry, place, cause, reason))
-}
-
-/// Settles a redriven entry, which moves no position; its nack delays only itself.
+/// Settles a redriven entry. That moves no position, and a nack delays only the entry.
 pub(in crate::step) fn settle_entry(
     state: &mut State,
     now: Timestamp,
@@ -144,8 +100,9 @@ pub(in crate::step) fn settle_entry(
     if entry.counted != Some(token) {
         return Err(Refusal::LeaseLost);
     }
-    let aside = |state: &mut State, place, cause, reason: &Reason| {
-        aside_entry(state, now, group, id, place, cause, Some(Arc::clone(reason))).ok_or(Refusal::NotFound)
+    let set_aside = |state: &mut State, place, cause, reason: &Reason| {
+        set_entry_aside(state, now, group, id, place, cause, Some(Arc::clone(reason)))
+            .ok_or(Refusal::NotFound)
     };
     let settled = match how {
         Settlement::Ack | Settlement::Drop if !entry.body.is_sound() => return Err(Refusal::Corrupt),
@@ -160,20 +117,20 @@ pub(in crate::step) fn settle_entry(
             Settled::Requeued { due_at: entry.due_at }
         }
         Settlement::Nack { reason, .. } => {
-            let record = aside(state, Place::Dead, Cause::AttemptsExhausted, reason)?;
+            let record = set_aside(state, Place::Dead, Cause::AttemptsExhausted, reason)?;
             Settled::DeadLettered { record }
         }
         Settlement::DeadLetter { reason } => {
-            Settled::DeadLettered { record: aside(state, Place::Dead, Cause::Settled, reason)? }
+            Settled::DeadLettered { record: set_aside(state, Place::Dead, Cause::Settled, reason)? }
         }
         Settlement::Park { reason } => {
-            Settled::Parked { record: aside(state, Place::Parked, Cause::Settled, reason)? }
+            Settled::Parked { record: set_aside(state, Place::Parked, Cause::Settled, reason)? }
         }
     };
     Ok(Reply::Settled(settled))
 }
 
-/// Ends the cursor's lease and gives back what was not settled: due now, its attempt not counted.
+/// Ends the cursor's lease. Unsettled deliveries are due now, and their attempts are not counted.
 pub(in crate::step) fn release(
     state: &mut State,
     now: Timestamp,

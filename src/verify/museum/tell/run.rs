@@ -5,8 +5,8 @@
 
 use std::fmt::Write as _;
 
+use fencepost_model::description;
 use fencepost_model::op::{Op, Reply, Target};
-use fencepost_model::story::{answer, describe};
 use fencepost_model::vocabulary::Kind;
 use proptest::strategy::{Strategy, ValueTree};
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
@@ -164,7 +164,8 @@ fn lines(what: &What) -> Vec<String> {
                 Who::Handler(_) => "a handler",
                 Who::Stranger => "another consumer",
             };
-            let told = |op, answered| format!("{who} {}  ->  {}", describe(op), words(answered));
+            let told =
+                |op, answered| format!("{who} {}  ->  {}", description::operation(op), words(answered));
             let matters = answers.iter().filter(|(op, answered)| !is_routine(op, answered));
             matters.map(|(op, answered)| told(op, answered)).collect()
         }
@@ -194,7 +195,7 @@ fn is_routine(op: &Op, answered: &Answer) -> bool {
 
 fn words(answered: &Answer) -> String {
     match answered {
-        Answer::Reply(reply) => answer(reply),
+        Answer::Reply(reply) => description::reply(reply),
         Answer::Busy => "busy".to_owned(),
         Answer::Closed => "closed".to_owned(),
     }

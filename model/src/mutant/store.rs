@@ -1,16 +1,16 @@
-//! Mistakes with ids, epochs, transactions, and what a store forgets when the power goes.
+//! Mutants of ids, epochs, transactions, power cuts and restores.
 
 use crate::mutant::{Mutant, contract};
 use crate::op::{Op, Refusal, Reply, Settled, Target};
 use crate::state::Origin;
 
-/// The one mutant that plays transactions in its own way.
+/// The one mutant that applies transactions in its own way.
 pub(super) const IN_PARTS: &str = "a_transaction_is_done_in_parts";
 
 pub(super) const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "a_retry_adds_a_copy",
-        story: "The sender's id is stored and never looked at.",
+        rationale: "The sender's id is stored but never compared.",
         breaks: "a_remembered_id_is_accepted_once",
         scope: "ids",
         apply: |state, now, op| {
@@ -25,7 +25,7 @@ pub(super) const MUTANTS: &[Mutant] = &[
     },
     Mutant {
         name: "other_content_under_an_id_is_accepted",
-        story: "`INSERT OR IGNORE`: the second message is different, is answered with yes, and is gone.",
+        rationale: "`INSERT OR IGNORE`: the second message differs, is answered as accepted, and is lost.",
         breaks: "a_remembered_id_is_accepted_once",
         scope: "ids",
         apply: |state, now, op| match contract(state, now, op) {
@@ -35,7 +35,8 @@ pub(super) const MUTANTS: &[Mutant] = &[
     },
     Mutant {
         name: "an_id_is_forgotten_with_its_message",
-        story: "The id is a unique column of the queue's row. When the row is gone, a late retry is new.",
+        rationale: "The id is a unique column of the queue's row. After the row is deleted, a late retry \
+                is accepted as new.",
         breaks: "a_remembered_id_is_accepted_once",
         scope: "ids",
         apply: |state, now, op| {
@@ -50,9 +51,10 @@ pub(super) const MUTANTS: &[Mutant] = &[
     },
     Mutant {
         name: "a_dead_message_gives_its_id_away",
-        story: "The id is forgotten when the message is moved aside; after a redrive there are two.",
+        rationale: "The id is forgotten when the message is dead-lettered. After a redrive there are two \
+                messages with one id.",
         breaks: "a_remembered_id_is_accepted_once",
-        scope: "aside",
+        scope: "set-aside",
         apply: |state, now, op| {
             let reply = contract(state, now, op);
             if let (
@@ -67,7 +69,7 @@ pub(super) const MUTANTS: &[Mutant] = &[
     },
     Mutant {
         name: IN_PARTS,
-        story: "Each operation commits on its own. A stale token is refused, and its effects are there.",
+        rationale: "Each operation commits on its own. The stale token is refused, but the effects stay.",
         breaks: "effects_settled_in_one_transaction_happen_exactly_once",
         scope: "transactions",
         apply: |state, now, op| {
@@ -86,7 +88,7 @@ pub(super) const MUTANTS: &[Mutant] = &[
     },
     Mutant {
         name: "tokens_begin_again_after_a_power_cut",
-        story: "The counter is read from the file, and the file has lost its end: a token that is out in the world \
+        rationale: "The counter is read from the file, which lost its last writes: a token that is in use \
                 is minted a second time.",
         breaks: "tokens_only_grow",
         scope: "falling-back",
@@ -97,8 +99,8 @@ pub(super) const MUTANTS: &[Mutant] = &[
     },
     Mutant {
         name: "a_restore_moves_the_counter_on_by_a_fixed_step",
-        story: "2^32 tokens are skipped, as after a boot. But the original booted too since the copy was made, or the \
-                same copy is restored a second time.",
+        rationale: "A restore skips 2^32 tokens, as a boot does. But the original may have booted since \
+                the copy was made, or the same copy may be restored twice.",
         breaks: "tokens_only_grow",
         scope: "falling-back",
         apply: |state, now, op| {
@@ -112,7 +114,7 @@ pub(super) const MUTANTS: &[Mutant] = &[
     },
     Mutant {
         name: "a_restored_copy_keeps_its_epoch",
-        story: "After a restore, numbers are given a second time and nobody can tell which life they belong to.",
+        rationale: "After a restore, numbers are assigned a second time in the same epoch.",
         breaks: "a_retired_epoch_moves_nothing",
         scope: "epochs",
         apply: |state, now, op| {
@@ -126,7 +128,7 @@ pub(super) const MUTANTS: &[Mutant] = &[
     },
     Mutant {
         name: "a_reset_does_not_fence",
-        story: "The log is emptied under a running subscriber, whose settlements land in the new life.",
+        rationale: "The log is emptied while a subscriber runs, and its settlements apply to the new epoch.",
         breaks: "a_retired_epoch_moves_nothing",
         scope: "epochs",
         apply: |state, now, op| {
@@ -145,8 +147,8 @@ pub(super) const MUTANTS: &[Mutant] = &[
     },
     Mutant {
         name: "a_reset_is_done_twice",
-        story: "Two operators reset at once. The second one names the epoch that it means to end, and nobody looks \
-                whether that is the current one.",
+        rationale: "Two operators reset at the same time. The second reset names the epoch that it means \
+                to end, and the store does not compare it with the current one.",
         breaks: "a_retired_epoch_moves_nothing",
         scope: "epochs",
         apply: |state, now, op| {
@@ -159,7 +161,7 @@ pub(super) const MUTANTS: &[Mutant] = &[
     },
     Mutant {
         name: "an_epoch_begins_twice",
-        story: "An epoch's name is used again, and what belongs to its first life is taken for current.",
+        rationale: "An epoch is used again, so records of its first life are taken for current ones.",
         breaks: "a_retired_epoch_moves_nothing",
         scope: "epochs",
         apply: |state, now, op| {
@@ -171,7 +173,8 @@ pub(super) const MUTANTS: &[Mutant] = &[
     },
     Mutant {
         name: "a_dead_letter_of_a_retired_epoch_is_redriven",
-        story: "An event of the old life is delivered in the new one, under a number that another event has.",
+        rationale: "An event of the old epoch is delivered in the new one, under a number that another \
+                event has.",
         breaks: "a_retired_epoch_moves_nothing",
         scope: "epochs",
         apply: |state, now, op| {

@@ -1,23 +1,23 @@
-//! The scopes of the queue: leases, batches, ids, what is put aside, damage.
+//! The scopes of the queue: leases, batches, ids, setting aside, damage, repairs.
 
-use super::{
+use crate::op::{Op, Settlement, Start};
+use crate::scope::build::{
     claim, command, dead_letter, event, id, nack, offers, park, poll, publish, repairs, send, subscribe,
 };
-use crate::op::{Op, Settlement, Start};
-use crate::scope::{Limits, Scope};
+use crate::scope::{Scope, ScopeLimits};
 use crate::vocabulary::CAUSATION_ID;
 use crate::world::Wound;
 
 pub(super) fn leases() -> Scope {
     Scope {
         name: "leases",
-        about: "two workers compete for two commands; leases run out, the clock jumps back, workers crash",
+        about: "two workers compete for two commands; leases expire, the clock jumps back, workers crash",
         offers: offers([send(command("bet", "1"), 0), claim(&["bet"], 1)]),
         settlements: vec![Settlement::Ack, nack(0), nack(1)],
         clock_max: 3,
         clock_back: true,
         crash: true,
-        limits: Limits { tokens: 3, records: 1, ..Limits::default() },
+        limits: ScopeLimits { tokens: 3, records: 1, ..ScopeLimits::default() },
         liveness: true,
         states: 79_756,
         ..Scope::default()
@@ -27,13 +27,13 @@ pub(super) fn leases() -> Scope {
 pub(super) fn releases() -> Scope {
     Scope {
         name: "releases",
-        about: "deliveries are released and leases extended, before and after their time ran out",
+        about: "deliveries are released and leases extended, before and after they expire",
         offers: offers([send(command("bet", "1"), 0), claim(&["bet"], 1), claim(&["bet"], 2)]),
         settlements: vec![Settlement::Ack],
         release: true,
         extend_ms: Some(2),
         cancel: true,
-        limits: Limits { tokens: 4, ..Limits::default() },
+        limits: ScopeLimits { tokens: 4, ..ScopeLimits::default() },
         states: 10_527,
         ..Scope::default()
     }
@@ -50,7 +50,7 @@ pub(super) fn batches() -> Scope {
             claim(&["bet", "pay"], 3),
         ]),
         settlements: vec![Settlement::Ack, nack(1)],
-        limits: Limits { commands: 3, tokens: 4, records: 2, ..Limits::default() },
+        limits: ScopeLimits { commands: 3, tokens: 4, records: 2, ..ScopeLimits::default() },
         states: 57_112,
         ..Scope::default()
     }
@@ -80,15 +80,15 @@ pub(super) fn ids() -> Scope {
         cancel: true,
         purge: true,
         workers: 1,
-        limits: Limits { commands: 2, events: 1, tokens: 2, records: 2, reboots: 0 },
+        limits: ScopeLimits { commands: 2, events: 1, tokens: 2, records: 2, reboots: 0 },
         states: 68_661,
         ..Scope::default()
     }
 }
 
-pub(super) fn aside() -> Scope {
+pub(super) fn set_aside() -> Scope {
     Scope {
-        name: "aside",
+        name: "set-aside",
         about: "commands are dead-lettered, parked and dropped, redriven and purged",
         offers: offers([
             send(command("bet", "1").with_id(id("x")), 0),
@@ -100,7 +100,7 @@ pub(super) fn aside() -> Scope {
         purge: true,
         crash: true,
         clock_max: 2,
-        limits: Limits { tokens: 4, records: 3, ..Limits::default() },
+        limits: ScopeLimits { tokens: 4, records: 3, ..ScopeLimits::default() },
         liveness: true,
         states: 1_198,
         ..Scope::default()
@@ -126,7 +126,7 @@ pub(super) fn damaged_commands() -> Scope {
         clock_max: 1,
         wounds_queue: vec![Wound::Body, Wound::Name, Wound::Bookkeeping],
         workers: 1,
-        limits: Limits { tokens: 2, records: 2, ..Limits::default() },
+        limits: ScopeLimits { tokens: 2, records: 2, ..ScopeLimits::default() },
         states: 21_211,
         ..Scope::default()
     }
@@ -135,7 +135,7 @@ pub(super) fn damaged_commands() -> Scope {
 pub(super) fn repaired_commands() -> Scope {
     Scope {
         name: "repaired-commands",
-        about: "damaged commands are repaired among the dead, redriven and sent again under their id",
+        about: "dead damaged commands are repaired, redriven and sent again under their id",
         start: vec![send(command("bet", "1").with_id(id("x")), 0)],
         offers: offers([
             send(command("bet", "1").with_id(id("x")), 0),
@@ -154,7 +154,7 @@ pub(super) fn repaired_commands() -> Scope {
         clock_max: 1,
         wounds_queue: vec![Wound::Body, Wound::Name, Wound::Bookkeeping],
         workers: 1,
-        limits: Limits { commands: 1, tokens: 3, records: 3, ..Limits::default() },
+        limits: ScopeLimits { commands: 1, tokens: 3, records: 3, ..ScopeLimits::default() },
         states: 2_486,
         ..Scope::default()
     }

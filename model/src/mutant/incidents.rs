@@ -1,6 +1,6 @@
-//! Mistakes that others made, and that were not among ours: each was built once, and told of where anyone can read it.
+//! Mutants with the defects of incidents: each was released in another project and reported in public.
 //!
-//! The threads and what happened there stand in `docs/museum.md`. A mutant here knows only the mistake.
+//! The catalogue of incidents in `docs/` links the reports.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -13,7 +13,8 @@ use crate::vocabulary::{Group, Seq, Timestamp, Token};
 pub(super) const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "a_late_failure_frees_the_lock",
-        story: "Whoever is done with a command clears its lock. One that comes too late clears the lock of the next.",
+        rationale: "A failure clears the lock of its command without checking the owner. A late one clears \
+                the lock of the next worker.",
         breaks: "a_stale_token_changes_nothing_and_is_told_so",
         scope: "leases",
         apply: |state, now, op| {
@@ -35,7 +36,7 @@ pub(super) const MUTANTS: &[Mutant] = &[
     },
     Mutant {
         name: "a_lease_that_ran_out_goes_on_under_its_token",
-        story: "Who takes a lease again that ran out only renews it, and nobody else was there; so its token stays.",
+        rationale: "Claiming an expired lease again is taken for a renewal, so its token stays the same.",
         breaks: "tokens_only_grow",
         scope: "leases",
         apply: |state, now, op| {
@@ -55,7 +56,7 @@ pub(super) const MUTANTS: &[Mutant] = &[
     },
     Mutant {
         name: "an_ack_of_what_is_gone_is_believed",
-        story: "The ack deletes the row and does not look whether a row was deleted.",
+        rationale: "The ack deletes the row and does not check that a row was deleted.",
         breaks: "a_stale_token_changes_nothing_and_is_told_so",
         scope: "leases",
         apply: |state, now, op| match (op, contract(state, now, op)) {
@@ -68,7 +69,8 @@ pub(super) const MUTANTS: &[Mutant] = &[
     },
     Mutant {
         name: "a_failure_after_the_release_leaves_a_copy",
-        story: "A retry is a row of its own, written by whoever failed. A shutdown has put the first row back already.",
+        rationale: "A retry is a new row, written by the worker that failed. The shutdown had already \
+                released the first row.",
         breaks: "a_stale_token_changes_nothing_and_is_told_so",
         scope: "damaged-commands",
         apply: |state, now, op| {
@@ -92,7 +94,8 @@ pub(super) const MUTANTS: &[Mutant] = &[
     },
     Mutant {
         name: "a_release_clears_half_of_the_lock",
-        story: "What is given back loses the end of its lease and not its mark, and leases without an end never end.",
+        rationale: "A release clears the end of the lease but not its owner, and a lease without an end \
+                never expires.",
         breaks: "claims_come_oldest_due_first",
         scope: "releases",
         apply: |state, now, op| {
@@ -107,7 +110,8 @@ pub(super) const MUTANTS: &[Mutant] = &[
     },
     Mutant {
         name: "attempts_are_counted_and_not_looked_at",
-        story: "The failure asks how many attempts there were, and the claim does not; a killed worker reports no failure.",
+        rationale: "The failure path checks the limit on attempts, and the claim does not. A killed worker \
+                reports no failure.",
         breaks: "a_claim_with_maximum_m_never_hands_out_a_command_with_m_attempts",
         scope: "leases",
         apply: |state, now, op| {
@@ -131,7 +135,8 @@ pub(super) const MUTANTS: &[Mutant] = &[
     },
     Mutant {
         name: "a_number_is_used_again_when_the_queue_is_empty",
-        story: "`INTEGER PRIMARY KEY` without `AUTOINCREMENT`: the next number is one more than the largest that is there.",
+        rationale: "`INTEGER PRIMARY KEY` without `AUTOINCREMENT`: the next number is one more than the \
+                largest number in the table.",
         breaks: "sequence_numbers_are_dense_and_never_reused",
         scope: "leases",
         apply: |state, now, op| {
@@ -143,9 +148,10 @@ pub(super) const MUTANTS: &[Mutant] = &[
     },
     Mutant {
         name: "a_failed_command_frees_its_id",
-        story: "The lock on the id ends with the run, however that ended; a command that waits for its next attempt has none.",
+        rationale: "The lock on the id ends with the run, also when the run failed. A command that waits \
+                for its next attempt has none.",
         breaks: "a_remembered_id_is_accepted_once",
-        scope: "aside",
+        scope: "set-aside",
         apply: |state, now, op| {
             let reply = contract(state, now, op);
             if let (
@@ -160,9 +166,10 @@ pub(super) const MUTANTS: &[Mutant] = &[
     },
     Mutant {
         name: "a_dead_letter_forgets_why",
-        story: "The message is moved aside as it came; what went wrong was known to the code that moved it.",
+        rationale: "The dead letter keeps the message but not the error, which only the code that moved it \
+                knew.",
         breaks: "every_accepted_command_is_in_exactly_one_place",
-        scope: "aside",
+        scope: "set-aside",
         apply: |state, now, op| {
             let reply = contract(state, now, op);
             if let Reply::Settled(Settled::DeadLettered { record }) = &reply
@@ -175,7 +182,8 @@ pub(super) const MUTANTS: &[Mutant] = &[
     },
     Mutant {
         name: "events_become_visible_out_of_order",
-        story: "A number is drawn when a transaction writes, and seen when it commits: a later number may be there first.",
+        rationale: "A transaction gets its number when it writes, and becomes visible when it commits. A \
+                higher number may become visible first.",
         breaks: "each_poll_hands_out_the_lowest_unsettled_numbers",
         scope: "batches-of-events",
         apply: |state, now, op| {
@@ -193,7 +201,8 @@ pub(super) const MUTANTS: &[Mutant] = &[
     },
     Mutant {
         name: "a_poll_moves_the_position",
-        story: "Offsets are saved as they are read. What is read and not handled yet is passed all the same.",
+        rationale: "A poll saves the offset of what it read. An event that was read and not handled is \
+                passed.",
         breaks: "a_position_passes_an_event_only_by_its_settlement",
         scope: "groups",
         apply: |state, now, op| {
@@ -213,13 +222,13 @@ pub(super) const MUTANTS: &[Mutant] = &[
     },
     Mutant {
         name: "a_start_is_worked_out_again",
-        story: "As long as a group has settled nothing, its start is not written down, and whoever takes the cursor over \
-                begins at the head.",
+        rationale: "Until a group settles its first event, its start is not stored. The next holder of the \
+                cursor starts at the head.",
         breaks: "a_position_passes_an_event_only_by_its_settlement",
         scope: "groups",
         apply: |state, now, op| {
             let head = state.head;
-            // The group of one name is the one that was to begin at the head of an empty log.
+            // The group with one name is the one that subscribed at the head of an empty log.
             if let Op::Poll { group, token: None, .. } = op
                 && let Some(cursor) = state.groups.get_mut(group).filter(|cursor| cursor.due_at <= now)
                 && cursor.names.len() == 1
@@ -234,7 +243,8 @@ pub(super) const MUTANTS: &[Mutant] = &[
     },
     Mutant {
         name: "a_stale_token_extends_the_cursor",
-        story: "The extension of a claim names the group and not its owner, so it succeeds after somebody else took over.",
+        rationale: "The extension names the group and not the owner of its cursor, so it succeeds after \
+                another replica took over.",
         breaks: "a_stale_token_changes_nothing_and_is_told_so",
         scope: "batches-of-events",
         apply: |state, now, op| {
@@ -249,8 +259,8 @@ pub(super) const MUTANTS: &[Mutant] = &[
     },
     Mutant {
         name: "a_namesake_renews_the_lease",
-        story: "The owner of a lease is a host name and a process number. In containers both are the same everywhere, so \
-                everyone is the owner.",
+        rationale: "The owner of a lease is a host name and a process number. In containers these are \
+                equal, so every replica is the owner.",
         breaks: "at_most_one_lease_is_current_for_a_delivery",
         scope: "groups",
         apply: |state, now, op| {
@@ -265,7 +275,7 @@ pub(super) const MUTANTS: &[Mutant] = &[
     },
     Mutant {
         name: "prune_asks_no_group",
-        story: "The log is cut to its length. Who has read what is somebody else's table.",
+        rationale: "The log is truncated to a length, without reading the positions of the groups.",
         breaks: "prune_keeps_what_a_group_still_needs",
         scope: "pruning",
         apply: |state, now, op| {

@@ -1,16 +1,16 @@
 //! The scopes of the store as a whole: pruning, seeking, epochs, transactions, reboots and copies.
 
-use super::{
+use crate::op::{Op, Settlement, Start};
+use crate::scope::build::{
     claim, command, dead_letter, event, id, nack, offers, park, poll, publish, reset, seek, send, subscribe,
 };
-use crate::op::{Op, Settlement, Start};
-use crate::scope::{Limits, Scope};
+use crate::scope::{Scope, ScopeLimits};
 use crate::vocabulary::{Epoch, Seq};
 
 pub(super) fn pruning() -> Scope {
     Scope {
         name: "pruning",
-        about: "the log is pruned beside two groups, positions lie before and behind what is kept",
+        about: "the log is pruned while two groups read it, and positions lie before and behind its first event",
         start: vec![subscribe("audit", "bet", Start::Earliest), publish(event("bet", "1").with_id(id("x")))],
         offers: offers([
             publish(event("bet", "1").with_id(id("x"))),
@@ -28,7 +28,7 @@ pub(super) fn pruning() -> Scope {
         settlements: vec![Settlement::Ack],
         clock_max: 2,
         workers: 1,
-        limits: Limits { events: 2, tokens: 2, ..Limits::default() },
+        limits: ScopeLimits { events: 2, tokens: 2, ..ScopeLimits::default() },
         states: 42_760,
         ..Scope::default()
     }
@@ -37,7 +37,7 @@ pub(super) fn pruning() -> Scope {
 pub(super) fn seeking() -> Scope {
     Scope {
         name: "seeking",
-        about: "a group seeks back and forth under its holder",
+        about: "a group seeks back and forth while a replica holds its cursor",
         start: vec![
             subscribe("audit", "bet", Start::Earliest),
             publish(event("bet", "1")),
@@ -56,7 +56,7 @@ pub(super) fn seeking() -> Scope {
         settlements: vec![Settlement::Ack, nack(1), dead_letter()],
         redrive: true,
         clock_max: 1,
-        limits: Limits { tokens: 2, records: 1, ..Limits::default() },
+        limits: ScopeLimits { tokens: 2, records: 1, ..ScopeLimits::default() },
         states: 16_505,
         ..Scope::default()
     }
@@ -65,7 +65,7 @@ pub(super) fn seeking() -> Scope {
 pub(super) fn epochs() -> Scope {
     Scope {
         name: "epochs",
-        about: "the log is reset under its holders, to fresh, used and unexpected epochs",
+        about: "the log is reset while replicas hold cursors, to fresh, used and unexpected epochs",
         start: vec![subscribe("audit", "bet", Start::Earliest)],
         offers: offers([
             publish(event("bet", "1").with_id(id("x"))),
@@ -80,7 +80,7 @@ pub(super) fn epochs() -> Scope {
         redrive: true,
         clock_max: 1,
         workers: 1,
-        limits: Limits { events: 2, tokens: 2, records: 2, reboots: 1, ..Limits::default() },
+        limits: ScopeLimits { events: 2, tokens: 2, records: 2, reboots: 1, ..ScopeLimits::default() },
         states: 41_468,
         ..Scope::default()
     }
@@ -89,7 +89,7 @@ pub(super) fn epochs() -> Scope {
 pub(super) fn transactions() -> Scope {
     Scope {
         name: "transactions",
-        about: "a command's ack and its effects happen together or not at all; a stale token takes them back",
+        about: "a command's ack and its effects happen together or not at all; a stale token undoes both",
         start: vec![send(command("bet", "1").with_id(id("x")), 0), send(command("bet", "2"), 0)],
         offers: offers([
             claim(&["bet"], 1),
@@ -103,7 +103,7 @@ pub(super) fn transactions() -> Scope {
         settlements: vec![Settlement::Ack],
         clock_max: 2,
         crash: true,
-        limits: Limits { commands: 4, events: 2, tokens: 4, ..Limits::default() },
+        limits: ScopeLimits { commands: 4, events: 2, tokens: 4, ..ScopeLimits::default() },
         states: 5_486,
         ..Scope::default()
     }
@@ -112,13 +112,13 @@ pub(super) fn transactions() -> Scope {
 pub(super) fn falling_back() -> Scope {
     Scope {
         name: "falling-back",
-        about: "power cuts and restored copies, also of one copy twice: the store falls back, but tokens never do",
+        about: "power cuts and restored copies, also of one copy twice: the store falls back, and tokens never do",
         offers: offers([send(command("bet", "1").with_id(id("x")), 0), claim(&["bet"], 1), Op::Reboot]),
         settlements: vec![Settlement::Ack],
         clock_max: 1,
         workers: 1,
         fall_back: Some(vec![None, Some(Epoch::from(2)), Some(Epoch::from(3))]),
-        limits: Limits { commands: 1, events: 1, tokens: 2, records: 1, reboots: 2 },
+        limits: ScopeLimits { commands: 1, events: 1, tokens: 2, records: 1, reboots: 2 },
         states: 32_479,
         ..Scope::default()
     }
@@ -127,7 +127,7 @@ pub(super) fn falling_back() -> Scope {
 pub(super) fn answers_lost() -> Scope {
     Scope {
         name: "answers-lost",
-        about: "workers do not hear what became of their operations, and do them again",
+        about: "requests and answers are lost, and workers repeat their operations",
         start: vec![subscribe("audit", "bet", Start::Earliest), publish(event("bet", "1"))],
         offers: offers([
             send(command("bet", "1").with_id(id("x")), 0),
@@ -137,7 +137,7 @@ pub(super) fn answers_lost() -> Scope {
         settlements: vec![Settlement::Ack, nack(0), dead_letter()],
         unheard: true,
         clock_max: 1,
-        limits: Limits { commands: 1, events: 1, tokens: 3, records: 1, reboots: 0 },
+        limits: ScopeLimits { commands: 1, events: 1, tokens: 3, records: 1, reboots: 0 },
         states: 10_781,
         ..Scope::default()
     }

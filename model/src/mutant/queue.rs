@@ -1,4 +1,4 @@
-//! Mistakes with the queue.
+//! Mutants of the queue.
 
 use std::collections::BTreeMap;
 
@@ -10,7 +10,7 @@ use crate::vocabulary::{Seq, Timestamp};
 pub(super) const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "a_stale_token_settles",
-        story: "The settlement asks whether the command is leased, and not by whom.",
+        rationale: "The settlement checks that the command is leased, but not which lease it is.",
         breaks: "a_stale_token_changes_nothing_and_is_told_so",
         scope: "leases",
         apply: |state, now, op| {
@@ -25,7 +25,8 @@ pub(super) const MUTANTS: &[Mutant] = &[
     },
     Mutant {
         name: "a_stale_token_extends",
-        story: "The heartbeat goes by the command's number alone, so a dead worker's heartbeat keeps a lease alive.",
+        rationale: "The heartbeat names the command only, so the heartbeat of a dead worker keeps the \
+                lease alive.",
         breaks: "a_stale_token_changes_nothing_and_is_told_so",
         scope: "releases",
         apply: |state, now, op| {
@@ -40,8 +41,8 @@ pub(super) const MUTANTS: &[Mutant] = &[
     },
     Mutant {
         name: "a_lease_that_ran_out_cannot_be_settled",
-        story: "The settlement asks for the time as well as for the token, so a slow worker's finished work is thrown \
-                away although nobody else has begun it.",
+        rationale: "The settlement checks the time as well as the token, so the finished work of a slow \
+                worker is thrown away although no other worker has claimed the command.",
         breaks: "a_stale_token_changes_nothing_and_is_told_so",
         scope: "leases",
         apply: |state, now, op| {
@@ -55,7 +56,7 @@ pub(super) const MUTANTS: &[Mutant] = &[
     },
     Mutant {
         name: "expiry_clears_the_attempt_count",
-        story: "The reaper puts expired rows back as if they were new.",
+        rationale: "The reaper of expired leases puts the rows back as if they were new.",
         breaks: "a_claim_with_maximum_m_never_hands_out_a_command_with_m_attempts",
         scope: "leases",
         apply: |state, now, op| {
@@ -69,7 +70,8 @@ pub(super) const MUTANTS: &[Mutant] = &[
     },
     Mutant {
         name: "a_running_lease_is_claimed",
-        story: "The claim asks whether a command is due by the time that it was sent for.",
+        rationale: "The claim compares the time that the command was sent for, and not the end of its \
+                lease.",
         breaks: "at_most_one_lease_is_current_for_a_delivery",
         scope: "leases",
         apply: |state, now, op| {
@@ -83,21 +85,23 @@ pub(super) const MUTANTS: &[Mutant] = &[
     },
     Mutant {
         name: "an_abandoned_lease_is_kept_for_ever",
-        story: "A row that is marked as taken is never looked at again: there is no reaper.",
+        rationale: "A row that is marked as leased is never looked at again: there is no reaper.",
         breaks: "an_abandoned_lease_is_claimed_again",
         scope: "leases",
         apply: |state, now, op| hiding(state, now, op, |command| command.lease.is_some()),
     },
     Mutant {
         name: "an_exhausted_command_stays_in_the_queue",
-        story: "The claim asks for `attempts < max` and moves nothing aside: what is exhausted waits for ever, unseen.",
+        rationale: "The claim selects `attempts < max` and dead-letters nothing, so exhausted commands \
+                stay in the queue unseen.",
         breaks: "every_command_comes_to_rest",
         scope: "leases",
         apply: |state, now, op| hiding(state, now, op, |command| command.attempts >= 2),
     },
     Mutant {
         name: "the_newest_is_claimed_first",
-        story: "`ORDER BY seq DESC`: a stack. Under load the oldest waits for ever.",
+        rationale: "`ORDER BY seq DESC` makes the queue a stack. Under load the oldest command waits for \
+                ever.",
         breaks: "claims_come_oldest_due_first",
         scope: "leases",
         apply: |state, now, op| {
@@ -116,7 +120,7 @@ pub(super) const MUTANTS: &[Mutant] = &[
     },
     Mutant {
         name: "nack_keeps_its_place_at_the_front",
-        story: "A failed command is due since it was sent, so it comes first again and again.",
+        rationale: "A failed command keeps its old due time, so it is claimed first again and again.",
         breaks: "claims_come_oldest_due_first",
         scope: "leases",
         apply: |state, now, op| {
@@ -132,8 +136,8 @@ pub(super) const MUTANTS: &[Mutant] = &[
     },
     Mutant {
         name: "nothing_due_is_said_while_something_is",
-        story: "A claim that dead-letters its only candidate answers with an empty list, and the consumer goes to \
-                sleep beside a full queue.",
+        rationale: "A claim that dead-letters its only candidate answers with an empty list, and the \
+                consumer sleeps beside a full queue.",
         breaks: "claims_come_oldest_due_first",
         scope: "batches",
         apply: |state, now, op| {
@@ -159,8 +163,8 @@ pub(super) const MUTANTS: &[Mutant] = &[
     },
     Mutant {
         name: "a_killer_is_handed_out_with_its_neighbours",
-        story: "A command whose last worker died goes into a batch with others: when it kills this one too, they all \
-                lose an attempt.",
+        rationale: "A command whose last worker died is handed out in a batch. When it kills the next \
+                worker, all commands of the batch lose an attempt.",
         breaks: "claims_come_oldest_due_first",
         scope: "batches",
         apply: |state, now, op| {
@@ -174,7 +178,8 @@ pub(super) const MUTANTS: &[Mutant] = &[
     },
     Mutant {
         name: "a_batch_shares_one_token",
-        story: "One token a claim looks cheaper than one a command; then one settlement is as good as another.",
+        rationale: "One token for each claim looks cheaper than one for each command. Then the token of \
+                one command settles another.",
         breaks: "tokens_only_grow",
         scope: "batches",
         apply: |state, now, op| {
@@ -194,7 +199,7 @@ pub(super) const MUTANTS: &[Mutant] = &[
     },
     Mutant {
         name: "a_release_counts_as_an_attempt",
-        story: "What was taken and never begun loses an attempt with every deployment.",
+        rationale: "A command that was claimed and never handled loses an attempt at each deployment.",
         breaks: "a_claim_with_maximum_m_never_hands_out_a_command_with_m_attempts",
         scope: "releases",
         apply: |state, now, op| {
@@ -209,7 +214,8 @@ pub(super) const MUTANTS: &[Mutant] = &[
     },
     Mutant {
         name: "the_last_nack_requeues",
-        story: "Attempts are looked at in the claim alone, and an ever-failing command waits out one more back-off.",
+        rationale: "Only the claim checks the limit on attempts, so a command that always fails waits for \
+                one more back-off.",
         breaks: "a_claim_with_maximum_m_never_hands_out_a_command_with_m_attempts",
         scope: "leases",
         apply: |state, now, op| {
@@ -223,7 +229,8 @@ pub(super) const MUTANTS: &[Mutant] = &[
     },
     Mutant {
         name: "a_nack_forgets_why",
-        story: "The error is logged by the worker and not kept with the message; the worker's logs are gone.",
+        rationale: "The worker logs the error, and the message does not keep it. Later the worker's logs \
+                are gone.",
         breaks: "every_accepted_command_is_in_exactly_one_place",
         scope: "leases",
         apply: |state, now, op| {
@@ -239,7 +246,7 @@ pub(super) const MUTANTS: &[Mutant] = &[
     },
     Mutant {
         name: "an_ack_only_hides",
-        story: "The ack clears the lease and leaves the row.",
+        rationale: "The ack clears the lease and leaves the row.",
         breaks: "every_accepted_command_is_in_exactly_one_place",
         scope: "leases",
         apply: |state, now, op| {
@@ -257,7 +264,7 @@ pub(super) const MUTANTS: &[Mutant] = &[
     },
     Mutant {
         name: "a_held_command_is_cancelled",
-        story: "The cancellation deletes the row under the worker that is handling it.",
+        rationale: "The cancellation deletes the row while a worker handles it.",
         breaks: "at_most_one_lease_is_current_for_a_delivery",
         scope: "releases",
         apply: |state, now, op| {
@@ -271,9 +278,10 @@ pub(super) const MUTANTS: &[Mutant] = &[
     },
     Mutant {
         name: "dead_letter_deletes",
-        story: "The row is deleted first and copied aside in a second transaction, which never comes.",
+        rationale: "One transaction deletes the row, and a second one would insert the dead letter. The \
+                second one never runs.",
         breaks: "every_accepted_command_is_in_exactly_one_place",
-        scope: "aside",
+        scope: "set-aside",
         apply: |state, now, op| {
             let reply = contract(state, now, op);
             if let Reply::Settled(Settled::DeadLettered { record }) = &reply {
@@ -284,9 +292,9 @@ pub(super) const MUTANTS: &[Mutant] = &[
     },
     Mutant {
         name: "redrive_copies",
-        story: "The record is put back into the queue and stays among the dead, to be redriven once more.",
+        rationale: "The message returns to the queue, but its record stays dead and can be redriven again.",
         breaks: "redrive_moves_and_never_copies",
-        scope: "aside",
+        scope: "set-aside",
         apply: |state, now, op| {
             let before = state.records.clone();
             let reply = contract(state, now, op);
@@ -300,7 +308,8 @@ pub(super) const MUTANTS: &[Mutant] = &[
     },
     Mutant {
         name: "a_corrupt_command_is_deleted",
-        story: "What cannot be parsed is logged and removed, so that it does not block the queue.",
+        rationale: "A row that cannot be decoded is logged and deleted, so that it does not block the \
+                queue.",
         breaks: "a_corrupt_row_never_reaches_a_handler_and_never_vanishes",
         scope: "damaged-commands",
         apply: |state, now, op| {
@@ -312,7 +321,7 @@ pub(super) const MUTANTS: &[Mutant] = &[
     },
     Mutant {
         name: "an_unreadable_command_is_never_seen",
-        story: "Nobody asks for a name that cannot be read, so nobody is told.",
+        rationale: "No claim asks for a name that cannot be read, so the row is never reported.",
         breaks: "a_corrupt_row_never_reaches_a_handler_and_never_vanishes",
         scope: "damaged-commands",
         apply: |state, now, op| {
@@ -327,7 +336,7 @@ pub(super) const MUTANTS: &[Mutant] = &[
     },
     Mutant {
         name: "a_corrupt_delivery_can_be_acked",
-        story: "The consumer acks what it could not decode, and the bus believes it.",
+        rationale: "The consumer acks a row that it could not decode, and the bus accepts the ack.",
         breaks: "a_corrupt_row_never_reaches_a_handler_and_never_vanishes",
         scope: "damaged-commands",
         apply: |state, now, op| {
@@ -349,7 +358,7 @@ fn cloned((seq, command): (&Seq, &Command)) -> (Seq, Command) {
     (*seq, command.clone())
 }
 
-/// A claim that does not see some commands.
+/// A claim that does not see the commands for which `hide` is true.
 fn hiding(state: &mut State, now: Timestamp, op: &Op, hide: impl Fn(&Command) -> bool) -> Reply {
     let Op::Claim { .. } = op else { return contract(state, now, op) };
     let mut hidden: BTreeMap<_, _> =

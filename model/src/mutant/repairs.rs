@@ -1,4 +1,4 @@
-//! Mistakes with records that a person repairs.
+//! Mutants of repairs.
 
 use std::sync::Arc;
 
@@ -10,7 +10,8 @@ use crate::vocabulary::Raw;
 pub(super) const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "a_repair_overwrites_what_can_be_read",
-        story: "An UPDATE with the number in its WHERE: the record beside the damaged one can be written over too.",
+        rationale: "The UPDATE selects by number alone, so the repair of a damaged record can overwrite a \
+                sound one.",
         breaks: "a_corrupt_row_never_reaches_a_handler_and_never_vanishes",
         scope: "repaired-commands",
         apply: |state, now, op| {
@@ -26,7 +27,8 @@ pub(super) const MUTANTS: &[Mutant] = &[
     },
     Mutant {
         name: "a_repair_tells_nothing",
-        story: "What was left of the message is overwritten, and whoever repairs finds out later that it was needed.",
+        rationale: "The columns of the damaged record are overwritten and not returned, although the \
+                operator may need them.",
         breaks: "a_corrupt_row_never_reaches_a_handler_and_never_vanishes",
         scope: "repaired-commands",
         apply: |state, now, op| match contract(state, now, op) {
@@ -36,7 +38,8 @@ pub(super) const MUTANTS: &[Mutant] = &[
     },
     Mutant {
         name: "a_repaired_command_loses_its_id",
-        story: "The person does not know the id that it was sent under, so the handler's own memory of ids is of no use.",
+        rationale: "The operator does not know the id that the command was sent under, so a handler that \
+                compares ids handles it twice.",
         breaks: "a_corrupt_row_never_reaches_a_handler_and_never_vanishes",
         scope: "repaired-commands",
         apply: |state, now, op| {

@@ -1,18 +1,18 @@
-//! The scopes of the log and its groups: positions, names, entries, damage.
+//! The scopes of the log and its groups: positions, names, entries, damage, repairs.
 
-use super::{
+use crate::op::{Op, Settlement, Start, Target};
+use crate::scope::build::{
     command, dead_letter, event, group, id, nack, offers, park, poll, publish, repairs, reset, subscribe,
     unsubscribe,
 };
-use crate::op::{Op, Settlement, Start, Target};
-use crate::scope::{Limits, Scope};
+use crate::scope::{Scope, ScopeLimits};
 use crate::vocabulary::{RecordId, Seq, Token};
 use crate::world::Wound;
 
 pub(super) fn groups() -> Scope {
     Scope {
         name: "groups",
-        about: "two groups with two replicas each read two names; leases run out and workers crash",
+        about: "two groups with two replicas each read two names; leases expire and workers crash",
         start: vec![
             subscribe("audit", "bet", Start::Earliest),
             subscribe("audit", "pay", Start::Earliest),
@@ -27,7 +27,7 @@ pub(super) fn groups() -> Scope {
         settlements: vec![Settlement::Ack, nack(1)],
         crash: true,
         clock_max: 1,
-        limits: Limits { events: 2, tokens: 3, records: 1, ..Limits::default() },
+        limits: ScopeLimits { events: 2, tokens: 3, records: 1, ..ScopeLimits::default() },
         liveness: true,
         states: 26_249,
         ..Scope::default()
@@ -37,7 +37,7 @@ pub(super) fn groups() -> Scope {
 pub(super) fn batches_of_events() -> Scope {
     Scope {
         name: "batches-of-events",
-        about: "three events are polled in batches and settled in order, out of order, and by a kill",
+        about: "three events are polled in batches and settled in order and out of order",
         start: vec![subscribe("audit", "bet", Start::Earliest), subscribe("audit", "pay", Start::Earliest)],
         offers: offers([
             publish(event("bet", "1")),
@@ -50,7 +50,7 @@ pub(super) fn batches_of_events() -> Scope {
         extend_ms: Some(2),
         workers: 1,
         clock_max: 1,
-        limits: Limits { events: 3, tokens: 3, records: 2, ..Limits::default() },
+        limits: ScopeLimits { events: 3, tokens: 3, records: 2, ..ScopeLimits::default() },
         states: 34_206,
         ..Scope::default()
     }
@@ -80,15 +80,15 @@ pub(super) fn names_added() -> Scope {
         ]),
         settlements: vec![Settlement::Ack, nack(0)],
         clock_max: 1,
-        limits: Limits { events: 3, tokens: 2, records: 1, ..Limits::default() },
+        limits: ScopeLimits { events: 3, tokens: 2, records: 1, ..ScopeLimits::default() },
         states: 34_550,
         ..Scope::default()
     }
 }
 
-pub(super) fn events_aside() -> Scope {
+pub(super) fn events_set_aside() -> Scope {
     Scope {
-        name: "events-aside",
+        name: "events-set-aside",
         about: "events are dead-lettered and parked for one of two groups, and the records purged",
         start: vec![
             subscribe("audit", "bet", Start::Earliest),
@@ -109,7 +109,7 @@ pub(super) fn events_aside() -> Scope {
         extend_ms: Some(2),
         clock_max: 0,
         workers: 1,
-        limits: Limits { events: 2, tokens: 3, records: 2, ..Limits::default() },
+        limits: ScopeLimits { events: 2, tokens: 3, records: 2, ..ScopeLimits::default() },
         states: 21_446,
         ..Scope::default()
     }
@@ -118,7 +118,7 @@ pub(super) fn events_aside() -> Scope {
 pub(super) fn entries() -> Scope {
     Scope {
         name: "entries",
-        about: "a redriven event is a group's own entry: nacked, killed, moved aside again, left behind, ended by a reset",
+        about: "a redriven event is an entry of its group: nacked, set aside again, unsubscribed, ended by a reset",
         start: vec![
             subscribe("audit", "bet", Start::Earliest),
             subscribe("audit", "pay", Start::Earliest),
@@ -135,7 +135,7 @@ pub(super) fn entries() -> Scope {
         redrive: true,
         clock_max: 2,
         workers: 1,
-        limits: Limits { tokens: 3, records: 1, ..Limits::default() },
+        limits: ScopeLimits { tokens: 3, records: 1, ..ScopeLimits::default() },
         liveness: true,
         states: 14_630,
         ..Scope::default()
@@ -154,7 +154,7 @@ pub(super) fn entry_settlements() -> Scope {
         redrive: true,
         clock_max: 3,
         workers: 1,
-        limits: Limits { events: 1, tokens: 4, records: 1, ..Limits::default() },
+        limits: ScopeLimits { events: 1, tokens: 4, records: 1, ..ScopeLimits::default() },
         states: 12_788,
         ..Scope::default()
     }
@@ -168,7 +168,7 @@ pub(super) fn two_entries() -> Scope {
     let redrive = |record: u32| Op::Redrive { record: RecordId::from(record) };
     Scope {
         name: "two-entries",
-        about: "the holder of one redriven event meets another that has used up its attempts, and the event behind",
+        about: "a replica that holds one entry polls another one with exhausted attempts, and the event behind it",
         start: vec![
             subscribe("audit", "bet", Start::Earliest),
             publish(event("bet", "1")),
@@ -184,7 +184,7 @@ pub(super) fn two_entries() -> Scope {
         settlements: vec![Settlement::Ack, nack(2)],
         clock_max: 4,
         workers: 1,
-        limits: Limits { events: 3, tokens: 5, records: 2, ..Limits::default() },
+        limits: ScopeLimits { events: 3, tokens: 5, records: 2, ..ScopeLimits::default() },
         liveness: true,
         states: 19_721,
         ..Scope::default()
@@ -208,7 +208,7 @@ pub(super) fn damaged_events() -> Scope {
         clock_max: 0,
         workers: 1,
         wounds_log: vec![Wound::Body, Wound::Name],
-        limits: Limits { events: 2, tokens: 2, records: 2, ..Limits::default() },
+        limits: ScopeLimits { events: 2, tokens: 2, records: 2, ..ScopeLimits::default() },
         states: 79_056,
         ..Scope::default()
     }
@@ -217,7 +217,7 @@ pub(super) fn damaged_events() -> Scope {
 pub(super) fn one_damaged_event() -> Scope {
     Scope {
         name: "one-damaged-event",
-        about: "one event is damaged under its holder and settled in every way, while its group comes and goes",
+        about: "one event is damaged while it is held, and settled in every way; its group is unsubscribed and subscribed",
         start: vec![subscribe("audit", "bet", Start::Earliest), publish(event("bet", "1"))],
         offers: offers([
             poll("audit", &["bet"], 1),
@@ -230,7 +230,7 @@ pub(super) fn one_damaged_event() -> Scope {
         clock_max: 0,
         workers: 1,
         wounds_log: vec![Wound::Body, Wound::Name],
-        limits: Limits { events: 1, tokens: 3, records: 2, ..Limits::default() },
+        limits: ScopeLimits { events: 1, tokens: 3, records: 2, ..ScopeLimits::default() },
         states: 2_591,
         ..Scope::default()
     }
@@ -239,7 +239,7 @@ pub(super) fn one_damaged_event() -> Scope {
 pub(super) fn repaired_events() -> Scope {
     Scope {
         name: "repaired-events",
-        about: "one of two groups repairs its copy of a damaged event and redrives it; the log keeps what it has",
+        about: "one of two groups repairs its copy of a damaged event and redrives it; the log keeps the damaged row",
         start: vec![
             subscribe("audit", "bet", Start::Earliest),
             subscribe("stats", "bet", Start::Earliest),
@@ -264,7 +264,7 @@ pub(super) fn repaired_events() -> Scope {
         clock_max: 0,
         workers: 1,
         wounds_log: vec![Wound::Body, Wound::Name],
-        limits: Limits { events: 1, tokens: 3, records: 2, ..Limits::default() },
+        limits: ScopeLimits { events: 1, tokens: 3, records: 2, ..ScopeLimits::default() },
         states: 9_276,
         ..Scope::default()
     }
@@ -273,7 +273,7 @@ pub(super) fn repaired_events() -> Scope {
 pub(super) fn exhausted_events() -> Scope {
     Scope {
         name: "exhausted-events",
-        about: "events that nobody settles come to rest, one by one, with the batch behind them",
+        about: "events that no worker settles are dead-lettered one by one, with a batch behind them",
         start: vec![
             subscribe("audit", "bet", Start::Earliest),
             publish(event("bet", "1")),
@@ -284,7 +284,7 @@ pub(super) fn exhausted_events() -> Scope {
         redrive: true,
         clock_max: 3,
         workers: 1,
-        limits: Limits { tokens: 4, records: 1, ..Limits::default() },
+        limits: ScopeLimits { tokens: 4, records: 1, ..ScopeLimits::default() },
         liveness: true,
         states: 19_094,
         ..Scope::default()

@@ -1,26 +1,26 @@
-//! G3, for whoever presents no token: what is answered is so.
+//! The part of G3 about replies to operations without a token: a reply is true.
 
-use crate::invariant::{Transition, Verdict, ensure};
+use crate::description;
+use crate::invariant::transition::{CheckResult, Transition, ensure};
 use crate::op::{Op, Refusal, Reply, Start, Target};
 use crate::state::State;
-use crate::story::{answer, describe};
 use crate::vocabulary::{Group, Kind, Name, Seq};
 
-/// An answer is one that its operation has, a refusal changes nothing, and where it names what is lacking, that is
-/// lacking; nobody is told that it was done where it could not be.
-pub(super) fn what_is_answered_is_so(t: &Transition<'_>) -> Verdict {
-    let is = match t.reply {
+/// A reply fits its operation. A refusal changes nothing, and its reason is true. An operation that cannot be done is
+/// refused.
+pub fn the_reply_fits_the_operation(t: &Transition<'_>) -> CheckResult {
+    let fits = match t.reply {
         Reply::Refused(refusal) => {
-            ensure!(t.before == t.after, "the answer was {refusal:?}, but the state changed");
-            is_lacking(t.before, t.op, refusal)
+            ensure!(t.before == t.after, "the operation was refused as {refusal:?}, but the state changed");
+            reason_is_true(t.before, t.op, refusal)
         }
-        _ => belongs(t) && could_be_done(t.before, t.op),
+        _ => reply_belongs_to_operation(t) && could_be_done(t.before, t.op),
     };
-    ensure!(is, "\"{}\" was answered \"{}\"", describe(t.op), answer(t.reply));
-    Verdict::Held
+    ensure!(fits, "\"{}\" was answered \"{}\"", description::operation(t.op), description::reply(t.reply));
+    CheckResult::Held
 }
 
-fn belongs(t: &Transition<'_>) -> bool {
+fn reply_belongs_to_operation(t: &Transition<'_>) -> bool {
     matches!(
         (t.op, t.reply),
         (Op::Send { .. } | Op::Publish { .. }, Reply::Accepted { .. })
@@ -47,7 +47,7 @@ fn reads(state: &State, group: &Group, name: &Name) -> bool {
     state.groups.get(group).is_some_and(|cursor| cursor.names.contains_key(name))
 }
 
-/// Whether a position lies outside of what is kept, and on which side.
+/// The refusal of a position that lies outside of the log.
 fn outside(state: &State, position: Seq) -> Option<Refusal> {
     if position > state.head {
         Some(Refusal::BeyondHead { head: state.head })
@@ -56,7 +56,8 @@ fn outside(state: &State, position: Seq) -> Option<Refusal> {
     }
 }
 
-/// Where a person asks by number or name: whether what is asked for is there. The rest is judged elsewhere.
+/// Whether the object of an operation exists, for operations that name it by number or name. Other guarantees check the
+/// rest.
 fn could_be_done(before: &State, op: &Op) -> bool {
     match op {
         Op::Purge { record } => before.records.contains_key(record),
@@ -69,9 +70,9 @@ fn could_be_done(before: &State, op: &Op) -> bool {
     }
 }
 
-/// Whether a refusal is one that its operation has, and its reason is there. Those of whoever presents a token, and
-/// those that another guarantee is about, are judged elsewhere.
-fn is_lacking(before: &State, op: &Op, refusal: &Refusal) -> bool {
+/// Whether a refusal fits its operation, and its reason is true. Other guarantees check the refusals of operations with a
+/// token, and those that they are about.
+fn reason_is_true(before: &State, op: &Op, refusal: &Refusal) -> bool {
     match (op, refusal) {
         (Op::Purge { record }, Refusal::NotFound) => !before.records.contains_key(record),
         (Op::Cancel { seq }, Refusal::NotFound) => {

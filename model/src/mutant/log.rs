@@ -1,4 +1,4 @@
-//! Mistakes with the log and its groups.
+//! Mutants of the log and its groups.
 
 use crate::mutant::{Mutant, contract};
 use crate::op::{Lease, Op, Refusal, Reply, Settled, Settlement, Start, Target};
@@ -8,7 +8,7 @@ use crate::vocabulary::{Group, Token};
 pub(super) const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "a_stale_token_acks_an_event",
-        story: "A group's offset is committed by whoever says so.",
+        rationale: "The commit of a group's offset does not check who holds the cursor.",
         breaks: "a_stale_token_changes_nothing_and_is_told_so",
         scope: "groups",
         apply: |state, now, op| {
@@ -23,8 +23,8 @@ pub(super) const MUTANTS: &[Mutant] = &[
     },
     Mutant {
         name: "one_offset_for_all_names_of_a_group",
-        story: "A group keeps one number. A name that is added later is read from there, and what lies before is \
-                skipped.",
+        rationale: "A group keeps one number for all its names. A name that is added later is read from \
+                that number on, and its earlier events are skipped.",
         breaks: "a_position_passes_an_event_only_by_its_settlement",
         scope: "groups",
         apply: |state, now, op| {
@@ -42,9 +42,9 @@ pub(super) const MUTANTS: &[Mutant] = &[
     },
     Mutant {
         name: "an_ack_for_a_group_moves_another",
-        story: "`UPDATE positions SET .. WHERE name = ?`: the group is missing.",
+        rationale: "`UPDATE positions SET .. WHERE name = ?`: the group is missing.",
         breaks: "groups_do_not_see_each_other",
-        scope: "events-aside",
+        scope: "events-set-aside",
         apply: |state, now, op| {
             let reply = contract(state, now, op);
             if let (Op::Settle { target: Target::Event { seq, .. }, .. }, Reply::Settled(Settled::Acked)) =
@@ -59,7 +59,8 @@ pub(super) const MUTANTS: &[Mutant] = &[
     },
     Mutant {
         name: "events_are_acked_out_of_order",
-        story: "The highest number that was acked becomes the position, and the ones before it are gone.",
+        rationale: "The highest acked number becomes the position, so unsettled events before it are \
+                skipped.",
         breaks: "a_position_passes_an_event_only_by_its_settlement",
         scope: "batches-of-events",
         apply: |state, now, op| {
@@ -82,7 +83,8 @@ pub(super) const MUTANTS: &[Mutant] = &[
     },
     Mutant {
         name: "an_event_is_acked_before_it_was_handed_out",
-        story: "The position may be set to anything that exists: a consumer that miscounts skips events.",
+        rationale: "The position may be set to any event of the log, so a consumer that miscounts skips \
+                events.",
         breaks: "a_position_passes_an_event_only_by_its_settlement",
         scope: "exhausted-events",
         apply: |state, now, op| {
@@ -96,7 +98,7 @@ pub(super) const MUTANTS: &[Mutant] = &[
     },
     Mutant {
         name: "two_replicas_read_at_once",
-        story: "The cursor's lease is looked up in one transaction and taken in another.",
+        rationale: "One transaction looks up the lease of the cursor, and another one takes it.",
         breaks: "at_most_one_lease_is_current_for_a_delivery",
         scope: "groups",
         apply: |state, now, op| {
@@ -110,7 +112,7 @@ pub(super) const MUTANTS: &[Mutant] = &[
     },
     Mutant {
         name: "a_dead_replica_keeps_the_cursor",
-        story: "The lock on the group is advisory and nothing ends it but its owner.",
+        rationale: "The lock on the group is advisory, and only its owner can end it.",
         breaks: "every_group_reaches_every_head_that_was",
         scope: "groups",
         apply: |state, now, op| {
@@ -125,7 +127,7 @@ pub(super) const MUTANTS: &[Mutant] = &[
     },
     Mutant {
         name: "a_killer_event_is_never_counted",
-        story: "Attempts are counted by the nack, which a dead worker never sends.",
+        rationale: "Attempts are counted by the nack. A dead worker never sends one.",
         breaks: "a_poison_message_holds_up_others_only_for_a_bounded_number_of_attempts",
         scope: "exhausted-events",
         apply: |state, now, op| {
@@ -141,7 +143,7 @@ pub(super) const MUTANTS: &[Mutant] = &[
     },
     Mutant {
         name: "a_poison_event_blocks_its_group",
-        story: "Order is kept by trying the same event for ever.",
+        rationale: "The group keeps its order by retrying the same event for ever.",
         breaks: "a_claim_with_maximum_m_never_hands_out_a_command_with_m_attempts",
         scope: "exhausted-events",
         apply: |state, now, op| {
@@ -154,7 +156,8 @@ pub(super) const MUTANTS: &[Mutant] = &[
     },
     Mutant {
         name: "every_poll_of_the_holder_counts",
-        story: "A patient replica that polls again while it works uses up the attempts of what it works on.",
+        rationale: "A replica that polls again while it works uses up the attempts of the event that it \
+                works on.",
         breaks: "a_claim_with_maximum_m_never_hands_out_a_command_with_m_attempts",
         scope: "groups",
         apply: |state, now, op| {
@@ -170,7 +173,7 @@ pub(super) const MUTANTS: &[Mutant] = &[
     },
     Mutant {
         name: "a_poll_skips_what_it_handed_out",
-        story: "The next poll goes on behind the last one, whether or not that was settled.",
+        rationale: "The next poll continues after the last one, whether or not its events were settled.",
         breaks: "each_poll_hands_out_the_lowest_unsettled_numbers",
         scope: "batches-of-events",
         apply: |state, now, op| {
@@ -187,7 +190,7 @@ pub(super) const MUTANTS: &[Mutant] = &[
     },
     Mutant {
         name: "a_new_name_rewinds_the_others",
-        story: "The subscription is written anew with all its names, and all of them start over.",
+        rationale: "The subscription is written anew with all its names, and all of them start over.",
         breaks: "a_position_passes_an_event_only_by_its_settlement",
         scope: "names-added",
         apply: |state, now, op| {
@@ -204,7 +207,7 @@ pub(super) const MUTANTS: &[Mutant] = &[
     },
     Mutant {
         name: "a_new_name_starts_at_the_head",
-        story: "Whatever the subscriber says, it gets what comes from now on.",
+        rationale: "A subscription ignores its start and reads new events only.",
         breaks: "a_position_passes_an_event_only_by_its_settlement",
         scope: "names-added",
         apply: |state, now, op| {
@@ -217,7 +220,8 @@ pub(super) const MUTANTS: &[Mutant] = &[
     },
     Mutant {
         name: "an_old_replica_reads_for_the_new_name",
-        story: "In a rolling deployment the old version polls, does not know the new name, and passes over it.",
+        rationale: "In a rolling deployment the old version polls, does not know the new name, and passes \
+                its events.",
         breaks: "a_position_passes_an_event_only_by_its_settlement",
         scope: "names-added",
         apply: |state, now, op| {
@@ -232,9 +236,10 @@ pub(super) const MUTANTS: &[Mutant] = &[
     },
     Mutant {
         name: "an_event_is_dead_lettered_for_all_groups",
-        story: "A message that one group cannot handle is moved out of the log, and the others never see it.",
+        rationale: "An event that one group cannot handle is removed from the log, and the other groups \
+                never read it.",
         breaks: "groups_do_not_see_each_other",
-        scope: "events-aside",
+        scope: "events-set-aside",
         apply: |state, now, op| {
             let reply = contract(state, now, op);
             if let (
@@ -251,7 +256,8 @@ pub(super) const MUTANTS: &[Mutant] = &[
     },
     Mutant {
         name: "a_redriven_event_rewinds_its_group",
-        story: "To deliver one event again, the position is set back, and everything after it is delivered again.",
+        rationale: "To deliver one event again, the position is set back, and every later event is \
+                delivered again.",
         breaks: "redrive_moves_and_never_copies",
         scope: "entries",
         apply: |state, now, op| {
@@ -269,7 +275,7 @@ pub(super) const MUTANTS: &[Mutant] = &[
     },
     Mutant {
         name: "an_unsubscription_forgets_redriven_events",
-        story: "With the group's row, everything that hangs on it is deleted.",
+        rationale: "Deleting the group's row deletes every row that refers to it.",
         breaks: "every_accepted_command_is_in_exactly_one_place",
         scope: "entries",
         apply: |state, now, op| {
@@ -282,7 +288,8 @@ pub(super) const MUTANTS: &[Mutant] = &[
     },
     Mutant {
         name: "a_corrupt_event_is_passed_over",
-        story: "What cannot be decoded is skipped, so that the group is not blocked; a line in a log says so.",
+        rationale: "An event that cannot be decoded is logged and skipped, so that the group is not \
+                blocked.",
         breaks: "a_position_passes_an_event_only_by_its_settlement",
         scope: "damaged-events",
         apply: |state, now, op| {
@@ -300,7 +307,7 @@ pub(super) const MUTANTS: &[Mutant] = &[
     },
     Mutant {
         name: "prune_looks_at_one_group",
-        story: "The log is pruned to the position of the group that prunes.",
+        rationale: "The log is pruned to the position of one group.",
         breaks: "prune_keeps_what_a_group_still_needs",
         scope: "pruning",
         apply: |state, now, op| {
@@ -315,7 +322,8 @@ pub(super) const MUTANTS: &[Mutant] = &[
     },
     Mutant {
         name: "prune_takes_what_is_young",
-        story: "What everybody has read is deleted at once; whoever subscribes from the earliest misses it.",
+        rationale: "Events that every group has passed are deleted at once, so a new group that starts at \
+                the earliest event misses them.",
         breaks: "prune_keeps_what_a_group_still_needs",
         scope: "pruning",
         apply: |state, now, op| {
@@ -325,7 +333,7 @@ pub(super) const MUTANTS: &[Mutant] = &[
     },
     Mutant {
         name: "a_number_is_used_again_after_pruning",
-        story: "The next number is `max(seq) + 1` of what is there.",
+        rationale: "The next number is `max(seq) + 1` over the rows of the log.",
         breaks: "sequence_numbers_are_dense_and_never_reused",
         scope: "pruning",
         apply: |state, now, op| {
@@ -340,7 +348,7 @@ pub(super) const MUTANTS: &[Mutant] = &[
     },
     Mutant {
         name: "a_seek_does_not_fence",
-        story: "The position is moved under a replica that goes on settling from where it was.",
+        rationale: "The position moves while a replica goes on settling from the old one.",
         breaks: "a_position_passes_an_event_only_by_its_settlement",
         scope: "seeking",
         apply: |state, now, op| {
@@ -355,7 +363,7 @@ pub(super) const MUTANTS: &[Mutant] = &[
     },
     Mutant {
         name: "a_nack_keeps_the_cursor",
-        story: "The replica that failed keeps the group to itself during its back-off.",
+        rationale: "The replica that failed keeps the cursor during its back-off.",
         breaks: "a_stale_token_changes_nothing_and_is_told_so",
         scope: "groups",
         apply: |state, now, op| {

@@ -1,4 +1,4 @@
-//! How paths, moves and states are told: kept as snapshots, so that a change of the words is seen.
+//! Snapshots of explanations and descriptions, so that a reviewer sees a change of the wording.
 
 use fencepost_model::coverage::Tally;
 use fencepost_model::generate::{Numbers, choose};
@@ -7,7 +7,7 @@ use fencepost_model::scope::{self, Scope};
 use fencepost_model::state::State;
 use fencepost_model::vocabulary::{Kind, Message, Name, Timestamp};
 use fencepost_model::world::{Contract, Move};
-use fencepost_model::{apply, story};
+use fencepost_model::{apply, description, explanation};
 
 #[path = "shared/keep.rs"]
 mod keep;
@@ -24,48 +24,52 @@ fn path(scope: &Scope, seed: u64, moves: usize) -> Vec<Move> {
 }
 
 #[test]
-fn a_walk_through_everything_is_told_in_the_same_words() {
+fn a_walk_through_the_wide_scope_is_explained_as_before() {
     let scope = scope::by_name("wide").expect("a scope");
-    keep::keep("stories", "wide", &story::tell(&scope, &path(&scope, 5, 90), &Contract));
+    keep::keep("explanations", "wide", &explanation::explain(&scope, &path(&scope, 5, 90), &Contract));
 }
 
 #[test]
-fn the_moves_of_a_walk_are_told_a_line_each() {
+fn each_move_of_a_walk_is_one_line() {
     let scope = scope::by_name("wide").expect("a scope");
     let mut world = scope.world();
     let mut text = String::new();
     for action in path(&scope, 6, 90) {
         let reply = world.perform(&action, &Contract, &Tally::new());
-        text += &story::line(&action, reply.as_ref());
+        text += &explanation::line(&action, reply.as_ref());
         text.push('\n');
     }
-    keep::keep("stories", "lines", &text);
+    keep::keep("explanations", "lines", &text);
 }
 
 #[test]
-fn what_a_scope_begins_with_is_told_and_numbered_with_the_rest() {
-    // With as many moves that the numbers have one digit, and one more.
+fn the_start_of_a_scope_is_explained_and_numbered_with_the_path() {
+    // The last number has one digit, and then two.
     for name in ["one-damaged-event", "repaired-commands"] {
         let scope = scope::by_name(name).expect("a scope");
         let before = scope.start.len() + scope.damaged.len();
         assert!((1..9).contains(&before), "{before}");
         let moves = path(&scope, 1, 10);
         for moves in [&moves[..9 - before], &moves[..10 - before]] {
-            keep::keep("stories", &format!("{name}-{}", moves.len()), &story::tell(&scope, moves, &Contract));
+            keep::keep(
+                "explanations",
+                &format!("{name}-{}", moves.len()),
+                &explanation::explain(&scope, moves, &Contract),
+            );
         }
     }
 }
 
 #[test]
-fn of_a_longer_log_only_the_ends_are_told() {
+fn a_longer_log_is_described_by_its_ends() {
     let mut state = State::new();
-    let mut told = Vec::new();
+    let mut described = Vec::new();
     for _ in 0..8 {
-        told.push(story::stand(&state));
+        described.push(description::state(&state));
         let message = Message::new(Kind::Event, Name::new("bet").expect("a name"), *b"1").into();
         apply(&mut state, Timestamp::ZERO, &Op::Publish { message });
     }
-    assert_eq!(told[0], "empty");
-    assert_eq!(told[6], "log 1 bet, 2 bet, 3 bet, 4 bet, 5 bet, 6 bet");
-    assert_eq!(told[7], "log 1 to 7");
+    assert_eq!(described[0], "empty");
+    assert_eq!(described[6], "log 1 bet, 2 bet, 3 bet, 4 bet, 5 bet, 6 bet");
+    assert_eq!(described[7], "log 1 to 7");
 }
