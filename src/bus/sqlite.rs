@@ -19,9 +19,11 @@ use rusqlite::Connection;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::bus::Bus;
-use crate::bus::backend::{Backend, Limits, Transacted, Work};
+use crate::bus::backend::Backend;
+use crate::bus::erased::{Transacted, Work};
+use crate::bus::request::{self, Limits};
 use crate::bus::signals::{Interest, Signals};
-use crate::bus::transaction::Tx;
+use crate::bus::transaction::{OpenTransaction, Tx};
 use crate::clock::{Clock, SystemClock};
 use crate::error::{Error, Result};
 use crate::sqlite::{
@@ -87,7 +89,7 @@ impl SqliteBusBuilder {
 
     /// How long a lease lasts unless its consumer says otherwise: 30 seconds, unless this says otherwise.
     pub fn lease(mut self, lease: Duration) -> Self {
-        self.limits.lease_ms = super::request::ms(lease);
+        self.limits.lease_ms = request::ms(lease);
         self
     }
 
@@ -99,7 +101,7 @@ impl SqliteBusBuilder {
 
     /// How long an id is remembered after its message's end (G10): a day, unless this says otherwise.
     pub fn id_retention(mut self, retention: Duration) -> Self {
-        self.id_retention_ms = super::request::ms(retention);
+        self.id_retention_ms = request::ms(retention);
         self
     }
 
@@ -300,9 +302,8 @@ impl SqliteBus {
             );
         }
         let clock = Arc::clone(&self.file.clock);
-        Ok(Tx::new(conn, self.file.limits, move |op| {
-            execute_within(conn, &Statements::standard(), clock.now(), op)
-        }))
+        let apply = move |op: &Op| execute_within(conn, &Statements::standard(), clock.now(), op);
+        Ok(Tx::new(OpenTransaction { conn, limits: self.file.limits, apply: Box::new(apply) }))
     }
 
     /// Waits until all that was asked for is done, and closes the file. Clones find the bus closed.

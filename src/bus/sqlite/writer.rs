@@ -13,10 +13,11 @@ use fencepost_model::op::{Op, Reply};
 use fencepost_model::vocabulary::Timestamp;
 use tokio::sync::{mpsc, oneshot};
 
-use crate::bus::backend::{Limits, Transacted, Work};
+use crate::bus::erased::{Transacted, Work};
+use crate::bus::request::Limits;
 use crate::bus::signals::{Change, Signals};
 use crate::bus::sqlite::witness::{Done, Transaction, Witness};
-use crate::bus::transaction::{Followup, Tx};
+use crate::bus::transaction::{AfterCommit, OpenTransaction};
 use crate::clock::Clock;
 use crate::error::{Error, Result};
 use crate::sqlite::{Store, Undone, execute};
@@ -189,24 +190,26 @@ impl Writer {
     fn transact(&mut self, op: Option<&Op>, work: Work) -> Transacted {
         let now = self.clock.now();
         let (clock, limits) = (Arc::clone(&self.clock), self.limits);
-        let mut followup = Followup::default();
+        let (changes, mut after_commit) = (RefCell::new(Vec::new()), AfterCommit::new());
         let (witnessed, within) = (self.witness.is_some(), RefCell::new(Vec::new()));
         let done = self.store.transact(now, op, |conn, sql| {
-            let tx = Tx::new(conn, limits, |op| {
+            let apply = |op: &Op| {
                 let now = clock.now();
                 let reply = execute(conn, sql, now, op)?;
                 if witnessed {
                     within.borrow_mut().push(Done { now, op: op.clone(), reply: reply.clone() });
                 }
+                changes.borrow_mut().extend(Change::of(op, &reply));
                 Ok(reply)
-            });
-            let done = work(&tx)?;
-            followup = tx.into_followup();
-            Ok(done)
+            };
+            let worked = work(OpenTransaction { conn, limits, apply: Box::new(apply) })?;
+            after_commit = worked.after_commit;
+            Ok(worked.value)
         });
         self.bear_witness_of(op, &done, within.into_inner());
         if let Ok((reply, _)) = &done {
-            let mut changes = followup.committed();
+            after_commit.into_iter().for_each(|run| run());
+            let mut changes = changes.into_inner();
             changes.extend(op.zip(reply.as_ref()).and_then(|(op, reply)| Change::of(op, reply)));
             self.signals.announce(&changes);
         }

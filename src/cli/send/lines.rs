@@ -18,7 +18,7 @@ use super::What;
 use crate::ended::{Ended, Failed};
 use crate::out::{Out, say};
 use crate::signals::Signals;
-use fencepost::internals::bus::operations::{Receipt, request};
+use fencepost::internals::bus::request::{self, Receipt};
 use fencepost::{Bus as _, SqliteBus};
 
 /// How many messages are committed together at most.

@@ -15,7 +15,9 @@ use futures_util::future::BoxFuture;
 use fencepost::clock::Clock;
 use fencepost::error::{Error, Result};
 use fencepost::internals::bus::Bus;
-use fencepost::internals::bus::backend::{Anything, Backend, Limits, Work};
+use fencepost::internals::bus::backend::Backend;
+use fencepost::internals::bus::erased::{Anything, Work};
+use fencepost::internals::bus::request::Limits;
 use fencepost::internals::bus::signals::{Interest, Signals};
 use fencepost::internals::sqlite::{Overview, Undone};
 

@@ -16,15 +16,14 @@ use crate::consumer::record::{Answer, Faults, HANDLING, Note, Record, RecordedBu
 use crate::consumer::scenario::{Accident, End, Planned, Scenario, Script, Stop, Then};
 use fencepost::clock::TokioClock;
 use fencepost::internals::bus::backend::Backend;
-use fencepost::internals::bus::operations::request;
-use fencepost::internals::bus::{Bus, BusConsumer};
+use fencepost::internals::bus::request;
 use fencepost::internals::consumer::mutant::{Mutant, Strain};
 use fencepost::internals::consumer::options::RunOptions;
 use fencepost::internals::consumer::report::{RunError, RunReport};
 use fencepost::internals::delivery::Delivery;
 use fencepost::internals::handlers::{HandlerError, HandlerResult, Handlers};
 use fencepost::telemetry::TRACEPARENT;
-use fencepost::{CancellationToken, MemoryBus};
+use fencepost::{Bus, BusConsumer, CancellationToken, MemoryBus};
 
 pub(super) const NAME: &str = "work";
 pub(super) const ONWARD: &str = "onward";
