@@ -171,7 +171,6 @@ impl SqliteBusBuilder {
             store = store.with_statements(sql.clone());
         }
         let witness = self.witness(&store)?;
-        store.number_all(witness.is_some());
         let signals = Arc::<Signals>::default();
         let (requests, line) = mpsc::channel(self.waiting_max);
         let writer = Writer {

@@ -7,7 +7,8 @@
 use fencepost_model::op::{Op, Reply};
 use fencepost_model::vocabulary::Timestamp;
 
-use crate::sqlite::Ended;
+use crate::error::Result;
+use crate::sqlite::{CommitNumber, NumberedOps};
 
 /// One transaction that ended as it was meant to.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -41,11 +42,12 @@ pub(crate) trait Witness: Send {
 
 impl Transaction {
     /// A transaction as the store tells of it, with the operations by their places.
-    pub(super) fn of(ended: &Ended, done: impl Fn(usize) -> Option<(Op, Reply)>) -> Self {
-        let done = ended.ops.iter().filter_map(|(index, now)| {
-            let (op, reply) = done(*index)?;
-            Some(Done { now: *now, op, reply })
+    pub(super) fn of(numbered: &NumberedOps, ops: &[&Op], replies: &[Result<Reply>]) -> Self {
+        let done = numbered.ops.iter().filter_map(|(index, now)| {
+            let reply = replies[*index].as_ref().ok()?.clone();
+            Some(Done { now: *now, op: ops[*index].clone(), reply })
         });
-        Self { commit_seq: ended.commit_seq, changed: ended.changed, done: done.collect() }
+        let CommitNumber { commit_seq, changed } = numbered.number;
+        Self { commit_seq, changed, done: done.collect() }
     }
 }

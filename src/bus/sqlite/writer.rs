@@ -11,6 +11,7 @@ use std::sync::Arc;
 
 use fencepost_model::op::{Op, Reply};
 use fencepost_model::vocabulary::Timestamp;
+use rusqlite::Connection;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::bus::erased::{Transacted, Work};
@@ -20,7 +21,7 @@ use crate::bus::sqlite::witness::{Done, Transaction, Witness};
 use crate::bus::transaction::{AfterCommit, OpenTransaction};
 use crate::clock::Clock;
 use crate::error::{Error, Result};
-use crate::sqlite::{Store, Undone, execute};
+use crate::sqlite::{AppliedTogether, CommitNumber, Numbering, Statements, Store, Undone, execute};
 use crate::telemetry;
 use crate::threads::mutant::Mutant;
 use crate::threads::{self, mutates, point};
@@ -158,12 +159,10 @@ impl Writer {
         point("commits");
         let ops: Vec<&Op> = batch.iter().flat_map(|(ops, _)| ops).collect();
         let began = telemetry::start();
-        let replies = self.store.apply_all(|| self.clock.now(), &ops);
+        let applied = self.store.apply_together(|| self.clock.now(), &ops, self.numbering());
         telemetry::committed(began, ops.len());
-        self.bear_witness(|index| Some((ops[index].clone(), replies[index].as_ref().ok()?.clone())));
-        replies.iter().filter_map(|reply| reply.as_ref().err()).for_each(|error| {
-            self.lose_witness_if_unknown(error);
-        });
+        self.bear_witness(&ops, &applied);
+        let replies = applied.replies;
         let mut changes: Vec<Change> = Vec::new();
         for (op, reply) in ops.iter().zip(&replies) {
             changes.extend(reply.as_ref().ok().and_then(|reply| Change::of(op, reply)));
@@ -191,12 +190,12 @@ impl Writer {
         let now = self.clock.now();
         let (clock, limits) = (Arc::clone(&self.clock), self.limits);
         let (changes, mut after_commit) = (RefCell::new(Vec::new()), AfterCommit::new());
-        let (witnessed, within) = (self.witness.is_some(), RefCell::new(Vec::new()));
-        let done = self.store.transact(now, op, |conn, sql| {
+        let (numbering, within) = (self.numbering(), RefCell::new(Vec::new()));
+        let work = |conn: &Connection, sql: &Statements| {
             let apply = |op: &Op| {
                 let now = clock.now();
                 let reply = execute(conn, sql, now, op)?;
-                if witnessed {
+                if numbering == Numbering::On {
                     within.borrow_mut().push(Done { now, op: op.clone(), reply: reply.clone() });
                 }
                 changes.borrow_mut().extend(Change::of(op, &reply));
@@ -205,8 +204,9 @@ impl Writer {
             let worked = work(OpenTransaction { conn, limits, apply: Box::new(apply) })?;
             after_commit = worked.after_commit;
             Ok(worked.value)
-        });
-        self.bear_witness_of(op, &done, within.into_inner());
+        };
+        let (done, number) = self.store.transact_numbered(now, op, work, numbering);
+        self.bear_witness_of(now, op, &done, number, within.into_inner());
         if let Ok((reply, _)) = &done {
             after_commit.into_iter().for_each(|run| run());
             let mut changes = changes.into_inner();
@@ -216,23 +216,27 @@ impl Writer {
         done
     }
 
-    /// Tells of the transactions that ended since the last time.
-    fn bear_witness(&mut self, done: impl Fn(usize) -> Option<(Op, Reply)>) {
-        if self.witness.is_none() {
-            return;
+    /// Whether transactions are to be numbered.
+    fn numbering(&self) -> Numbering {
+        if self.witness.is_some() { Numbering::On } else { Numbering::Off }
+    }
+
+    /// Tells of the transactions in which operations were answered.
+    fn bear_witness(&mut self, ops: &[&Op], applied: &AppliedTogether) {
+        for numbered in &applied.transactions {
+            self.tell_witness(|| Transaction::of(numbered, ops, &applied.replies));
         }
-        for ended in self.store.take_ended() {
-            self.tell_witness(Transaction::of(&ended, &done));
-        }
+        applied.replies.iter().filter_map(|reply| reply.as_ref().err()).for_each(|error| {
+            self.lose_witness_if_unknown(error);
+        });
     }
 
     /// Tells of one transaction. A witness that wants no more costs nothing more.
-    fn tell_witness(&mut self, transaction: Transaction) {
+    fn tell_witness(&mut self, transaction: impl FnOnce() -> Transaction) {
         if let Some(witness) = &mut self.witness
-            && !witness.committed(transaction)
+            && !witness.committed(transaction())
         {
             self.witness = None;
-            self.store.number_all(false);
         }
     }
 
@@ -244,23 +248,27 @@ impl Writer {
     }
 
     /// Tells of a transaction with the caller's own work in it, and the operations of that.
-    fn bear_witness_of(&mut self, op: Option<&Op>, done: &Transacted, within: Vec<Done>) {
+    fn bear_witness_of(
+        &mut self,
+        now: Timestamp,
+        op: Option<&Op>,
+        done: &Transacted,
+        number: Option<CommitNumber>,
+        within: Vec<Done>,
+    ) {
         if let Err(Undone::Store(error)) = done {
             self.lose_witness_if_unknown(error);
         }
-        if self.witness.is_none() {
-            return;
-        }
+        let Some(CommitNumber { commit_seq, changed }) = number else { return };
         let reply = match done {
             Ok((reply, _)) => reply.clone(),
             Err(Undone::Store(Error::Refused { refusal })) => Some(Reply::Refused(refusal.clone())),
             Err(_) => None,
         };
-        for ended in self.store.take_ended() {
-            let mut transaction = Transaction::of(&ended, |_| Some((op?.clone(), reply.clone()?)));
-            transaction.done.extend(done.is_ok().then_some(&within).into_iter().flatten().cloned());
-            self.tell_witness(transaction);
-        }
+        let first = op.zip(reply).map(|(op, reply)| Done { now, op: op.clone(), reply });
+        let within = if done.is_ok() { within } else { Vec::new() };
+        let done = first.into_iter().chain(within).collect();
+        self.tell_witness(|| Transaction { commit_seq, changed, done });
     }
 
     fn end_witness(&mut self) {
@@ -285,10 +293,9 @@ impl Writer {
         if now.get().abs_diff(self.forgot_at.get()) >= FORGET_EVERY_MS {
             self.forgot_at = now;
             let op = Op::ForgetIds { retention_ms: self.id_retention_ms };
-            let reply = self.store.apply(now, &op);
-            self.bear_witness(|_| Some((op.clone(), reply.as_ref().ok()?.clone())));
-            if let Err(error) = reply {
-                self.lose_witness_if_unknown(&error);
+            let applied = self.store.apply_together(|| now, &[&op], self.numbering());
+            self.bear_witness(&[&op], &applied);
+            if let Some(Err(error)) = applied.replies.first() {
                 tracing::warn!(%error, "ids could not be forgotten; trying again later");
             }
         }
