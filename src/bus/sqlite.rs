@@ -4,8 +4,8 @@
 //! clones of a bus share both.
 //! Does not depend on: what an operation does.
 
+pub mod observer;
 mod readers;
-pub(crate) mod witness;
 mod writer;
 
 use std::path::{Path, PathBuf};
@@ -31,13 +31,11 @@ use crate::sqlite::{
     next_due_group, overview,
 };
 
-#[cfg(feature = "record")]
-use crate::record::{Recording, recorder::Recorder};
 use crate::threads::mutant::Mutant;
 use crate::threads::{self, mutates, point};
 
+use observer::MakeObserver;
 use readers::Readers;
-use witness::Witness;
 #[cfg(feature = "unstable-internals")]
 pub use writer::BATCH_OPS_MAX;
 use writer::{Request, Writer, closed, unanswered};
@@ -76,8 +74,7 @@ pub struct SqliteBusBuilder {
     clock: Arc<dyn Clock>,
     waiting_max: usize,
     sql: Option<Statements>,
-    #[cfg(feature = "record")]
-    recording: Option<Recording>,
+    observer: Option<Arc<dyn MakeObserver>>,
 }
 
 impl SqliteBusBuilder {
@@ -131,11 +128,10 @@ impl SqliteBusBuilder {
         self
     }
 
-    /// Records what the bus does to a file, for `fencepost audit` to judge: nothing, unless this says otherwise. What it
-    /// costs stands in `docs/operations.md`. A recording that cannot go on ends with a warning, and the bus goes on.
-    #[cfg(feature = "record")]
-    pub fn record(mut self, recording: Recording) -> Self {
-        self.recording = Some(recording);
+    /// The observer of commits. There is none by default, and the last call counts.
+    #[doc(hidden)]
+    pub fn observer(mut self, observer: Arc<dyn MakeObserver>) -> Self {
+        self.observer = Some(observer);
         self
     }
 
@@ -170,7 +166,8 @@ impl SqliteBusBuilder {
         if let Some(sql) = &self.sql {
             store = store.with_statements(sql.clone());
         }
-        let witness = self.witness(&store)?;
+        let observer = self.observer.as_ref();
+        let observer = observer.map(|make| make.observe(&self.path, &self.options, &store)).transpose()?;
         let signals = Arc::<Signals>::default();
         let (requests, line) = mpsc::channel(self.waiting_max);
         let writer = Writer {
@@ -181,7 +178,7 @@ impl SqliteBusBuilder {
             limits: self.limits,
             id_retention_ms: self.id_retention_ms,
             forgot_at: self.clock.now(),
-            witness,
+            observer,
         };
         threads::spawn("writer", move |_| writer.run(line))?;
         let watcher = watch(&self.path, &signals, requests.downgrade())?;
@@ -196,19 +193,6 @@ impl SqliteBusBuilder {
             durability: self.options.durability,
         });
         Ok(SqliteBus { backend: Arc::new(Shared(Arc::clone(&file))), file })
-    }
-
-    /// Who is told of what is committed, if anybody is.
-    #[cfg(feature = "record")]
-    fn witness(&self, store: &Store) -> Result<Option<Box<dyn Witness>>> {
-        let Some(recording) = &self.recording else { return Ok(None) };
-        Ok(Some(Box::new(Recorder::begin(recording, &self.path, &self.options, store)?)))
-    }
-
-    #[cfg(not(feature = "record"))]
-    #[expect(clippy::unused_self, clippy::unnecessary_wraps, reason = "the same as with the feature")]
-    fn witness(&self, _: &Store) -> Result<Option<Box<dyn Witness>>> {
-        Ok(None)
     }
 }
 
@@ -270,8 +254,7 @@ impl SqliteBus {
             clock: Arc::new(SystemClock),
             waiting_max: 1_024,
             sql: None,
-            #[cfg(feature = "record")]
-            recording: None,
+            observer: None,
         }
     }
 

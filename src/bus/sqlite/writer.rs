@@ -17,7 +17,7 @@ use tokio::sync::{mpsc, oneshot};
 use crate::bus::erased::{Transacted, Work};
 use crate::bus::request::Limits;
 use crate::bus::signals::{Change, Signals};
-use crate::bus::sqlite::witness::{Done, Transaction, Witness};
+use crate::bus::sqlite::observer::{CommitObserver, ObservedOp, ObservedTransaction};
 use crate::bus::transaction::{AfterCommit, OpenTransaction};
 use crate::clock::Clock;
 use crate::error::{Error, Result};
@@ -68,8 +68,8 @@ pub(super) struct Writer {
     pub(super) id_retention_ms: u64,
     pub(super) seen: i64,
     pub(super) forgot_at: Timestamp,
-    /// Who is told of what is committed, if anybody is.
-    pub(super) witness: Option<Box<dyn Witness>>,
+    /// The observer of commits, if there is one.
+    pub(super) observer: Option<Box<dyn CommitObserver>>,
 }
 
 impl Writer {
@@ -101,7 +101,7 @@ impl Writer {
             self.commit(&mut batch);
         }
         point("closes the file");
-        self.end_witness();
+        self.end_observer();
         // The file is closed with the last clone of the bus; nobody is left to tell how that went.
         let _ = self.store.close();
     }
@@ -118,7 +118,7 @@ impl Writer {
                 refuse(late);
             }
         }
-        self.end_witness();
+        self.end_observer();
         let closed = self.store.close();
         point("answers");
         let _ = reply.send(closed);
@@ -161,7 +161,7 @@ impl Writer {
         let began = telemetry::start();
         let applied = self.store.apply_together(|| self.clock.now(), &ops, self.numbering());
         telemetry::committed(began, ops.len());
-        self.bear_witness(&ops, &applied);
+        self.tell_observer(&ops, &applied);
         let replies = applied.replies;
         let mut changes: Vec<Change> = Vec::new();
         for (op, reply) in ops.iter().zip(&replies) {
@@ -196,7 +196,7 @@ impl Writer {
                 let now = clock.now();
                 let reply = execute(conn, sql, now, op)?;
                 if numbering == Numbering::On {
-                    within.borrow_mut().push(Done { now, op: op.clone(), reply: reply.clone() });
+                    within.borrow_mut().push(ObservedOp { now, op: op.clone(), reply: reply.clone() });
                 }
                 changes.borrow_mut().extend(Change::of(op, &reply));
                 Ok(reply)
@@ -206,7 +206,7 @@ impl Writer {
             Ok(worked.value)
         };
         let (done, number) = self.store.transact_numbered(now, op, work, numbering);
-        self.bear_witness_of(now, op, &done, number, within.into_inner());
+        self.tell_observer_of_work(now, op, &done, number, within.into_inner());
         if let Ok((reply, _)) = &done {
             after_commit.into_iter().for_each(|run| run());
             let mut changes = changes.into_inner();
@@ -218,46 +218,46 @@ impl Writer {
 
     /// Whether transactions are to be numbered.
     fn numbering(&self) -> Numbering {
-        if self.witness.is_some() { Numbering::On } else { Numbering::Off }
+        if self.observer.is_some() { Numbering::On } else { Numbering::Off }
     }
 
-    /// Tells of the transactions in which operations were answered.
-    fn bear_witness(&mut self, ops: &[&Op], applied: &AppliedTogether) {
+    /// Tells the observer of the transactions in which operations were answered.
+    fn tell_observer(&mut self, ops: &[&Op], applied: &AppliedTogether) {
         for numbered in &applied.transactions {
-            self.tell_witness(|| Transaction::of(numbered, ops, &applied.replies));
+            self.tell_observer_of(|| ObservedTransaction::of(numbered, ops, &applied.replies));
         }
         applied.replies.iter().filter_map(|reply| reply.as_ref().err()).for_each(|error| {
-            self.lose_witness_if_unknown(error);
+            self.drop_observer_if_indeterminate(error);
         });
     }
 
-    /// Tells of one transaction. A witness that wants no more costs nothing more.
-    fn tell_witness(&mut self, transaction: impl FnOnce() -> Transaction) {
-        if let Some(witness) = &mut self.witness
-            && !witness.committed(transaction())
+    /// Tells the observer of one transaction. An observer that wants no more is dropped, and costs nothing from then on.
+    fn tell_observer_of(&mut self, transaction: impl FnOnce() -> ObservedTransaction) {
+        if let Some(observer) = &mut self.observer
+            && !observer.committed(transaction())
         {
-            self.witness = None;
+            self.observer = None;
         }
     }
 
-    /// Of what nobody knows whether it was committed, nobody can be told; and there will be nothing after it.
-    fn lose_witness_if_unknown(&mut self, error: &Error) {
+    /// Drops the observer after a commit whose effect is not known: the observer cannot be told of it, and no commit follows.
+    fn drop_observer_if_indeterminate(&mut self, error: &Error) {
         if matches!(error, Error::Indeterminate { .. }) {
-            self.witness = None;
+            self.observer = None;
         }
     }
 
-    /// Tells of a transaction with the caller's own work in it, and the operations of that.
-    fn bear_witness_of(
+    /// Tells the observer of a transaction with the caller's own work in it, and of the operations of that work.
+    fn tell_observer_of_work(
         &mut self,
         now: Timestamp,
         op: Option<&Op>,
         done: &Transacted,
         number: Option<CommitNumber>,
-        within: Vec<Done>,
+        within: Vec<ObservedOp>,
     ) {
         if let Err(Undone::Store(error)) = done {
-            self.lose_witness_if_unknown(error);
+            self.drop_observer_if_indeterminate(error);
         }
         let Some(CommitNumber { commit_seq, changed }) = number else { return };
         let reply = match done {
@@ -265,15 +265,15 @@ impl Writer {
             Err(Undone::Store(Error::Refused { refusal })) => Some(Reply::Refused(refusal.clone())),
             Err(_) => None,
         };
-        let first = op.zip(reply).map(|(op, reply)| Done { now, op: op.clone(), reply });
+        let first = op.zip(reply).map(|(op, reply)| ObservedOp { now, op: op.clone(), reply });
         let within = if done.is_ok() { within } else { Vec::new() };
-        let done = first.into_iter().chain(within).collect();
-        self.tell_witness(|| Transaction { commit_seq, changed, done });
+        let ops = first.into_iter().chain(within).collect();
+        self.tell_observer_of(|| ObservedTransaction { commit_seq, changed, ops });
     }
 
-    fn end_witness(&mut self) {
-        if let Some(witness) = self.witness.take() {
-            witness.ended();
+    fn end_observer(&mut self) {
+        if let Some(observer) = self.observer.take() {
+            observer.ended();
         }
     }
 
@@ -294,7 +294,7 @@ impl Writer {
             self.forgot_at = now;
             let op = Op::ForgetIds { retention_ms: self.id_retention_ms };
             let applied = self.store.apply_together(|| now, &[&op], self.numbering());
-            self.bear_witness(&[&op], &applied);
+            self.tell_observer(&[&op], &applied);
             if let Some(Err(error)) = applied.replies.first() {
                 tracing::warn!(%error, "ids could not be forgotten; trying again later");
             }
