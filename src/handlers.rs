@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use fencepost_model::policy::Outcome;
 use fencepost_model::vocabulary::{Kind, Message, Name, Names, Reason};
-use futures_util::future::BoxFuture;
+use futures_core::future::BoxFuture;
 
 use crate::bus::request;
 use crate::delivery::Delivery;

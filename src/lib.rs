@@ -62,6 +62,7 @@ mod delivery;
 pub mod error;
 mod handlers;
 mod mistakes;
+mod panics;
 #[cfg(feature = "record")]
 pub mod record;
 mod sqlite;

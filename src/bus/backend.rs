@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use fencepost_model::op::{Op, Reply};
 use fencepost_model::vocabulary::Timestamp;
-use futures_util::future::BoxFuture;
+use futures_core::future::BoxFuture;
 
 use crate::bus::erased::{Transacted, Work};
 use crate::bus::request::Limits;

@@ -13,7 +13,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use fencepost_model::op::{Op, Reply};
 use fencepost_model::state::State;
 use fencepost_model::vocabulary::Timestamp;
-use futures_util::future::BoxFuture;
+use futures_core::future::BoxFuture;
 use rusqlite::Connection;
 
 use crate::bus::Bus;

@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use fencepost_model::op::{Op, Reply};
 use fencepost_model::vocabulary::Timestamp;
-use futures_util::future::BoxFuture;
+use futures_core::future::BoxFuture;
 use rusqlite::Connection;
 use tokio::sync::{mpsc, oneshot};
 

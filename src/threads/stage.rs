@@ -9,7 +9,7 @@ use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use futures_util::future::BoxFuture;
+use futures_core::future::BoxFuture;
 
 use super::mutant::Mutant;
 
