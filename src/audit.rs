@@ -278,9 +278,9 @@ impl Run {
                         return Some(Found { path, number, what });
                     }
                 }
-                Next::Transaction { file, commit_seq, changed, done } => {
+                Next::Transaction { file, commit_seq, changed, ops } => {
                     self.transactions += 1;
-                    for recorded in done {
+                    for recorded in ops {
                         let path = self.merge.path(file);
                         if let Some(onlooker) = &mut onlooker {
                             onlooker.before(&mut self.ledger, path, commit_seq, &recorded);
@@ -317,10 +317,9 @@ impl Run {
 
     /// Judges one operation.
     fn one(&mut self, recorded: Recorded, must_stay: bool) -> Option<What> {
-        let Recorded { done, contents } = recorded;
-        let applied = self.ledger.apply(done.now, &done.op, &contents, must_stay);
+        let Recorded { now, op, reply, contents } = recorded;
+        let applied = self.ledger.apply(now, &op, &contents, must_stay);
         self.operations += 1;
-        let (now, op, reply) = (done.now, done.op, done.reply);
         if applied.reply != reply {
             return Some(What::Reply { now, op, reply, expected: applied.reply });
         }
@@ -330,11 +329,11 @@ impl Run {
 
 /// Whether an operation comes with as many contents as it needs.
 fn is_whole(recorded: &Recorded) -> bool {
-    if !matches!(recorded.done.op, Op::Send { .. } | Op::Publish { .. } | Op::Atomic(_)) {
+    if !matches!(recorded.op, Op::Send { .. } | Op::Publish { .. } | Op::Atomic(_)) {
         return recorded.contents.is_empty();
     }
     let mut messages = Vec::new();
-    contents::with_id(&recorded.done.op, &mut messages);
+    contents::with_id(&recorded.op, &mut messages);
     messages.len() == recorded.contents.len()
 }
 

@@ -1,12 +1,13 @@
-//! A bus as people use it: the operations as methods, and claims and polls that hand out deliveries.
+//! The bus as an application uses it: the operations as methods, and claims and polls that hand out deliveries.
 //!
-//! [`Bus`] is what every bus can do, whatever is underneath ([`backend::Backend`]); [`BusConsumer`] runs
-//! handlers on it. What always holds: a method returns after its effect is as durable as the bus promises. This
-//! module decides nothing: the operations are the contract's.
+//! Invariant: a method returns after its effect is as durable as the bus promises.
+//! Does not depend on: what an operation does; the storage; the run loops.
 
 pub mod backend;
+pub mod erased;
 pub mod memory;
 pub mod operations;
+pub mod request;
 pub mod signals;
 pub mod sqlite;
 pub mod transaction;
@@ -17,45 +18,30 @@ use std::time::Duration;
 use fencepost_model::op::{Op, Reply, Start, Target};
 use fencepost_model::vocabulary::{Draft, Epoch, Raw, RecordId, Seq, Token};
 
-use crate::bus::backend::{Anything, Backend, Limits, Transacted};
-use crate::bus::operations::{Pruned, Receipt, Subscription, request};
+use crate::bus::backend::Backend;
+use crate::bus::erased::{erase, typed};
 use crate::bus::operations::{operations, write_async, write_blocking};
-use crate::bus::transaction::Tx;
-use crate::consumer::options::RunOptions;
-use crate::consumer::report::{RunError, RunReport};
-use crate::delivery::{HandedOut, TransactionError};
-use crate::error::{Error, Result};
-use crate::handlers::Handlers;
-use crate::sqlite::{Overview, Undone};
+use crate::bus::request::{Limits, Pruned, Receipt, Subscription};
+use crate::bus::transaction::{TransactionError, Tx};
+use crate::delivery::HandedOut;
+use crate::error::Result;
+use crate::sqlite::Overview;
 
-async fn apply(backend: &Arc<dyn Backend>, op: Op) -> Result<Reply> {
-    backend.apply_all(vec![op]).await.pop().unwrap_or(Err(Error::Closed))
-}
-
-/// The operation that a method asks for, within these limits.
-fn within(limits: Limits, op: impl FnOnce(Limits) -> Result<Op>) -> Result<Op> {
-    op(limits)
-}
-
-fn apply_blocking(backend: &Arc<dyn Backend>, op: Op) -> Result<Reply> {
-    backend.apply_all_blocking(vec![op]).pop().unwrap_or(Err(Error::Closed))
-}
-
-/// How much to take, and for how long.
+/// What a claim or a poll takes, and for how long.
 #[derive(Clone, Copy, Debug)]
 pub struct Take<'a> {
     /// The names to take.
     pub names: &'a [&'a str],
-    /// How many at most.
+    /// How many messages at most; zero counts as one.
     pub max: u32,
     /// How long the lease lasts, to the millisecond.
     pub lease: Duration,
-    /// What already had this many attempts is dead-lettered and not handed out (G8).
+    /// A message that has had this many attempts is dead-lettered and not handed out (G8); zero counts as one.
     pub attempts_max: u32,
 }
 
 impl<'a> Take<'a> {
-    /// One message of these names, for 30 seconds, which had fewer than ten attempts.
+    /// One message of these names, for 30 seconds, which has had fewer than ten attempts.
     pub fn one(names: &'a [&'a str]) -> Self {
         Self { names, max: 1, lease: Duration::from_secs(30), attempts_max: 10 }
     }
@@ -81,7 +67,7 @@ impl<'a> Take<'a> {
     }
 }
 
-/// What every bus can do. Bring it into scope with `use fencepost::Bus`.
+/// The operations of a bus. Bring them into scope with `use fencepost::Bus`.
 pub trait Bus: Clone + Send + Sync + 'static {
     /// What applies the operations.
     fn backend(&self) -> &Arc<dyn Backend>;
@@ -91,24 +77,27 @@ pub trait Bus: Clone + Send + Sync + 'static {
     /// Applies one operation as it is; a refusal is a reply.
     ///
     /// # Errors
-    /// Nothing changed, unless it is [`Error::Indeterminate`]: then the bus is closed.
+    /// Nothing changed, unless it is [`Error::Indeterminate`](crate::Error::Indeterminate): then the bus is closed.
     fn apply(&self, op: Op) -> impl Future<Output = Result<Reply>> + Send {
         let backend = Arc::clone(self.backend());
-        async move { apply(&backend, op).await }
+        async move { backend.apply_one(op).await }
     }
 
-    /// Takes the next due commands, each under a lease with a token of its own (G2, G9). Handlers are more
-    /// comfortable: [`BusConsumer::listen`].
+    /// Takes the next due commands, each under a lease with a token of its own (G2, G9).
+    /// [`BusConsumer::listen`](crate::BusConsumer::listen) does this for handlers.
     ///
     /// # Errors
-    /// A name that is not valid, and those of the store.
+    /// A name that is not valid, and the errors of the store.
     fn claim(&self, take: &Take<'_>) -> impl Future<Output = Result<HandedOut>> + Send {
         let (backend, op) = (Arc::clone(self.backend()), take.claim());
-        async move { HandedOut::of(&backend, apply(&backend, op?).await?) }
+        async move {
+            let reply = backend.apply_one(op?).await?;
+            HandedOut::of(&backend, reply)
+        }
     }
 
-    /// Takes or keeps the cursor of a group, and is handed its lowest unsettled events (G6, G9). Handlers are more
-    /// comfortable: [`BusConsumer::subscribe`].
+    /// Takes or keeps the cursor of a group, and returns its lowest unsettled events (G6, G9).
+    /// [`BusConsumer::subscribe`](crate::BusConsumer::subscribe) does this for handlers.
     ///
     /// # Errors
     /// `Refused`: `Held`, `NamesMissing`, or `NotSubscribed`.
@@ -119,14 +108,17 @@ pub trait Bus: Clone + Send + Sync + 'static {
         take: &Take<'_>,
     ) -> impl Future<Output = Result<HandedOut>> + Send {
         let (backend, op) = (Arc::clone(self.backend()), take.poll(group, token));
-        async move { HandedOut::of(&backend, apply(&backend, op?).await?) }
+        async move {
+            let reply = backend.apply_one(op?).await?;
+            HandedOut::of(&backend, reply)
+        }
     }
 
-    /// Runs the caller's own work in a transaction, with operations of the bus in it: a transactional outbox. The
-    /// work runs on the thread that writes, so it must be short and wait for nothing.
+    /// Runs the caller's own work in a transaction, with operations of the bus in it: a transactional outbox (G12). The
+    /// work runs on the writing thread, so it must be short and wait for nothing.
     ///
     /// # Errors
-    /// [`TransactionError`]: everything was taken back.
+    /// [`TransactionError`]: the transaction was rolled back.
     fn transaction<T, E>(
         &self,
         work: impl FnOnce(&Tx<'_>) -> Result<T, E> + Send + 'static,
@@ -136,7 +128,7 @@ pub trait Bus: Clone + Send + Sync + 'static {
         E: Send + 'static,
     {
         let backend = Arc::clone(self.backend());
-        async move { known(backend.transact(None, unknown(work)).await) }
+        async move { typed(backend.transact(None, erase(work)).await) }
     }
 
     /// Figures of the bus as it is now.
@@ -153,30 +145,7 @@ pub trait Bus: Clone + Send + Sync + 'static {
     }
 }
 
-/// Wraps the types of the caller's work, which a backend does not know.
-pub fn unknown<T: Send + 'static, E: Send + 'static>(
-    work: impl FnOnce(&Tx<'_>) -> Result<T, E> + Send + 'static,
-) -> backend::Work {
-    Box::new(move |tx| match work(tx) {
-        Ok(done) => Ok(Box::new(done) as Anything),
-        Err(error) => Err(Box::new(error) as Anything),
-    })
-}
-
-/// Unwraps them again.
-pub fn known<T: 'static, E: 'static>(done: Transacted) -> Result<T, TransactionError<E>> {
-    let lost = || TransactionError::Store(Error::TransactionEnded);
-    match done {
-        Ok((_, done)) => done.downcast().map(|done| *done).map_err(|_| lost()),
-        Err(Undone::Work(error)) => {
-            Err(error.downcast().map_or_else(|_| lost(), |error| TransactionError::Work(*error)))
-        }
-        Err(Undone::Store(error)) => Err(TransactionError::Store(error)),
-        Err(Undone::Panicked(panic)) => std::panic::resume_unwind(panic),
-    }
-}
-
-/// The operations of a bus for code without an async runtime. Within one, every method panics.
+/// The operations of a bus for code without an async runtime. Every method panics within one.
 #[derive(Clone, Debug)]
 pub struct Blocking {
     backend: Arc<dyn Backend>,
@@ -194,15 +163,15 @@ impl Blocking {
     /// # Errors
     /// As there.
     pub fn apply(&self, op: Op) -> Result<Reply> {
-        apply_blocking(&self.backend, op)
+        self.backend.apply_one_blocking(op)
     }
 
-    /// As [`Bus::claim`]. What it hands out is settled with the `_blocking` methods.
+    /// As [`Bus::claim`]. The deliveries are settled with their `_blocking` methods.
     ///
     /// # Errors
     /// As there.
     pub fn claim(&self, take: &Take<'_>) -> Result<HandedOut> {
-        HandedOut::of(&self.backend, apply_blocking(&self.backend, take.claim()?)?)
+        HandedOut::of(&self.backend, self.backend.apply_one_blocking(take.claim()?)?)
     }
 
     /// As [`Bus::poll`].
@@ -210,7 +179,7 @@ impl Blocking {
     /// # Errors
     /// As there.
     pub fn poll(&self, group: &str, token: Option<Token>, take: &Take<'_>) -> Result<HandedOut> {
-        HandedOut::of(&self.backend, apply_blocking(&self.backend, take.poll(group, token)?)?)
+        HandedOut::of(&self.backend, self.backend.apply_one_blocking(take.poll(group, token)?)?)
     }
 
     /// As [`Bus::transaction`].
@@ -221,50 +190,11 @@ impl Blocking {
         &self,
         work: impl FnOnce(&Tx<'_>) -> Result<T, E> + Send + 'static,
     ) -> Result<T, TransactionError<E>> {
-        known(self.backend.transact_blocking(None, unknown(work)))
+        typed(self.backend.transact_blocking(None, erase(work)))
     }
 }
 
-/// A bus that runs handlers.
-pub trait BusConsumer: Bus {
-    /// Runs handlers: commands from the queue, and events for the group that the handlers are named for.
-    ///
-    /// Returns when nothing is due ([`RunOptions::drain`]), after a shutdown ([`RunOptions::shutdown`]), or with the
-    /// first error that time alone does not cure.
-    ///
-    /// # Errors
-    /// [`RunError`]; what was done until then is in its report.
-    fn run(
-        &self,
-        handlers: Handlers,
-        options: RunOptions,
-    ) -> impl Future<Output = Result<RunReport, RunError>> + Send {
-        crate::consumer::run(Arc::clone(self.backend()), handlers, options)
-    }
-
-    /// Runs the handlers of commands alone.
-    ///
-    /// # Errors
-    /// As [`BusConsumer::run`].
-    fn listen(
-        &self,
-        handlers: Handlers,
-        options: RunOptions,
-    ) -> impl Future<Output = Result<RunReport, RunError>> + Send {
-        crate::consumer::run(Arc::clone(self.backend()), handlers.commands_only(), options)
-    }
-
-    /// Runs the handlers of events alone.
-    ///
-    /// # Errors
-    /// As [`BusConsumer::run`].
-    fn subscribe(
-        &self,
-        handlers: Handlers,
-        options: RunOptions,
-    ) -> impl Future<Output = Result<RunReport, RunError>> + Send {
-        crate::consumer::run(Arc::clone(self.backend()), handlers.events_only(), options)
-    }
+/// The operation of a method, within these limits. A closure, so that `?` in it ends the operation and not the method.
+fn within(limits: Limits, op: impl FnOnce(Limits) -> Result<Op>) -> Result<Op> {
+    op(limits)
 }
-
-impl<B: Bus> BusConsumer for B {}

@@ -1,109 +1,81 @@
-//! Running handlers: the queue's loop and the group's, a shutdown for both, and what they share.
+//! Running handlers: the loop of the queue and the loop of a group, and one shutdown for both.
 //!
-//! What always holds: an error that time cures never ends a run; whatever ends it, what was taken is settled, given
-//! back, or reported as neither. What is owed to each end of a handler is specified in
-//! [`fencepost_model::policy`]; the code here does not call it, and is held against it by
-//! `tests/consumer/the_run_loop_does_what_the_policy_says.rs`.
+//! What a run owes to each end of a handler is specified in [`fencepost_model::policy`]; the code here does not call it, and
+//! is held against it by `tests/consumer/the_run_loop_does_what_the_policy_says.rs`.
+//!
+//! Invariant: a retryable error never ends a run; when a run ends, each delivery that it took is settled, released, or
+//! reported as abandoned.
+//! Does not depend on: the storage.
 
 mod attempt;
+mod context;
 mod group;
 pub mod options;
 mod queue;
 pub mod report;
+mod sampling;
 
 use std::sync::Arc;
-use std::time::Duration;
 
-use fencepost_model::op::{Op, Start};
-use fencepost_model::vocabulary::{Group, Kind, Names, Reason, Timestamp, Token};
+use fencepost_model::vocabulary::{Group, Kind, Names};
 use tokio_util::sync::CancellationToken;
 
+use crate::bus::Bus;
 use crate::bus::backend::Backend;
-use crate::bus::operations::request;
+use crate::bus::request;
 use crate::consumer::attempt::Attempts;
+use crate::consumer::context::Context;
 use crate::consumer::options::RunOptions;
 use crate::consumer::report::{RunCause, RunError, RunReport};
 use crate::handlers::Handlers;
 use crate::threads;
 
-/// What both loops work with.
-struct Context {
-    backend: Arc<dyn Backend>,
-    handlers: Arc<Handlers>,
-    concurrency: usize,
-    batch: u32,
-    attempts_max: std::num::NonZeroU32,
-    drain: bool,
-    start: Start,
-    /// Cancelled when nothing more is to be taken.
-    stop: CancellationToken,
-    attempts: Attempts,
-}
-
-impl Context {
-    fn claim(&self, names: &Names, free: usize) -> Op {
-        let free = u32::try_from(free).unwrap_or(u32::MAX);
-        Op::Claim {
-            names: names.clone(),
-            max: request::at_least_one(free.min(self.batch)),
-            lease_ms: self.attempts.lease_ms,
-            attempts_max: self.attempts_max,
-        }
+/// A bus that runs handlers.
+pub trait BusConsumer: Bus {
+    /// Runs handlers: commands from the queue, and events for the group that the handlers are named for.
+    ///
+    /// Returns when nothing is due ([`RunOptions::drain`]), after a shutdown ([`RunOptions::shutdown`]), or with the
+    /// first error that is not retryable.
+    ///
+    /// # Errors
+    /// [`RunError`]; its report says what the run did before.
+    fn run(
+        &self,
+        handlers: Handlers,
+        options: RunOptions,
+    ) -> impl Future<Output = Result<RunReport, RunError>> + Send {
+        run(Arc::clone(self.backend()), handlers, options)
     }
 
-    fn poll(&self, group: &Group, names: &Names, token: Option<Token>) -> Op {
-        Op::Poll {
-            group: group.clone(),
-            names: names.clone(),
-            token,
-            max: request::at_least_one(self.batch),
-            lease_ms: self.attempts.lease_ms,
-            attempts_max: self.attempts_max,
-        }
+    /// Runs only the handlers of commands.
+    ///
+    /// # Errors
+    /// As [`BusConsumer::run`].
+    fn listen(
+        &self,
+        handlers: Handlers,
+        options: RunOptions,
+    ) -> impl Future<Output = Result<RunReport, RunError>> + Send {
+        run(Arc::clone(self.backend()), handlers.commands_only(), options)
     }
 
-    /// Completes when the clock says so; never, without a time.
-    async fn until(&self, due: Option<Timestamp>) {
-        match due {
-            Some(due) => self.backend.clock().sleep_until(due).await,
-            None => std::future::pending().await,
-        }
+    /// Runs only the handlers of events.
+    ///
+    /// # Errors
+    /// As [`BusConsumer::run`].
+    fn subscribe(
+        &self,
+        handlers: Handlers,
+        options: RunOptions,
+    ) -> impl Future<Output = Result<RunReport, RunError>> + Send {
+        run(Arc::clone(self.backend()), handlers.events_only(), options)
     }
 }
 
-/// How often in a row the store was busy, and how long to wait until it is asked again.
-#[derive(Debug, Default)]
-struct Patience(u32);
+impl<B: Bus> BusConsumer for B {}
 
-impl Patience {
-    const FIRST_MS: u64 = 5;
-    const LONGEST_MS: u64 = 1_000;
-
-    fn lose(&mut self) {
-        self.0 = self.0.saturating_add(1);
-    }
-
-    const fn is_fresh(&self) -> bool {
-        self.0 == 0
-    }
-
-    /// Whether a run that is to end has asked often enough.
-    const fn is_over(&self) -> bool {
-        self.0 >= 5
-    }
-
-    async fn wait(&self) {
-        let doubled = Self::FIRST_MS << self.0.min(10);
-        threads::sleep(Duration::from_millis(doubled.min(Self::LONGEST_MS))).await;
-    }
-}
-
-fn corrupt_reason() -> Reason {
-    "the row could not be decoded".into()
-}
-
-/// Runs handlers until nothing is due, a shutdown, or the first error that time does not cure.
-pub(crate) async fn run(
+/// Runs handlers until nothing is due, a shutdown, or the first error that is not retryable.
+async fn run(
     backend: Arc<dyn Backend>,
     handlers: Handlers,
     options: RunOptions,
@@ -160,11 +132,11 @@ async fn run_into(
         biased;
         ended = both(&cx, commands, group.zip(Some(events)), report) => ended,
         () = grace => Ok(()),
-        () = crate::telemetry::sample(&cx.backend, options.sample_every) => Ok(()),
+        () = sampling::sample(&cx.backend, options.sample_every) => Ok(()),
     }
 }
 
-/// Both loops side by side. When one ends with an error the other is told to end as well.
+/// Runs both loops side by side. An error of one ends the other as well.
 async fn both(
     cx: &Context,
     commands: Names,

@@ -1,7 +1,8 @@
-//! One delivery in somebody's hands: the message, the token that it may be settled with, and how to settle it.
+//! Deliveries: a message, the lease under which it was handed out, and the ways to settle it.
 //!
-//! What always holds: settling consumes the delivery, so that it cannot be settled twice; a stale token changes
-//! nothing and is told so (G3). This module decides nothing about failures: that is the run loop's.
+//! Invariant: settling consumes the delivery, so that it cannot be settled twice; a settlement under a stale token changes
+//! nothing and is refused (G3).
+//! Does not depend on: handlers, and what becomes of a failure (the run loops decide that).
 
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -14,16 +15,15 @@ use fencepost_model::vocabulary::{Message, Name, Raw, RecordId, Seq, Timestamp, 
 use tokio_util::sync::CancellationToken;
 
 use crate::bus::backend::Backend;
-use crate::bus::operations::request;
-use crate::bus::transaction::Tx;
-use crate::bus::{known, unknown};
-use crate::error::{Error, Result};
-use crate::handlers::{HandlerError, Payload};
+use crate::bus::erased::{erase, typed};
+use crate::bus::request;
+use crate::bus::transaction::{TransactionError, Tx};
+use crate::error::Result;
 
-/// What a handler gets: a message under a lease.
+/// A message under a lease, as a handler gets it.
 ///
-/// In a handler nothing needs to be settled by hand: what the handler returns decides. Whoever claims or polls
-/// without handlers settles each delivery with one of the methods that consume it.
+/// A handler need not settle its delivery: the result of the handler decides. A caller of [`Bus::claim`](crate::Bus::claim)
+/// or [`Bus::poll`](crate::Bus::poll) settles each delivery with one of the methods that consume it.
 pub struct Delivery<P = Arc<[u8]>> {
     /// The payload, as its handler wants it.
     pub payload: P,
@@ -40,7 +40,7 @@ impl<P> fmt::Debug for Delivery<P> {
     }
 }
 
-/// A lease, shared between a delivery and whoever keeps the lease alive.
+/// A lease, shared between a delivery and the run loop that extends it.
 #[derive(Debug)]
 pub(crate) struct Held {
     pub(crate) backend: Arc<dyn Backend>,
@@ -59,7 +59,7 @@ pub(crate) struct Held {
 pub(crate) enum ByHand {
     /// It settled it.
     Settled(Settled),
-    /// It gave it back.
+    /// It released it.
     Released,
 }
 
@@ -76,7 +76,7 @@ impl Held {
         self.until.store(until.get(), Ordering::SeqCst);
     }
 
-    /// The lease belongs to somebody else now: whoever works under it is told.
+    /// Marks the lease as lost, and tells the handler that works under it.
     pub(crate) fn lose(&self) {
         self.lost.cancel();
     }
@@ -85,17 +85,18 @@ impl Held {
         self.lost.is_cancelled()
     }
 
-    /// The handler has ended it itself.
+    /// Records that the handler ended the delivery itself.
     pub(crate) fn settled_by_hand(&self, how: ByHand) {
         // Settling consumes the delivery, so there is no second time.
         let _ = self.by_hand.set(how);
     }
 
-    /// How the handler ended it itself, if it did.
+    /// How the handler ended the delivery itself, if it did.
     pub(crate) fn by_hand(&self) -> Option<&ByHand> {
         self.by_hand.get()
     }
 
+    /// Marks the lease as lost if the reply says so.
     fn told(&self, reply: Result<Reply>) -> Result<Reply> {
         if let Ok(Reply::Refused(op::Refusal::LeaseLost)) = &reply {
             self.lose();
@@ -104,20 +105,18 @@ impl Held {
     }
 
     async fn apply(&self, op: Op) -> Result<Reply> {
-        let reply = self.backend.apply_all(vec![op]).await.pop().unwrap_or(Err(Error::Closed));
-        self.told(reply)
+        self.told(self.backend.apply_one(op).await)
     }
 
     fn apply_blocking(&self, op: Op) -> Result<Reply> {
-        let reply = self.backend.apply_all_blocking(vec![op]).pop().unwrap_or(Err(Error::Closed));
-        self.told(reply)
+        self.told(self.backend.apply_one_blocking(op))
     }
 
-    /// Lets the lease last from now on for this long. Who asks tells the handler if it is lost.
+    /// Lets the lease last for this long from now on, in milliseconds. A refusal does not mark the lease as lost: the
+    /// caller does that.
     pub(crate) async fn extend(&self, lease_ms: u64) -> Result<Timestamp> {
         let op = Op::Extend { lease: self.target.lease(), token: self.token, lease_ms };
-        let reply = self.backend.apply_all(vec![op]).await.pop().unwrap_or(Err(Error::Closed));
-        let until = request::extended(reply?)?;
+        let until = request::extended(self.backend.apply_one(op).await?)?;
         self.extended(until);
         Ok(until)
     }
@@ -139,8 +138,8 @@ impl<P> Delivery<P> {
         &self.held.target
     }
 
-    /// The fencing token: it grows with every lease (G4). Give it to whatever the handler writes to elsewhere, so that
-    /// a stale handler can be turned away there too.
+    /// The fencing token: it grows with every lease (G4). Send it along with writes to other systems, so that they can
+    /// refuse a handler whose lease was lost.
     pub fn token(&self) -> Token {
         self.held.token
     }
@@ -155,28 +154,28 @@ impl<P> Delivery<P> {
         self.held.at
     }
 
-    /// When the lease ends, unless it is extended. In a run loop it is, for as long as the handler works.
+    /// When the lease ends unless it is extended. A run loop extends it for as long as the handler works.
     pub fn deadline(&self) -> Timestamp {
         self.held.until()
     }
 
-    /// Whether the lease is known to be lost. Then the right to settle is lost as well, and what the handler still
-    /// does may be done by another at the same time.
+    /// Whether the lease is known to be lost. Then the delivery cannot be settled any more, and another consumer may handle
+    /// the same message at the same time.
     pub fn is_lost(&self) -> bool {
         self.held.is_lost()
     }
 
-    /// Completes when the lease is known to be lost; never, if it is not.
+    /// Completes when the lease is known to be lost; never, if it is not lost.
     pub fn lost(&self) -> impl Future<Output = ()> + Send + use<P> {
         let lost = self.held.lost.clone();
         async move { lost.cancelled().await }
     }
 
-    /// Settles it.
+    /// Settles the delivery.
     ///
     /// # Errors
-    /// `Refused`: `LeaseLost` if the token is stale (G3), `NotNext` for an event out of order. Otherwise those of the
-    /// store; the message comes again when the lease has run out.
+    /// `Refused`: `LeaseLost` if the token is stale (G3), `NotNext` for an event out of order. Otherwise an error of the
+    /// store; the message comes again when the lease has expired.
     pub async fn settle(self, how: Settlement) -> Result<Settled> {
         let held = self.into_held();
         let settled = request::settled(held.apply(held.settle_op(how)).await?)?;
@@ -195,7 +194,7 @@ impl<P> Delivery<P> {
         Ok(settled)
     }
 
-    /// Handled: it never comes again.
+    /// Acks the delivery: the message is handled and never comes again.
     ///
     /// # Errors
     /// As [`Delivery::settle`].
@@ -211,7 +210,7 @@ impl<P> Delivery<P> {
         self.settle_blocking(Settlement::Ack)
     }
 
-    /// Not handled: it comes again after the delay, unless this was its last attempt (G8).
+    /// Nacks the delivery: the message comes again after the delay, unless this was its last attempt (G8).
     ///
     /// # Errors
     /// As [`Delivery::settle`].
@@ -219,7 +218,7 @@ impl<P> Delivery<P> {
         self.settle(Settlement::Nack { delay_ms: request::ms(delay), reason: reason.into() }).await
     }
 
-    /// Moves it to the dead, for a person to look at.
+    /// Moves the message to the dead letters, for a person to look at.
     ///
     /// # Errors
     /// As [`Delivery::settle`].
@@ -227,7 +226,7 @@ impl<P> Delivery<P> {
         self.settle(Settlement::DeadLetter { reason: reason.into() }).await
     }
 
-    /// Holds it out of delivery until a person releases it.
+    /// Parks the message: it is not delivered until a person redrives it.
     ///
     /// # Errors
     /// As [`Delivery::settle`].
@@ -235,7 +234,8 @@ impl<P> Delivery<P> {
         self.settle(Settlement::Park { reason: reason.into() }).await
     }
 
-    /// Gives it back undone: due at once, the attempt not counted. For an event, all that was handed out with it.
+    /// Releases the lease unhandled: the message is due at once, and the attempt is not counted. The release of an event also
+    /// releases all events that were handed out with it.
     ///
     /// # Errors
     /// `Refused`: `LeaseLost`.
@@ -246,7 +246,7 @@ impl<P> Delivery<P> {
         Ok(())
     }
 
-    /// Lets the lease last from now on for this long; says when it ends.
+    /// Lets the lease last for this long from now on, to the millisecond; returns when it ends.
     ///
     /// # Errors
     /// `Refused`: `LeaseLost`.
@@ -258,10 +258,10 @@ impl<P> Delivery<P> {
         extended
     }
 
-    /// Acks it together with the handler's own effects in the same file: all of them happen, exactly once, or none
-    /// (G12). Under a stale token the work is not even begun.
+    /// Acks the delivery together with the handler's own effects in the same file: all of them are committed, exactly once,
+    /// or none (G12). Under a stale token the work is not begun.
     ///
-    /// The work runs on the thread that writes, so it must be short and wait for nothing.
+    /// The work runs on the writing thread, so it must be short and wait for nothing.
     ///
     /// # Errors
     /// [`TransactionError`]: nothing happened, and the delivery is unsettled.
@@ -274,8 +274,8 @@ impl<P> Delivery<P> {
         E: Send + 'static,
     {
         let held = self.into_held();
-        let done = held.backend.transact(Some(held.settle_op(Settlement::Ack)), unknown(work)).await;
-        held.after(known(done))
+        let done = held.backend.transact(Some(held.settle_op(Settlement::Ack)), erase(work)).await;
+        held.after(typed(done))
     }
 
     /// As [`Delivery::transaction`], for code without an async runtime.
@@ -287,8 +287,8 @@ impl<P> Delivery<P> {
         work: impl FnOnce(&Tx<'_>) -> Result<T, E> + Send + 'static,
     ) -> Result<T, TransactionError<E>> {
         let held = self.into_held();
-        let done = held.backend.transact_blocking(Some(held.settle_op(Settlement::Ack)), unknown(work));
-        held.after(known(done))
+        let done = held.backend.transact_blocking(Some(held.settle_op(Settlement::Ack)), erase(work));
+        held.after(typed(done))
     }
 
     pub(crate) fn into_held(self) -> Arc<Held> {
@@ -314,10 +314,9 @@ impl Held {
 }
 
 impl Delivery {
-    /// The same delivery with its payload decoded.
-    pub(crate) fn decoded<P: Payload>(self) -> Result<Delivery<P>, HandlerError> {
-        let payload = P::decode(&self.message).map_err(HandlerError::permanent)?;
-        Ok(Delivery { payload, message: self.message, held: self.held })
+    /// The same delivery with another payload.
+    pub(crate) fn with_payload<P>(self, payload: P) -> Delivery<P> {
+        Delivery { payload, message: self.message, held: self.held }
     }
 
     pub(crate) fn held(&self) -> &Arc<Held> {
@@ -325,38 +324,32 @@ impl Delivery {
     }
 }
 
-/// Why a transaction did not happen. None of its effects is there.
-#[derive(Debug)]
-#[non_exhaustive]
-pub enum TransactionError<E> {
-    /// The work itself said no.
-    Work(E),
-    /// The settlement was refused, or the store failed.
-    Store(Error),
-}
+impl Tx<'_> {
+    /// Settles a delivery, exactly if the transaction is committed (G12).
+    ///
+    /// # Errors
+    /// [`Error::Refused`](crate::Error::Refused) if the lease was lost: then the transaction was rolled back (G3).
+    pub fn settle<P>(&self, delivery: Delivery<P>, how: Settlement) -> Result<Settled> {
+        let held = delivery.into_held();
+        let settled = request::settled(self.apply(&held.settle_op(how))?)?;
+        let by_hand = ByHand::Settled(settled.clone());
+        self.after_commit(move || held.settled_by_hand(by_hand));
+        Ok(settled)
+    }
 
-impl<E: fmt::Display> fmt::Display for TransactionError<E> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Work(error) => error.fmt(f),
-            Self::Store(error) => error.fmt(f),
-        }
+    /// Acks a delivery, exactly if the transaction is committed (G12).
+    ///
+    /// # Errors
+    /// As [`Tx::settle`].
+    pub fn ack<P>(&self, delivery: Delivery<P>) -> Result<()> {
+        self.settle(delivery, Settlement::Ack).map(|_| ())
     }
 }
 
-impl<E: std::error::Error + 'static> std::error::Error for TransactionError<E> {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        match self {
-            Self::Work(error) => error.source(),
-            Self::Store(error) => error.source(),
-        }
-    }
-}
-
-/// A row that was delivered and could not be decoded. It goes to no handler (G5).
+/// A row that was handed out and could not be decoded. No handler gets it (G5).
 #[derive(Debug)]
 pub struct Corrupt {
-    /// The name, where it can be read.
+    /// The name, if it can be read.
     pub name: Option<Name>,
     /// The columns as they were found.
     pub raw: Raw,
@@ -369,7 +362,7 @@ impl Corrupt {
         self.held.seq
     }
 
-    /// Moves it to the dead, unchanged.
+    /// Moves the row to the dead letters, unchanged.
     ///
     /// # Errors
     /// `Refused`: `LeaseLost`.
@@ -378,7 +371,7 @@ impl Corrupt {
         request::settled(self.held.apply(self.held.settle_op(how)).await?)
     }
 
-    /// Holds it out of delivery, unchanged.
+    /// Parks the row, unchanged.
     ///
     /// # Errors
     /// `Refused`: `LeaseLost`.
@@ -388,18 +381,18 @@ impl Corrupt {
     }
 }
 
-/// What a claim or a poll handed out.
+/// The result of a claim or a poll.
 #[derive(Debug, Default)]
 pub struct HandedOut {
     /// The messages, in the order to work through.
     pub deliveries: Vec<Delivery>,
-    /// What could not be decoded, to be moved aside.
+    /// The rows that could not be decoded, to be dead-lettered or parked.
     pub corrupt: Vec<Corrupt>,
-    /// The records of what was found exhausted or unreadable, and is dead already.
+    /// The records of messages that were found exhausted or unreadable and are dead letters now.
     pub dead_lettered: Vec<RecordId>,
 }
 
-/// One thing that was handed out.
+/// One row of a claim or a poll.
 pub(crate) enum Handed {
     Sound(Delivery),
     Corrupt(Corrupt),

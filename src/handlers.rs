@@ -1,7 +1,7 @@
 //! Handlers: which function handles which name, how a payload becomes a value, and how an error is meant.
 //!
-//! What always holds: a payload that does not decode never reaches a handler, and fails for good. This module must
-//! not know how handlers are run.
+//! Invariant: a payload that cannot be decoded never reaches a handler, and is a permanent failure.
+//! Does not depend on: how handlers are run.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -10,41 +10,41 @@ use std::time::Duration;
 
 use fencepost_model::policy::HandlerOutcome;
 use fencepost_model::vocabulary::{Kind, Message, Name, Names, Reason};
-use futures_util::future::BoxFuture;
+use futures_core::future::BoxFuture;
 
-use crate::bus::operations::request;
+use crate::bus::request;
 use crate::delivery::Delivery;
 use crate::error::Result;
 
 /// What a handler returns.
 pub type HandlerResult = Result<(), HandlerError>;
 
-/// How a handler failed. Any error becomes a retryable one by `?`.
+/// How a handler failed. `?` turns any error into a retryable one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HandlerError(pub(crate) HandlerOutcome);
 
 impl HandlerError {
-    /// What it asks for: a retry, with or without a delay of its own, the failure policy, or a place among the parked.
+    /// What the handler asks for: a retry, with or without a delay of its own, the failure policy, or parking.
     pub fn outcome(&self) -> &HandlerOutcome {
         &self.0
     }
 
-    /// It failed, and may succeed later: after the back-off.
+    /// A failure that may pass: the message is retried after the back-off of the run.
     pub fn retryable(reason: impl fmt::Display) -> Self {
         Self(HandlerOutcome::Retryable { delay_ms: None, reason: text(reason) })
     }
 
-    /// It failed, and may succeed after this delay.
+    /// A failure that may pass: the message is retried after this delay, to the millisecond.
     pub fn retry_after(delay: Duration, reason: impl fmt::Display) -> Self {
         Self(HandlerOutcome::Retryable { delay_ms: Some(request::ms(delay)), reason: text(reason) })
     }
 
-    /// It failed, and will fail again: the failure policy decides.
+    /// A failure that will not pass: the failure policy of the run decides.
     pub fn permanent(reason: impl fmt::Display) -> Self {
         Self(HandlerOutcome::Permanent { reason: text(reason) })
     }
 
-    /// Hold the message until a person has looked.
+    /// Parks the message until a person redrives it.
     pub fn park(reason: impl fmt::Display) -> Self {
         Self(HandlerOutcome::Park { reason: text(reason) })
     }
@@ -68,15 +68,15 @@ impl<E: std::error::Error> From<E> for HandlerError {
     }
 }
 
-/// What a payload can be handed to a handler as.
+/// A type that the payload of a message can be decoded into.
 pub trait Payload: Sized + Send + 'static {
-    /// Why it could not be decoded.
+    /// The error of a payload that cannot be decoded.
     type Error: fmt::Display;
 
-    /// The value of a message's payload.
+    /// Decodes the payload of a message.
     ///
     /// # Errors
-    /// Whatever is wrong with it; the message then fails for good.
+    /// The payload cannot be decoded; the message then fails permanently.
     fn decode(message: &Message) -> Result<Self, Self::Error>;
 }
 
@@ -208,6 +208,13 @@ impl Handlers {
     }
 }
 
+/// The delivery with its payload decoded.
+fn decoded<P: Payload>(delivery: Delivery) -> Result<Delivery<P>, HandlerError> {
+    let payload = P::decode(delivery.message()).map_err(HandlerError::permanent)?;
+    Ok(delivery.with_payload(payload))
+}
+
+/// A handler without the type of its payload.
 fn erased<P, H, F>(handler: H) -> Handler
 where
     P: Payload,
@@ -216,7 +223,7 @@ where
 {
     let handler = Arc::new(handler);
     Arc::new(move |delivery: Delivery| {
-        let decoded = delivery.decoded::<P>();
+        let decoded = decoded::<P>(delivery);
         let handler = Arc::clone(&handler);
         Box::pin(async move { handler(decoded?).await })
     })

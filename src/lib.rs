@@ -61,6 +61,7 @@ mod consumer;
 mod delivery;
 pub mod error;
 mod handlers;
+mod panics;
 #[cfg(feature = "record")]
 pub mod record;
 mod sqlite;
@@ -72,13 +73,14 @@ mod threads;
 pub mod internals;
 
 pub use bus::memory::MemoryBus;
-pub use bus::operations::{Pruned, Receipt, Subscription};
+pub use bus::request::{Pruned, Receipt, Subscription};
 pub use bus::sqlite::{SqliteBus, SqliteBusBuilder};
-pub use bus::transaction::Tx;
-pub use bus::{Blocking, Bus, BusConsumer, Take};
+pub use bus::transaction::{TransactionError, Tx};
+pub use bus::{Blocking, Bus, Take};
+pub use consumer::BusConsumer;
 pub use consumer::options::RunOptions;
 pub use consumer::report::{RunCause, RunError, RunReport};
-pub use delivery::{Corrupt, Delivery, HandedOut, TransactionError};
+pub use delivery::{Corrupt, Delivery, HandedOut};
 pub use error::{Error, Result};
 pub use fencepost_model::op::{Settled, Settlement, Start, Target};
 pub use fencepost_model::policy::{FailurePolicy, RetryPolicy};

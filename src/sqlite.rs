@@ -37,6 +37,7 @@ mod wal;
 
 pub use backup::{backup, restore};
 pub use batch::Undone;
+pub use batch::{AppliedTogether, NumberedOps};
 pub use due::{lease_is_current, next_due_commands, next_due_group};
 pub use execute::execute;
 pub use execute::execute_within;
@@ -66,7 +67,7 @@ pub use rows::{metadata_pairs, metadata_text};
 pub use snapshot::snapshot_by;
 pub use snapshot::{DamagedRow, RowKey, Survey, numbered_snapshot, snapshot, survey};
 pub use statements::{Path, StatementId, Statements};
-pub use store::Ended;
+pub use store::{CommitNumber, Numbering};
 pub use store::{Numbered, Store};
 #[doc(hidden)]
 pub use wake::{Look, Watcher, Way};

@@ -16,11 +16,11 @@ use std::task::{Context, Poll, Wake, Waker};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use futures_util::FutureExt as _;
-use futures_util::future::{AbortHandle, Abortable};
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
 
+use crate::panics::catch_panic;
 use scheduler::{Task, current};
 
 /// Where another thread may go on: before each lock, each shared number, and each message to another thread.
@@ -239,7 +239,8 @@ type End<T> = (u64, Option<T>);
 enum Set<T> {
     Plain(JoinSet<T>),
     Scheduled {
-        running: BTreeMap<u64, AbortHandle>,
+        /// Each ends at its next poll when its token is cancelled.
+        running: BTreeMap<u64, CancellationToken>,
         begun: u64,
         ends: (mpsc::UnboundedSender<End<T>>, mpsc::UnboundedReceiver<End<T>>),
     },
@@ -268,12 +269,18 @@ impl<T: Send + 'static> Tasks<T> {
                 let Some(scheduler) = current() else { return };
                 *begun += 1;
                 let (number, ends) = (*begun, ends.0.clone());
-                let (abort, registration) = AbortHandle::new_pair();
-                running.insert(number, abort);
-                let task = Abortable::new(std::panic::AssertUnwindSafe(task).catch_unwind(), registration);
+                let abort = CancellationToken::new();
+                running.insert(number, abort.clone());
+                let task = async move {
+                    tokio::select! {
+                        biased;
+                        () = abort.cancelled() => None,
+                        ended = catch_panic(task) => ended.ok(),
+                    }
+                };
                 let work = move || {
                     let Some(scheduler) = scheduler::current() else { return };
-                    let ended = scheduler.block_on(task).ok().and_then(Result::ok);
+                    let ended = scheduler.block_on(task);
                     scheduler.point("ends a task");
                     // Who waited for it may have gone.
                     let _ = ends.send((number, ended));
@@ -326,7 +333,7 @@ impl<T> Drop for Tasks<T> {
     fn drop(&mut self) {
         match &mut self.0 {
             Set::Scheduled { running, .. } => {
-                running.values().for_each(AbortHandle::abort);
+                running.values().for_each(CancellationToken::cancel);
             }
             Set::Plain(_) => {}
         }

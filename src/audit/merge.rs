@@ -20,7 +20,7 @@ pub(super) enum Next {
     /// The state has reached the number at which a recording began, and must be the one that this found.
     Check { state: Box<State>, file: usize },
     /// A transaction.
-    Transaction { file: usize, commit_seq: u64, changed: bool, done: Vec<Recorded> },
+    Transaction { file: usize, commit_seq: u64, changed: bool, ops: Vec<Recorded> },
 }
 
 /// One recording.
@@ -98,21 +98,21 @@ impl Merge {
             });
             let (commit_seq, is_look, file) = first.min()?;
             let changed = !is_look;
-            let (_, _, done) = self.sources[file].next.take()?;
+            let (_, _, ops) = self.sources[file].next.take()?;
             let is_next = if changed { commit_seq == at + 1 } else { commit_seq == at };
             if is_next {
                 self.at = Some(commit_seq);
-                return Some(Next::Transaction { file, commit_seq, changed, done });
+                return Some(Next::Transaction { file, commit_seq, changed, ops });
             }
             if commit_seq <= self.base {
-                self.before += done.len() as u64;
+                self.before += ops.len() as u64;
                 continue;
             }
             if commit_seq <= at {
                 self.doubts.push(Doubt::TakenTwice { number: commit_seq });
                 return None;
             }
-            self.sources[file].next = Some((commit_seq, changed, done));
+            self.sources[file].next = Some((commit_seq, changed, ops));
             return self.begin(at + 1);
         }
     }
@@ -197,8 +197,8 @@ impl Source {
 
     /// The next transaction; none after the end.
     fn read(&mut self, whole_contents: bool) -> Result<Option<(u64, bool, Vec<Recorded>)>, Unreadable> {
-        let (commit_seq, changed, mut done) = match self.reader.next()? {
-            Frame::Transaction { commit_seq, changed, done, .. } => (commit_seq, changed, done),
+        let (commit_seq, changed, mut ops) = match self.reader.next()? {
+            Frame::Transaction { commit_seq, changed, ops, .. } => (commit_seq, changed, ops),
             Frame::End { continued, .. } => {
                 self.continued = continued;
                 return Ok(None);
@@ -211,11 +211,11 @@ impl Source {
         }
         self.last = order;
         if self.whole_contents && !whole_contents {
-            for recorded in &mut done {
-                contents::of_op(&mut recorded.done.op);
-                contents::of_reply(&mut recorded.done.reply);
+            for recorded in &mut ops {
+                contents::of_op(&mut recorded.op);
+                contents::of_reply(&mut recorded.reply);
             }
         }
-        Ok(Some((commit_seq, changed, done)))
+        Ok(Some((commit_seq, changed, ops)))
     }
 }

@@ -99,14 +99,14 @@ struct Listener {
 impl Onlooker for Listener {
     fn before(&mut self, ledger: &mut Ledger, file: &Path, number: u64, recorded: &Recorded) {
         self.left = self.left.saturating_sub(1);
-        let done = &recorded.done;
+        let Recorded { now, op, reply, .. } = recorded;
         if self.left == 0 {
-            self.stood = description::state(&ledger.look(done.now, &done.op));
+            self.stood = description::state(&ledger.look(*now, op));
             return;
         }
-        let touched = of_op(&done.op).into_iter().chain(of_reply(&done.op, &done.reply));
+        let touched = of_op(op).into_iter().chain(of_reply(op, reply));
         if touched.into_iter().any(|subject| self.subjects.contains(&subject)) {
-            self.told.push_back(line(file, number, done.now.get(), &done.op, &done.reply));
+            self.told.push_back(line(file, number, now.get(), op, reply));
             if self.told.len() > BEFORE_MAX {
                 self.told.pop_front();
                 self.earlier += 1;

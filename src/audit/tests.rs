@@ -9,7 +9,6 @@ use fencepost_model::state::{Body, State};
 use fencepost_model::vocabulary::{Kind, Message, Seq, Timestamp, Token};
 
 use crate::audit::{Audit, Doubt, Verdict, audit};
-use crate::bus::sqlite::witness::Done;
 use crate::clock::{Clock, ManualClock};
 use crate::record::format::{Beginning, Frame, FrameReader, FrameWriter, Recorded, Unreadable, head};
 use crate::sqlite::{StatementId, Statements};
@@ -280,15 +279,15 @@ fn a_reply_that_was_altered_is_named() {
     let mut parts = Parts::read(&bench.path("bus.rec"));
     let (mut variants, mut operations) = (0, 0);
     for index in 0..parts.frames.len() {
-        let Frame::Transaction { done, .. } = parts.frames[index].clone() else { continue };
-        for (place, recorded) in done.iter().enumerate() {
+        let Frame::Transaction { ops, .. } = parts.frames[index].clone() else { continue };
+        for (place, recorded) in ops.iter().enumerate() {
             let before = operations;
             operations += 1;
-            for reply in altered(&recorded.done.op, &recorded.done.reply) {
-                let mut done = done.clone();
-                done[place].done.reply = reply.clone();
-                if let Frame::Transaction { done: there, .. } = &mut parts.frames[index] {
-                    *there = done;
+            for reply in altered(&recorded.op, &recorded.reply) {
+                let mut changed = ops.clone();
+                changed[place].reply = reply.clone();
+                if let Frame::Transaction { ops: there, .. } = &mut parts.frames[index] {
+                    *there = changed;
                 }
                 let found = bench.said_of(&parts.bytes());
                 let Verdict::NotAllowed(wrong) = &found.verdict else { panic!("{reply:?}: {found:?}") };
@@ -297,8 +296,8 @@ fn a_reply_that_was_altered_is_named() {
                 variants += 1;
             }
         }
-        if let Frame::Transaction { done: there, .. } = &mut parts.frames[index] {
-            *there = done;
+        if let Frame::Transaction { ops: there, .. } = &mut parts.frames[index] {
+            *there = ops;
         }
     }
     assert!(is_allowed(&bench.said_of(&parts.bytes())));
@@ -351,8 +350,8 @@ fn what_no_bus_writes_is_not_judged() {
         assert!(matches!(doubts[..], [Doubt::Beginning { .. }]), "{doubts:?}");
     }
     let mut bare = parts();
-    let Some(Frame::Transaction { done, .. }) = bare.frames.first_mut() else { panic!() };
-    done[0].contents.clear();
+    let Some(Frame::Transaction { ops, .. }) = bare.frames.first_mut() else { panic!() };
+    ops[0].contents.clear();
     let found = bench.said_of(&bare.bytes());
     assert!(
         matches!(&found.verdict, Verdict::NotJudged(doubts) if matches!(doubts[..], [Doubt::Malformed { .. }]))
@@ -407,9 +406,9 @@ fn a_wrong_statement_of_the_store_is_found_out() {
 /// What the numbers in the bytes mean must not change under the same version of the format.
 #[test]
 fn the_bytes_of_this_version_stay_what_they_are() {
-    let done = Done { now: Timestamp::from(1), op: Op::Reboot, reply: Reply::Rebooted };
-    let recorded = Recorded { done, contents: vec![[7; 16]] };
-    let frame = Frame::Transaction { place: 1, commit_seq: 300, changed: true, done: vec![recorded] };
+    let now = Timestamp::from(1);
+    let recorded = Recorded { now, op: Op::Reboot, reply: Reply::Rebooted, contents: vec![[7; 16]] };
+    let frame = Frame::Transaction { place: 1, commit_seq: 300, changed: true, ops: vec![recorded] };
     let bytes = postcard::to_allocvec(&frame).unwrap();
     let expected = [&[0, 1, 172, 2, 1, 1, 1, 17, 15, 1][..], &[7; 16]].concat();
     assert_eq!(bytes, expected);

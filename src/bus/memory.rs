@@ -1,26 +1,32 @@
-//! The model as a bus in memory, for people's own tests.
+//! The model as a bus in memory, for the tests of an application.
 //!
-//! It is the model and no second implementation: a state, [`fencepost_model::apply`], and a lock around both. What
-//! always holds: an operation is applied before its method returns, in the caller's own thread. Effects of handlers
-//! go to a SQLite database in memory, so that tests of transactions run on it as well.
+//! It is the model and no second implementation: a state, [`fencepost_model::apply`], and a lock around both. Effects of
+//! handlers go to a SQLite database in memory, so that tests of transactions run on it as well.
+//!
+//! Invariant: an operation is applied before its method returns, in the caller's own thread.
+//! Does not depend on: a file, threads, the clock of the system.
 
+use std::cell::RefCell;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use fencepost_model::op::{Op, Reply};
 use fencepost_model::state::State;
 use fencepost_model::vocabulary::Timestamp;
-use futures_util::future::BoxFuture;
+use futures_core::future::BoxFuture;
 use rusqlite::Connection;
 
 use crate::bus::Bus;
-use crate::bus::backend::{Backend, Limits, Transacted, Work};
+use crate::bus::backend::Backend;
+use crate::bus::erased::{Transacted, Work};
+use crate::bus::request::Limits;
 use crate::bus::signals::{Change, Interest, Signals};
-use crate::bus::transaction::Tx;
+use crate::bus::transaction::OpenTransaction;
 use crate::clock::{Clock, ManualClock};
 use crate::error::{Error, Result};
 use crate::sqlite::{Overview, Undone, overview_of};
 
-/// A bus in memory, by a clock that a test turns by hand. Clones are the same bus.
+/// A bus in memory, with a clock that a test moves. Clones are the same bus.
 ///
 /// ```
 /// # tokio_test(async {
@@ -45,7 +51,7 @@ pub struct MemoryBus {
     manual: Option<Arc<ManualClock>>,
 }
 
-/// Where the tests of handlers begin: a round number long ago.
+/// The time at which a bus in memory begins, in milliseconds.
 const BEGAN: u32 = 1_000_000;
 
 impl Default for MemoryBus {
@@ -61,7 +67,7 @@ impl MemoryBus {
         Self { manual: Some(Arc::clone(&clock)), ..Self::with_clock(clock) }
     }
 
-    /// An empty bus that goes by this clock.
+    /// An empty bus with this clock.
     pub fn with_clock(clock: Arc<dyn Clock>) -> Self {
         let memory = Arc::new(Memory {
             state: Mutex::new(State::new()),
@@ -72,20 +78,20 @@ impl MemoryBus {
         Self { backend: Arc::new(Shared(Arc::clone(&memory))), memory, manual: None }
     }
 
-    /// Turns the clock on, in milliseconds, and wakes whoever waits for the time that comes. A bus with a clock of
-    /// another kind is left as it is.
+    /// Moves the clock on, in milliseconds, and wakes the consumers that wait for the new time. It does nothing to a bus
+    /// that was made with another clock.
     pub fn turn(&self, by_ms: u64) {
         if let Some(clock) = &self.manual {
             clock.advance(by_ms);
         }
     }
 
-    /// The state of the model, to look at.
+    /// A copy of the state of the model.
     pub fn state(&self) -> State {
         self.memory.state().clone()
     }
 
-    /// Changes the state from outside, as an accident would: for tests of what happens then.
+    /// Changes the state from outside, as damage would, and wakes all consumers: for tests of damage.
     pub fn tamper(&self, with: impl FnOnce(&mut State)) {
         with(&mut self.memory.state());
         self.memory.signals.announce(&[Change::Everything]);
@@ -101,7 +107,7 @@ impl Bus for MemoryBus {
 #[derive(Debug)]
 struct Memory {
     state: Mutex<State>,
-    /// Where the effects of handlers go, once there are any.
+    /// The database for the effects of handlers, made for the first of them.
     effects: Mutex<Option<Connection>>,
     signals: Arc<Signals>,
     clock: Arc<dyn Clock>,
@@ -123,7 +129,7 @@ impl Memory {
         replies.into_iter().map(Ok).collect()
     }
 
-    /// Everything happens to a copy of the state, which takes its place when the effects are committed.
+    /// The operations change a copy of the state, which takes the place of the state when the effects are committed.
     fn transact(&self, op: Option<&Op>, work: Work) -> Transacted {
         let mut effects = self.effects.lock().unwrap_or_else(PoisonError::into_inner);
         let conn = match &mut *effects {
@@ -132,24 +138,30 @@ impl Memory {
         };
         let transaction = conn.transaction().map_err(Error::from)?;
         let mut state = self.state();
-        let trial = std::cell::RefCell::new(state.clone());
-        let apply = |op: &Op| Ok(fencepost_model::apply(&mut trial.borrow_mut(), self.clock.now(), op));
-        let tx = Tx::new(&transaction, self.limits(), apply);
-        let reply = op.map(|op| tx.apply(op)).transpose()?;
-        let done = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| work(&tx)));
-        let done = match done {
-            Ok(done) => done.map_err(Undone::Work)?,
+        let (trial, changes) = (RefCell::new(state.clone()), RefCell::new(Vec::new()));
+        let apply = |op: &Op| {
+            let reply = fencepost_model::apply(&mut trial.borrow_mut(), self.clock.now(), op);
+            changes.borrow_mut().extend(Change::of(op, &reply));
+            Ok(reply)
+        };
+        let reply = op.map(&apply).transpose()?;
+        if let Some(Reply::Refused(refusal)) = &reply {
+            return Err(Error::from(refusal.clone()).into());
+        }
+        let open = OpenTransaction { conn: &transaction, limits: self.limits(), apply: Box::new(apply) };
+        let worked = match catch_unwind(AssertUnwindSafe(|| work(open))) {
+            Ok(worked) => worked.map_err(Undone::Work)?,
             Err(panic) => return Err(Undone::Panicked(panic)),
         };
-        let followup = tx.into_followup();
         if transaction.is_autocommit() {
             return Err(Error::TransactionEnded.into());
         }
         transaction.commit().map_err(Error::from)?;
         *state = trial.into_inner();
         drop(state);
-        self.signals.announce(&followup.committed());
-        Ok((reply, done))
+        worked.after_commit.into_iter().for_each(|run| run());
+        self.signals.announce(&changes.into_inner());
+        Ok((reply, worked.value))
     }
 
     fn limits(&self) -> Limits {
@@ -180,7 +192,7 @@ impl Memory {
     }
 }
 
-/// The memory as a backend, which hands out futures that own it.
+/// The memory as a backend, whose futures own it.
 #[derive(Debug)]
 struct Shared(Arc<Memory>);
 

@@ -4,8 +4,8 @@
 //! clones of a bus share both.
 //! Does not depend on: what an operation does.
 
+pub mod observer;
 mod readers;
-pub(crate) mod witness;
 mod writer;
 
 use std::path::{Path, PathBuf};
@@ -14,14 +14,16 @@ use std::time::Duration;
 
 use fencepost_model::op::{Op, Reply};
 use fencepost_model::vocabulary::Timestamp;
-use futures_util::future::BoxFuture;
+use futures_core::future::BoxFuture;
 use rusqlite::Connection;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::bus::Bus;
-use crate::bus::backend::{Backend, Limits, Transacted, Work};
+use crate::bus::backend::Backend;
+use crate::bus::erased::{Transacted, Work};
+use crate::bus::request::{self, Limits};
 use crate::bus::signals::{Interest, Signals};
-use crate::bus::transaction::Tx;
+use crate::bus::transaction::{OpenTransaction, Tx};
 use crate::clock::{Clock, SystemClock};
 use crate::error::{Error, Result};
 use crate::sqlite::{
@@ -29,12 +31,10 @@ use crate::sqlite::{
     next_due_group, overview,
 };
 
-#[cfg(feature = "record")]
-use crate::record::{Recording, recorder::Recorder};
 use crate::threads::{self, point};
 
+use observer::MakeObserver;
 use readers::Readers;
-use witness::Witness;
 #[cfg(feature = "unstable-internals")]
 pub use writer::BATCH_OPS_MAX;
 use writer::{Request, Writer, closed, unanswered};
@@ -73,8 +73,7 @@ pub struct SqliteBusBuilder {
     clock: Arc<dyn Clock>,
     waiting_max: usize,
     sql: Option<Statements>,
-    #[cfg(feature = "record")]
-    recording: Option<Recording>,
+    observer: Option<Arc<dyn MakeObserver>>,
 }
 
 impl SqliteBusBuilder {
@@ -86,7 +85,7 @@ impl SqliteBusBuilder {
 
     /// How long a lease lasts unless its consumer says otherwise: 30 seconds, unless this says otherwise.
     pub fn lease(mut self, lease: Duration) -> Self {
-        self.limits.lease_ms = super::request::ms(lease);
+        self.limits.lease_ms = request::ms(lease);
         self
     }
 
@@ -98,7 +97,7 @@ impl SqliteBusBuilder {
 
     /// How long an id is remembered after its message's end (G10): a day, unless this says otherwise.
     pub fn id_retention(mut self, retention: Duration) -> Self {
-        self.id_retention_ms = super::request::ms(retention);
+        self.id_retention_ms = request::ms(retention);
         self
     }
 
@@ -128,11 +127,10 @@ impl SqliteBusBuilder {
         self
     }
 
-    /// Records what the bus does to a file, for `fencepost audit` to judge: nothing, unless this says otherwise. What it
-    /// costs stands in `docs/operations.md`. A recording that cannot go on ends with a warning, and the bus goes on.
-    #[cfg(feature = "record")]
-    pub fn record(mut self, recording: Recording) -> Self {
-        self.recording = Some(recording);
+    /// The observer of commits. There is none by default, and the last call counts.
+    #[doc(hidden)]
+    pub fn observer(mut self, observer: Arc<dyn MakeObserver>) -> Self {
+        self.observer = Some(observer);
         self
     }
 
@@ -167,8 +165,8 @@ impl SqliteBusBuilder {
         if let Some(sql) = &self.sql {
             store = store.with_statements(sql.clone());
         }
-        let witness = self.witness(&store)?;
-        store.number_all(witness.is_some());
+        let observer = self.observer.as_ref();
+        let observer = observer.map(|make| make.observe(&self.path, &self.options, &store)).transpose()?;
         let signals = Arc::<Signals>::default();
         let (requests, line) = mpsc::channel(self.waiting_max);
         let writer = Writer {
@@ -179,7 +177,7 @@ impl SqliteBusBuilder {
             limits: self.limits,
             id_retention_ms: self.id_retention_ms,
             forgot_at: self.clock.now(),
-            witness,
+            observer,
         };
         threads::spawn("writer", move |_| writer.run(line))?;
         let watcher = watch(&self.path, &signals, requests.downgrade())?;
@@ -194,19 +192,6 @@ impl SqliteBusBuilder {
             durability: self.options.durability,
         });
         Ok(SqliteBus { backend: Arc::new(Shared(Arc::clone(&file))), file })
-    }
-
-    /// Who is told of what is committed, if anybody is.
-    #[cfg(feature = "record")]
-    fn witness(&self, store: &Store) -> Result<Option<Box<dyn Witness>>> {
-        let Some(recording) = &self.recording else { return Ok(None) };
-        Ok(Some(Box::new(Recorder::begin(recording, &self.path, &self.options, store)?)))
-    }
-
-    #[cfg(not(feature = "record"))]
-    #[expect(clippy::unused_self, clippy::unnecessary_wraps, reason = "the same as with the feature")]
-    fn witness(&self, _: &Store) -> Result<Option<Box<dyn Witness>>> {
-        Ok(None)
     }
 }
 
@@ -262,8 +247,7 @@ impl SqliteBus {
             clock: Arc::new(SystemClock),
             waiting_max: 1_024,
             sql: None,
-            #[cfg(feature = "record")]
-            recording: None,
+            observer: None,
         }
     }
 
@@ -293,9 +277,8 @@ impl SqliteBus {
             );
         }
         let clock = Arc::clone(&self.file.clock);
-        Ok(Tx::new(conn, self.file.limits, move |op| {
-            execute_within(conn, &Statements::standard(), clock.now(), op)
-        }))
+        let apply = move |op: &Op| execute_within(conn, &Statements::standard(), clock.now(), op);
+        Ok(Tx::new(OpenTransaction { conn, limits: self.file.limits, apply: Box::new(apply) }))
     }
 
     /// Waits until all that was asked for is done, and closes the file. Clones find the bus closed.

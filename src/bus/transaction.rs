@@ -1,61 +1,54 @@
-//! Operations of the bus inside a transaction: the caller's own one, or one that a bus began for the caller's work.
+//! Operations of the bus inside a transaction: one of the caller's own, or one that a bus began for the caller's work.
 //!
-//! What always holds (G12): an operation takes effect exactly if the transaction is committed. A refused settlement
-//! ends the transaction right there with a rollback, so that ignoring it and committing fails. This module must not
-//! know where the operations are applied.
+//! Invariant (G12): an operation takes effect exactly if the transaction is committed. A refused settlement rolls the
+//! transaction back at once, so that a caller who ignores the refusal cannot commit.
+//! Does not depend on: where the operations are applied; deliveries.
 
 use std::cell::RefCell;
-use std::sync::Arc;
+use std::fmt;
 use std::time::Duration;
 
-use fencepost_model::op::{Op, Reply, Settled, Settlement, Start, Target};
+use fencepost_model::op::{Op, Reply, Start, Target};
 use fencepost_model::vocabulary::{Draft, Epoch, Raw, RecordId, Seq};
 use rusqlite::Connection;
 
-use crate::bus::backend::Limits;
-use crate::bus::operations::{Pruned, Receipt, Subscription, operations, request, write_within};
-use crate::bus::signals::Change;
-use crate::delivery::{ByHand, Delivery, Held};
+use crate::bus::operations::{operations, write_within};
+use crate::bus::request::{self, Limits, Pruned, Receipt, Subscription};
 use crate::error::{Error, Result};
 use crate::sqlite::{StatementId, Statements};
 
 /// A transaction, for the caller's own SQL and for operations of the bus, which commit together or not at all.
 ///
-/// It is made by [`SqliteBus::within`](crate::SqliteBus::within), [`Delivery::transaction`] and
-/// [`Bus::transaction`](crate::Bus::transaction). Whoever began the transaction ends it; a `COMMIT` or `ROLLBACK` from
-/// within is an error.
+/// It is made by [`SqliteBus::within`](crate::SqliteBus::within), [`Delivery::transaction`](crate::Delivery::transaction)
+/// and [`Bus::transaction`](crate::Bus::transaction). The transaction is ended where it was begun; a `COMMIT` or `ROLLBACK`
+/// from within is an error.
 pub struct Tx<'a> {
-    conn: &'a Connection,
-    limits: Limits,
-    apply: Apply<'a>,
-    changes: RefCell<Vec<Change>>,
-    /// What was settled in it, if it is committed.
-    settled: RefCell<Vec<(Arc<Held>, Settled)>>,
+    transaction: OpenTransaction<'a>,
+    after_commit: RefCell<AfterCommit>,
 }
 
-/// Applies one operation, wherever that is.
-type Apply<'a> = Box<dyn Fn(&Op) -> Result<Reply> + 'a>;
+/// An open transaction, as a backend hands it to the caller's work.
+pub struct OpenTransaction<'a> {
+    /// The connection on which it is open.
+    pub conn: &'a Connection,
+    /// The limits and defaults of the bus.
+    pub limits: Limits,
+    /// Applies one operation in it.
+    pub apply: Box<dyn Fn(&Op) -> Result<Reply> + 'a>,
+}
 
-impl std::fmt::Debug for Tx<'_> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Tx").field("conn", &self.conn).finish_non_exhaustive()
+/// What to run after the commit of a transaction, in order. A rollback drops it.
+pub type AfterCommit = Vec<Box<dyn FnOnce() + Send>>;
+
+impl fmt::Debug for OpenTransaction<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("OpenTransaction").field("conn", &self.conn).finish_non_exhaustive()
     }
 }
 
-/// What follows from a transaction that was committed.
-#[derive(Debug, Default)]
-pub(crate) struct Followup {
-    changes: Vec<Change>,
-    settled: Vec<(Arc<Held>, Settled)>,
-}
-
-impl Followup {
-    /// It is committed: what was settled in it is settled. Returns what it made due for others.
-    pub(crate) fn committed(self) -> Vec<Change> {
-        for (held, settled) in self.settled {
-            held.settled_by_hand(ByHand::Settled(settled));
-        }
-        self.changes
+impl fmt::Debug for Tx<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Tx").field("conn", &self.transaction.conn).finish_non_exhaustive()
     }
 }
 
@@ -64,73 +57,76 @@ impl std::ops::Deref for Tx<'_> {
 
     /// The connection, for the caller's own SQL.
     fn deref(&self) -> &Connection {
-        self.conn
+        self.transaction.conn
     }
 }
 
 impl<'a> Tx<'a> {
-    pub(crate) fn new(
-        conn: &'a Connection,
-        limits: Limits,
-        apply: impl Fn(&Op) -> Result<Reply> + 'a,
-    ) -> Self {
-        Self {
-            conn,
-            limits,
-            apply: Box::new(apply),
-            changes: RefCell::default(),
-            settled: RefCell::default(),
-        }
+    pub(crate) fn new(transaction: OpenTransaction<'a>) -> Self {
+        Self { transaction, after_commit: RefCell::default() }
     }
 
-    /// What is to be done once it is committed, and not before: a transaction that is taken back settled nothing.
-    pub(crate) fn into_followup(self) -> Followup {
-        Followup { changes: self.changes.into_inner(), settled: self.settled.into_inner() }
+    /// Runs this after the commit. A transaction that is rolled back drops it.
+    pub(crate) fn after_commit(&self, run: impl FnOnce() + Send + 'static) {
+        self.after_commit.borrow_mut().push(Box::new(run));
+    }
+
+    /// What is to run after the commit.
+    pub(crate) fn into_after_commit(self) -> AfterCommit {
+        self.after_commit.into_inner()
     }
 
     /// Applies one operation.
     ///
     /// # Errors
-    /// A refusal of anything but sending, publishing and looking after the log is [`Error::Refused`] and has rolled
-    /// the transaction back; other refusals are replies. [`Error::NotInTransaction`] once that has happened.
+    /// A refusal of anything but sending, publishing and maintenance of the log is [`Error::Refused`] and has rolled the
+    /// transaction back; other refusals are replies. After such a rollback: [`Error::NotInTransaction`].
     pub fn apply(&self, op: &Op) -> Result<Reply> {
-        if self.conn.is_autocommit() {
+        let conn = self.transaction.conn;
+        if conn.is_autocommit() {
             return Err(Error::NotInTransaction);
         }
-        let reply = (self.apply)(op)?;
-        if let Reply::Refused(refusal) = &reply {
-            if matches!(op, Op::Settle { .. } | Op::Release { .. } | Op::Extend { .. } | Op::Atomic(_)) {
-                self.conn.execute_batch(Statements::standard().get(StatementId::Rollback))?;
-                return Err(Error::Refused { refusal: refusal.clone() });
-            }
-        } else {
-            self.changes.borrow_mut().extend(Change::of(op, &reply));
+        let reply = (self.transaction.apply)(op)?;
+        if let Reply::Refused(refusal) = &reply
+            && matches!(op, Op::Settle { .. } | Op::Release { .. } | Op::Extend { .. } | Op::Atomic(_))
+        {
+            conn.execute_batch(Statements::standard().get(StatementId::Rollback))?;
+            return Err(Error::Refused { refusal: refusal.clone() });
         }
         Ok(reply)
     }
 
-    /// Settles a delivery.
-    ///
-    /// # Errors
-    /// [`Error::Refused`] if its lease was lost: then the transaction was rolled back (G3, G12).
-    pub fn settle<P>(&self, delivery: Delivery<P>, how: Settlement) -> Result<Settled> {
-        let held = delivery.into_held();
-        let settled = request::settled(self.apply(&held.settle_op(how))?)?;
-        self.settled.borrow_mut().push((held, settled.clone()));
-        Ok(settled)
-    }
-
-    /// Acks a delivery: handled, exactly if the transaction is committed (G12).
-    ///
-    /// # Errors
-    /// As [`Tx::settle`].
-    pub fn ack<P>(&self, delivery: Delivery<P>) -> Result<()> {
-        self.settle(delivery, Settlement::Ack).map(|_| ())
-    }
-
     fn limits(&self) -> Limits {
-        self.limits
+        self.transaction.limits
     }
 
     operations!(write_within);
+}
+
+/// Why a transaction did not happen. None of its effects is there.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum TransactionError<E> {
+    /// The caller's work failed with this error.
+    Work(E),
+    /// The settlement was refused, or the store failed.
+    Store(Error),
+}
+
+impl<E: fmt::Display> fmt::Display for TransactionError<E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Work(error) => error.fmt(f),
+            Self::Store(error) => error.fmt(f),
+        }
+    }
+}
+
+impl<E: std::error::Error + 'static> std::error::Error for TransactionError<E> {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Work(error) => error.source(),
+            Self::Store(error) => error.source(),
+        }
+    }
 }

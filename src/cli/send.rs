@@ -17,7 +17,7 @@ use crate::ended::{Ended, Failed};
 use crate::opening::{BusFile, Record};
 use crate::out::Out;
 use crate::parse::{duration, pair};
-use fencepost::internals::bus::operations::Receipt;
+use fencepost::internals::bus::request::Receipt;
 use fencepost::{Bus as _, SqliteBus};
 
 const AFTER_SEND: &str = "\

@@ -3,19 +3,18 @@
 //! What always holds: a panic is a failed attempt and goes no further; the lease is kept for as long as the handler
 //! works; a handler whose lease was lost is told so, and its end settles nothing. This module settles nothing itself.
 
-use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
 use fencepost_model::op::Settlement;
 use fencepost_model::policy::{FailurePolicy, HandlerOutcome, RetryPolicy};
 use fencepost_model::vocabulary::{Kind, Reason};
-use futures_util::FutureExt;
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
 use crate::delivery::{Delivery, Held};
 use crate::handlers::Handlers;
+use crate::panics::catch_panic;
 use crate::telemetry;
 use crate::threads;
 
@@ -64,7 +63,7 @@ impl Attempts {
         let _in_flight = telemetry::attempt(held.attempt);
         let work = async move { handler(delivery).await };
         let trace = message.metadata(telemetry::TRACEPARENT).map(str::to_owned);
-        let work = AssertUnwindSafe(telemetry::within_trace(trace, work)).catch_unwind();
+        let work = catch_panic(telemetry::within_trace(trace, work));
         tokio::select! {
             biased;
             ended = work.instrument(span) => match ended {

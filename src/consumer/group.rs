@@ -13,10 +13,10 @@ use fencepost_model::vocabulary::{Group, Names, Timestamp, Token};
 
 use crate::bus::signals::{Interest, Waiter};
 use crate::consumer::attempt::Judged;
+use crate::consumer::context::{Context, Patience, corrupt_reason};
 use crate::consumer::report::{RunCause, RunReport};
-use crate::consumer::{Context, Patience, corrupt_reason};
 use crate::delivery::{ByHand, Handed, Held};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::telemetry;
 use crate::threads;
 
@@ -141,8 +141,7 @@ impl Following<'_> {
     async fn asked(&mut self, op: Op, unless_stopped: bool) -> Option<Result<Reply>> {
         let mut patience = Patience::default();
         loop {
-            let reply = self.cx.backend.apply_all(vec![op.clone()]).await.pop();
-            match reply.unwrap_or(Err(Error::Closed)) {
+            match self.cx.backend.apply_one(op.clone()).await {
                 Err(error) if error.is_retryable() => {
                     self.report.busy += 1;
                     tracing::warn!(%error, group = %self.group, "the log is asked again in a while");

@@ -13,8 +13,8 @@ use fencepost_model::vocabulary::Names;
 
 use crate::bus::signals::Interest;
 use crate::consumer::attempt::Judged;
+use crate::consumer::context::{Context, Patience, corrupt_reason};
 use crate::consumer::report::{RunCause, RunReport};
-use crate::consumer::{Context, Patience, corrupt_reason};
 use crate::delivery::{Handed, Held};
 use crate::error::{Error, Result};
 use crate::telemetry;

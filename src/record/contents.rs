@@ -1,9 +1,10 @@
-//! What is written of contents: digests in place of payloads, of the values of metadata, and of what is left of damaged
-//! rows, unless whole contents were asked for.
+//! The contents in a recording: digests in place of payloads, of the values of metadata, and of the columns of damaged rows.
 //!
-//! What always holds: equal contents have equal digests and others have others, wherever they stand (in an operation, a
-//! reply or a state), so whether the right message came back can be judged without knowing what it said. Names, ids,
-//! groups, content types and reasons stand as they are. This module decides nothing and knows no file.
+//! Names, ids, groups, content types and reasons are written as they are.
+//!
+//! Invariant: equal contents have equal digests and different contents different ones, in an operation, a reply and a state
+//! alike, so that a check can tell whether the right message came back.
+//! Does not depend on: the file of a recording.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -17,19 +18,19 @@ use sha2::{Digest as _, Sha256};
 use crate::record::format::{DIGEST_BYTES, ShortDigest};
 use crate::sqlite::digest;
 
-/// A short digest of some bytes.
+/// The first bytes of the digest of these bytes.
 fn short(bytes: &[u8]) -> ShortDigest {
     let mut short = [0; DIGEST_BYTES];
     short.copy_from_slice(&Sha256::digest(bytes)[..DIGEST_BYTES]);
     short
 }
 
-/// What a store remembers of the content of a message, cut short.
+/// The first bytes of the digest that a store remembers of a message.
 pub(crate) fn remembered(message: &Message) -> ShortDigest {
     cut_short(&digest(&Content::of(message)))
 }
 
-/// What a store remembers, cut short.
+/// The first bytes of a remembered digest.
 pub(crate) fn cut_short(content: &Content) -> ShortDigest {
     let mut short = [0; DIGEST_BYTES];
     let bytes = content.0.len().min(DIGEST_BYTES);
@@ -109,7 +110,7 @@ pub(crate) fn of_reply(reply: &mut Reply) {
     }
 }
 
-/// Cuts short what a state remembers of contents under ids.
+/// Shortens the digests that a state remembers under ids.
 pub(crate) fn shorten_ids(state: &mut State) {
     let shorten = |ids: &mut BTreeMap<MessageId, Remembered>| {
         for known in ids.values_mut() {

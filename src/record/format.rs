@@ -1,44 +1,45 @@
-//! The file of a recording: a head, and frames, each with its length and a checksum that covers all before it.
+//! The file of a recording: a head, and frames, each with its length and a checksum that covers all bytes before it.
 //!
-//! What always holds: what is read was written by this version and not damaged since, or the reader says that it was not;
-//! a length is held against what is left of the file before anything is made of that size. The page `docs/format.md`
-//! describes every byte. This module knows nothing of buses, and of the model only its words.
+//! `docs/format.md` describes every byte.
+//!
+//! Invariant: the reader returns what this version wrote, or an error that says what is wrong. A length is compared with the
+//! rest of the file before memory of that size is allocated.
+//! Does not depend on: the bus; what operations do.
 
 use std::fmt;
 use std::fs::File;
 use std::io::{self, BufReader, Read, Seek as _, SeekFrom};
 use std::path::Path;
 
+use fencepost_model::op::{Op, Reply};
 use fencepost_model::state::State;
-use fencepost_model::vocabulary::NUMBER_MAX;
+use fencepost_model::vocabulary::{NUMBER_MAX, Timestamp};
 use serde::{Deserialize, Serialize};
-
-use crate::bus::sqlite::witness::Done;
 
 /// The version of the format that this program writes and reads.
 pub const VERSION: u32 = 2;
 
-/// What a recording begins with.
+/// The first bytes of a recording.
 pub(crate) const MAGIC: [u8; 16] = *b"fencepost-record";
 
-/// How many bytes the head has: the magic and the version.
+/// The length of the head, in bytes: the magic and the version.
 const HEAD_BYTES: usize = MAGIC.len() + 4;
 
-/// How many bytes stand before each frame: its length and its checksum.
+/// The length of what stands before each frame, in bytes: its length and its checksum.
 const PREFIX_BYTES: usize = 8;
 
-/// How many bytes of a digest are kept.
+/// How many bytes of a digest are written.
 pub(crate) const DIGEST_BYTES: usize = 16;
 
-/// A digest of the content under an id, as the store remembers it, cut short.
+/// The first bytes of a digest.
 pub(crate) type ShortDigest = [u8; DIGEST_BYTES];
 
-/// What stands before the state in the first frame, so that the state need not be read to know it.
+/// The part of the first frame before the state, which can be read without the state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Beginning {
-    /// The number of the last transaction that is in the state.
+    /// The commit number of the state.
     pub(crate) commit_seq: u64,
-    /// Whether payloads and metadata stand there as they were, and not as digests.
+    /// Whether payloads and metadata are whole, and not digests.
     pub(crate) whole_contents: bool,
 }
 
@@ -47,30 +48,34 @@ pub(crate) struct Beginning {
 pub(crate) enum Frame {
     /// One transaction.
     Transaction {
-        /// Its place in the file, from 1.
+        /// Its place in the file; the first is 1.
         place: u64,
-        /// The number that it took if it changed something, or else that of the last one before it that did.
+        /// The number that the transaction took if it changed something, or else the number of the last one before it that did.
         commit_seq: u64,
         /// Whether it changed something.
         changed: bool,
         /// The operations in it, in order.
-        done: Vec<Recorded>,
+        ops: Vec<Recorded>,
     },
-    /// Nothing was left out before this, and nothing comes after it.
+    /// The end of the file: no transaction is missing before it.
     End {
-        /// How many transactions came before.
+        /// How many transactions are in the file.
         transactions: u64,
         /// Whether the recording goes on in another file.
         continued: bool,
     },
 }
 
-/// One operation as it is recorded.
+/// One operation of a recorded transaction.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Recorded {
-    /// The operation, when it was done, and its reply.
-    pub(crate) done: Done,
-    /// For each message with an id in the operation, in order, what a store remembers of its content.
+    /// Its time.
+    pub(crate) now: Timestamp,
+    /// The operation.
+    pub(crate) op: Op,
+    /// Its reply.
+    pub(crate) reply: Reply,
+    /// For each message with an id in the operation, in order, the digest that a store remembers of its content.
     pub(crate) contents: Vec<ShortDigest>,
 }
 
@@ -82,7 +87,7 @@ pub(crate) fn head() -> [u8; HEAD_BYTES] {
     head
 }
 
-/// The checksum of a frame, which covers what came before it by that one's checksum.
+/// The checksum of a frame. It covers all frames before through their last checksum.
 fn checksum(before: u32, length: [u8; 4], body: &[u8]) -> u32 {
     let mut hasher = crc32fast::Hasher::new();
     hasher.update(&before.to_le_bytes());
@@ -91,12 +96,12 @@ fn checksum(before: u32, length: [u8; 4], body: &[u8]) -> u32 {
     hasher.finalize()
 }
 
-/// The checksum from which the first frame goes on.
+/// The checksum before the first frame.
 fn first_checksum() -> u32 {
     crc32fast::hash(&head())
 }
 
-/// Puts frames one after the other.
+/// Writes frames one after the other.
 #[derive(Debug)]
 pub(crate) struct FrameWriter {
     checksum: u32,
@@ -110,7 +115,7 @@ impl FrameWriter {
     /// Adds a frame with this body.
     ///
     /// # Errors
-    /// If it is longer than a frame can be; nothing is added then.
+    /// The body is longer than a frame can be; nothing is added then.
     pub(crate) fn add(&mut self, to: &mut Vec<u8>, body: &[u8]) -> io::Result<()> {
         let length = u32::try_from(body.len()).map_err(|_| io::Error::from(io::ErrorKind::FileTooLarge))?;
         let length = length.to_le_bytes();
@@ -122,27 +127,27 @@ impl FrameWriter {
     }
 }
 
-/// Why no more can be read of a recording.
+/// Why a recording cannot be read any further.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Unreadable {
-    /// It does not begin as a recording does.
+    /// The file does not begin as a recording does.
     NotARecording,
-    /// It was written in another version of the format.
+    /// The file was written in another version of the format.
     OtherVersion {
-        /// Which one.
+        /// The version of the file.
         found: u32,
     },
-    /// It ends in the middle, or without an end.
+    /// The file ends without a frame that ends it.
     Cut,
-    /// What stands at this place is not what was written there.
+    /// The file was changed after it was written.
     Damaged {
-        /// How many bytes into the file.
+        /// The offset of the frame, in bytes.
         at_bytes: u64,
     },
-    /// The operating system does not let it be read.
+    /// The operating system reported an error.
     Io {
-        /// What it says.
+        /// The error.
         source: io::Error,
     },
 }
@@ -184,13 +189,13 @@ impl From<io::Error> for Unreadable {
 #[derive(Debug)]
 pub(crate) struct FrameReader {
     file: BufReader<File>,
-    /// How long the file was when it was opened.
+    /// The length of the file when it was opened, in bytes.
     bytes: u64,
     at_bytes: u64,
     checksum: u32,
     transactions: u64,
     body: Vec<u8>,
-    /// Where the first frame's body begins.
+    /// The beginning of the first frame.
     beginning: Beginning,
 }
 
@@ -238,12 +243,12 @@ impl FrameReader {
         Ok(reader)
     }
 
-    /// How far it was read.
+    /// The offset up to which the file was read, in bytes.
     pub(crate) fn at_bytes(&self) -> u64 {
         self.at_bytes
     }
 
-    /// How it begins.
+    /// The beginning of the first frame.
     pub(crate) fn beginning(&self) -> Beginning {
         self.beginning
     }
@@ -251,7 +256,7 @@ impl FrameReader {
     /// The state that a recording begins with.
     ///
     /// # Errors
-    /// As [`FrameReader::open`]; and it may have been damaged since that.
+    /// As [`FrameReader::open`]; the file may have been damaged since that.
     pub(crate) fn state(path: &Path) -> Result<State, Unreadable> {
         let mut reader = Self::open(path)?;
         reader.file.seek(SeekFrom::Start(HEAD_BYTES as u64))?;
@@ -298,7 +303,7 @@ impl FrameReader {
         let [length @ .., a, b, c, d] = prefix;
         let body_bytes = u64::from(u32::from_le_bytes(length));
         if body_bytes > left - PREFIX_BYTES as u64 {
-            // A length that was altered looks the same as a file that was cut; either way there is no more to read.
+            // An altered length looks like a file that was cut. Nothing more can be read in either case.
             return Err(Unreadable::Cut);
         }
         let mut body = std::mem::take(&mut self.body);
@@ -314,7 +319,7 @@ impl FrameReader {
         Ok(())
     }
 
-    /// Reads so many bytes. The file may have been cut since it was opened.
+    /// Reads as many bytes as there is room for. The file may have been cut since it was opened.
     fn read_exactly(&mut self, to: &mut [u8]) -> Result<(), Unreadable> {
         self.file.read_exact(to).map_err(|error| match error.kind() {
             io::ErrorKind::UnexpectedEof => Unreadable::Cut,

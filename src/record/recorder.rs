@@ -1,8 +1,9 @@
-//! The thread that writes a recording, and what the thread of the bus hands to it.
+//! The recorder: a commit observer that hands transactions to a thread, and the thread that writes them to the file.
 //!
-//! What always holds: the bus never waits for this and never fails by it. What cannot be written in time, or at all, ends
-//! the recording with a warning; its file then lacks an end, which says so. The two files of a recording together are no
-//! larger than its limit. This module must not know what operations do.
+//! Invariant: the bus never waits for the recorder and never fails because of it. A recording that cannot be written, or not
+//! in time, ends with a warning, and its file has no frame that ends it. The two files of a recording together are no larger
+//! than its limit.
+//! Does not depend on: what operations do.
 
 use std::fs::{self, File};
 use std::io::{self, Read as _, Write as _};
@@ -16,7 +17,7 @@ use fencepost_model::op::{Op, Reply};
 use fencepost_model::state::{Body, State};
 use fencepost_model::vocabulary::Timestamp;
 
-use crate::bus::sqlite::witness::{Done, Transaction, Witness};
+use crate::bus::sqlite::observer::{CommitObserver, MakeObserver, ObservedOp, ObservedTransaction};
 use crate::error::{Error, Result};
 use crate::record::contents;
 use crate::record::format::{Beginning, Frame, FrameWriter, MAGIC, Recorded, head};
@@ -24,42 +25,39 @@ use crate::record::{Recording, previous};
 use crate::sqlite::{OpenOptions, Store, numbered_snapshot, open_reader};
 use crate::telemetry;
 
-/// No more than about this waits to be written. A disk that is further behind ends the recording.
+/// About how many bytes may wait to be written. A recording that falls further behind ends.
 const WAITING_BYTES_MAX: usize = 64 << 20;
 
-/// About how much an operation takes while it waits, beside its payloads.
+/// About how many bytes an operation takes while it waits, without its payloads.
 const OPERATION_BYTES: usize = 512;
 
-/// So much is gathered before it is written to the file, unless nothing more waits.
+/// How many bytes are gathered before a write to the file, while more transactions wait.
 const WRITE_BYTES: usize = 256 << 10;
 
-/// What the writing thread is told.
+/// What the observer hands to the thread.
 enum Told {
-    Transaction(Transaction, usize),
+    /// A transaction, and about how many bytes it takes.
+    Transaction(ObservedTransaction, usize),
+    /// The bus is closed.
     End,
 }
 
-/// The side of the bus.
-pub(crate) struct Recorder {
+/// The observer: the side of the bus.
+struct Recorder {
     told: Sender<Told>,
     waiting_bytes: Arc<AtomicUsize>,
     thread: JoinHandle<()>,
 }
 
-impl Recorder {
-    /// Begins a recording with the state that a store has now.
+impl MakeObserver for Recording {
+    /// Begins a recording with the state that the store has now.
     ///
     /// # Errors
-    /// [`Error::NotRecorded`] if its file cannot be made or the state cannot be read, or takes too much of the limit.
-    pub(crate) fn begin(
-        recording: &Recording,
-        path: &Path,
-        options: &OpenOptions,
-        store: &Store,
-    ) -> Result<Self> {
+    /// [`Error::NotRecorded`] if the file cannot be made, the state cannot be read, or the state takes too much of the limit.
+    fn observe(&self, path: &Path, options: &OpenOptions, store: &Store) -> Result<Box<dyn CommitObserver>> {
         let not_recorded = |source: Error| Error::NotRecorded { source: Box::new(source) };
         let mut writer = RecordWriter {
-            recording: recording.clone(),
+            recording: self.clone(),
             store: (path.to_owned(), options.clone()),
             frames: FrameWriter::new(),
             file: None,
@@ -71,8 +69,8 @@ impl Recorder {
         let (state, commit_seq) = numbered_snapshot(store.connection()).map_err(not_recorded)?;
         writer.begin(state, commit_seq).map_err(not_recorded)?;
         if let Some(commit_seq) = store.booted() {
-            let done = vec![Done { now: Timestamp::ZERO, op: Op::Reboot, reply: Reply::Rebooted }];
-            writer.add(Transaction { commit_seq, changed: true, done }).map_err(not_recorded)?;
+            let ops = vec![ObservedOp { now: Timestamp::ZERO, op: Op::Reboot, reply: Reply::Rebooted }];
+            writer.add(ObservedTransaction { commit_seq, changed: true, ops }).map_err(not_recorded)?;
         }
         let (told, line) = channel();
         let waiting_bytes = Arc::new(AtomicUsize::new(0));
@@ -81,72 +79,72 @@ impl Recorder {
             .name("fencepost-recorder".to_owned())
             .spawn(move || writer.run(&line, &written))
             .map_err(|source| not_recorded(source.into()))?;
-        Ok(Self { told, waiting_bytes, thread })
+        Ok(Box::new(Recorder { told, waiting_bytes, thread }))
     }
 }
 
-impl Witness for Recorder {
-    fn committed(&mut self, transaction: Transaction) -> bool {
+impl CommitObserver for Recorder {
+    fn committed(&mut self, transaction: ObservedTransaction) -> bool {
         let bytes = weight(&transaction);
         let waiting = self.waiting_bytes.fetch_add(bytes, Ordering::Relaxed);
         if waiting > WAITING_BYTES_MAX {
             stopped(&"it is written more slowly than the bus works");
             return false;
         }
-        // The thread is gone if it could not write; it has said so.
+        // A thread that could not write has ended with a warning.
         self.told.send(Told::Transaction(transaction, bytes)).is_ok()
     }
 
     fn ended(self: Box<Self>) {
         let _ = self.told.send(Told::End);
-        // A panic there has been said by its thread, and is no failure of the bus.
+        // A panic of the thread was printed there, and is no failure of the bus.
         let _ = self.thread.join();
     }
 }
 
-/// Says that a recording goes no further.
+/// Warns that the recording ends.
 fn stopped(why: &dyn std::fmt::Display) {
     tracing::warn!(%why, "the recording of the bus ends here; the bus goes on without it");
     telemetry::recording_stopped();
 }
 
-/// About how much a transaction takes while it waits.
-fn weight(transaction: &Transaction) -> usize {
+/// About how many bytes a transaction takes while it waits.
+fn weight(transaction: &ObservedTransaction) -> usize {
     let of_body = |body: &Body| match body {
         Body::Sound { message, .. } => message.payload.len() + OPERATION_BYTES,
         _ => OPERATION_BYTES,
     };
-    let of = |done: &Done| {
-        let sent = match &done.op {
+    let of = |observed: &ObservedOp| {
+        let sent = match &observed.op {
             Op::Send { message, .. } | Op::Publish { message } => message.payload.len(),
             _ => 0,
         };
-        let handed_out = match &done.reply {
+        let handed_out = match &observed.reply {
             Reply::HandedOut { deliveries, .. } => deliveries.iter().map(|one| of_body(&one.body)).sum(),
             _ => 0,
         };
         OPERATION_BYTES + sent + handed_out
     };
-    OPERATION_BYTES + transaction.done.iter().map(of).sum::<usize>()
+    OPERATION_BYTES + transaction.ops.iter().map(of).sum::<usize>()
 }
 
-/// The side of the file.
+/// The writer: the side of the file.
 struct RecordWriter {
     recording: Recording,
-    /// The store, to read its state where a new file begins.
+    /// The store, whose state a new file begins with.
     store: (PathBuf, OpenOptions),
     frames: FrameWriter,
     file: Option<File>,
-    /// What was framed and not written yet.
+    /// Frames that are not written yet.
     buffer: Vec<u8>,
-    /// How large the file is, with what is in the buffer.
+    /// The length of the file with the buffer, in bytes.
     bytes: u64,
     transactions: u64,
     body: Vec<u8>,
 }
 
 impl RecordWriter {
-    /// Writes what it is told, until there is no more.
+    /// Writes what the observer hands over, to the end.
     fn run(mut self, line: &Receiver<Told>, waiting_bytes: &AtomicUsize) {
         let mut write = || loop {
             let told = match line.try_recv() {
@@ -163,7 +161,7 @@ impl RecordWriter {
                     waiting_bytes.fetch_sub(bytes, Ordering::Relaxed);
                 }
                 Ok(Told::End) => return self.end(false),
-                // Nobody said that this is the end, so the file gets none.
+                // The observer was dropped without `ended`, so the file gets no frame that ends it.
                 Err(_) => return self.flush(),
             }
         };
@@ -172,8 +170,7 @@ impl RecordWriter {
         }
     }
 
-    /// Ends the file, if there is one, makes another in place of it, and begins that with a state. If the state is too large,
-    /// the file is not ended.
+    /// Ends the file, if there is one, and begins a new one with this state. If the state is too large, the file is not ended.
     fn begin(&mut self, mut state: State, commit_seq: u64) -> Result<()> {
         let whole_contents = self.recording.whole_contents;
         contents::shorten_ids(&mut state);
@@ -186,7 +183,7 @@ impl RecordWriter {
             postcard::to_extend(&Beginning { commit_seq, whole_contents }, body).map_err(unwritable)?;
         self.body = postcard::to_extend(&state, body).map_err(unwritable)?;
         drop(state);
-        // A beginning that leaves little room would be written again and again.
+        // A state that leaves little room for transactions would be written again and again.
         if self.body.len() as u64 > self.recording.file_bytes_max() / 2 {
             return Err(io::Error::new(io::ErrorKind::FileTooLarge, TOO_LARGE).into());
         }
@@ -207,20 +204,19 @@ impl RecordWriter {
         self.flush()
     }
 
-    /// Adds a transaction; in a new file, if this one would grow too large.
-    fn add(&mut self, transaction: Transaction) -> Result<()> {
-        let Transaction { commit_seq, changed, done } = transaction;
-        let done = done.into_iter().map(|done| self.recorded(done)).collect();
-        let frame = |place| Frame::Transaction { place, commit_seq, changed, done };
-        let frame = frame(self.transactions + 1);
+    /// Adds a transaction; to a new file, if this one would grow too large.
+    fn add(&mut self, transaction: ObservedTransaction) -> Result<()> {
+        let ObservedTransaction { commit_seq, changed, ops } = transaction;
+        let ops = ops.into_iter().map(|observed| self.recorded(observed)).collect();
+        let frame = Frame::Transaction { place: self.transactions + 1, commit_seq, changed, ops };
         self.encode(&frame)?;
         if self.bytes + self.body.len() as u64 + ROOM_AT_END_BYTES > self.recording.file_bytes_max() {
             let reader = open_reader(&self.store.0, &self.store.1)?;
             let (state, commit_seq) = numbered_snapshot(&reader)?;
             drop(reader);
             self.begin(state, commit_seq)?;
-            let Frame::Transaction { commit_seq, changed, done, .. } = frame else { return Ok(()) };
-            self.encode(&Frame::Transaction { place: 1, commit_seq, changed, done })?;
+            let Frame::Transaction { commit_seq, changed, ops, .. } = frame else { return Ok(()) };
+            self.encode(&Frame::Transaction { place: 1, commit_seq, changed, ops })?;
             if self.bytes + self.body.len() as u64 + ROOM_AT_END_BYTES > self.recording.file_bytes_max() {
                 return Err(io::Error::new(io::ErrorKind::FileTooLarge, TOO_LARGE).into());
             }
@@ -230,16 +226,17 @@ impl RecordWriter {
         if self.buffer.len() >= WRITE_BYTES { self.flush() } else { Ok(()) }
     }
 
-    /// An operation as it is written.
-    fn recorded(&self, mut done: Done) -> Recorded {
+    /// An operation as it is written to the file.
+    fn recorded(&self, observed: ObservedOp) -> Recorded {
+        let ObservedOp { now, mut op, mut reply } = observed;
         let mut messages = Vec::new();
-        contents::with_id(&done.op, &mut messages);
+        contents::with_id(&op, &mut messages);
         let remembered = messages.iter().map(|message| contents::remembered(message)).collect();
         if !self.recording.whole_contents {
-            contents::of_op(&mut done.op);
-            contents::of_reply(&mut done.reply);
+            contents::of_op(&mut op);
+            contents::of_reply(&mut reply);
         }
-        Recorded { done, contents: remembered }
+        Recorded { now, op, reply, contents: remembered }
     }
 
     fn end(&mut self, continued: bool) -> Result<()> {
@@ -258,7 +255,7 @@ impl RecordWriter {
         Ok(())
     }
 
-    /// Frames the body.
+    /// Adds the body to the buffer as a frame.
     fn put(&mut self) -> Result<()> {
         let before = self.buffer.len();
         self.frames.add(&mut self.buffer, &self.body)?;
@@ -275,7 +272,7 @@ impl RecordWriter {
     }
 }
 
-/// More than the frame of an end and the prefix of another take.
+/// More bytes than the frame that ends a file and the prefix of one more frame take.
 const ROOM_AT_END_BYTES: u64 = 64;
 
 const TOO_LARGE: &str = "the state of the bus takes too much of what the recording may take";
@@ -284,7 +281,8 @@ fn unwritable(error: postcard::Error) -> Error {
     io::Error::other(error).into()
 }
 
-/// Moves an earlier recording out of the way, over the one before that; what is no recording stays where it is.
+/// Renames an earlier recording to the name of its predecessor, which is replaced. A file that is no recording is not moved:
+/// that is an error.
 fn make_way(path: &Path) -> Result<()> {
     let before = previous(path);
     let there = |path: &Path| match File::open(path) {

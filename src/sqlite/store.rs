@@ -1,7 +1,7 @@
-//! One connection to one file, and one transaction for each operation.
+//! The store: one connection to one file, and one transaction for each operation.
 //!
-//! What always holds: an operation is committed before it is answered, and one whose effect is not known closes the
-//! store. This module must not know what operations do.
+//! Invariant: an operation is committed before it is answered, and one whose effect is not known closes the store.
+//! Does not depend on: what operations do.
 
 use std::path::Path;
 
@@ -20,7 +20,7 @@ use crate::sqlite::snapshot::snapshot;
 use crate::sqlite::statements::{StatementId as Sql, Statements};
 use crate::sqlite::steps::Steps;
 
-/// An open store. It knows no clock: every operation is given its time.
+/// An open store. It reads no clock: every operation comes with its time.
 #[derive(Debug)]
 pub struct Store {
     conn: Connection,
@@ -31,42 +31,45 @@ pub struct Store {
     pub(super) steps: Option<Steps>,
     /// Whether a commit failed in a way that leaves its effect unknown.
     failed: bool,
-    /// The number that the boot took which this opening was the first of, if it was.
+    /// The commit number that this opening took for a boot, if it was the first opening after one.
     booted: Option<u64>,
-    /// Whether each transaction reads its number, and tells of its end.
-    numbering: bool,
-    /// The number of the last transaction that ended as it was meant to, and whether it changed something.
-    last: Option<(u64, bool)>,
-    ended: Vec<Ended>,
 }
 
-/// A reply, and where its transaction stands among all that changed something.
+/// A reply, and the commit of its transaction.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Numbered {
     /// The reply.
     pub reply: Reply,
-    /// The number that the transaction took if it changed something, or else that of the last one before it that did.
+    /// As [`CommitNumber::commit_seq`].
     pub commit_seq: u64,
-    /// Whether it changed something.
+    /// As [`CommitNumber::changed`].
     pub changed: bool,
 }
 
-/// A transaction that ended as it was meant to, for whoever records what was done.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Ended {
-    /// As [`Numbered::commit_seq`].
+/// Where a transaction stands in the order of all transactions that changed something.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CommitNumber {
+    /// The number that the transaction took if it changed something, or else the number of the last transaction before it
+    /// that did.
     pub commit_seq: u64,
-    /// As [`Numbered::changed`].
+    /// Whether the transaction changed something.
     pub changed: bool,
-    /// Which operations were answered in it, by their place among those that were applied together, and when.
-    pub ops: Vec<(usize, Timestamp)>,
+}
+
+/// Whether a transaction reads its commit number, which costs one more statement.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Numbering {
+    /// It does.
+    On,
+    /// It does not, since nothing observes the commits.
+    Off,
 }
 
 /// How a transaction is to end.
 pub(super) enum End<T> {
     /// With a commit.
     Commit(T),
-    /// With nothing changed.
+    /// With a rollback.
     Undo(T),
 }
 
@@ -90,23 +93,21 @@ impl Store {
     }
 
     fn new(conn: Connection, sql: Statements, version: i64) -> Self {
-        let (steps, booted, last, ended) = (None, None, None, Vec::new());
-        Self { conn, sql, version, steps, failed: false, booted, numbering: false, last, ended }
+        Self { conn, sql, version, steps: None, failed: false, booted: None }
     }
 
     /// A store in memory, in rollback mode, so that its image can be copied.
     ///
     /// # Errors
-    /// Whatever SQLite reports.
+    /// An error of SQLite.
     pub fn in_memory() -> Result<Self> {
         Self::over(Connection::open_in_memory()?)
     }
 
-    /// A store over an empty database that the caller opened in its own way: for tests of what operations do, which
-    /// have no use for durability.
+    /// A store over an empty database that the caller opened: for tests of what operations do, which need no durability.
     ///
     /// # Errors
-    /// Whatever SQLite reports.
+    /// An error of SQLite.
     #[doc(hidden)]
     pub fn over(conn: Connection) -> Result<Self> {
         let conn = open::over(conn)?;
@@ -130,88 +131,70 @@ impl Store {
     /// # Errors
     /// Nothing changed, unless it is [`Error::Indeterminate`]: then the store is closed.
     pub fn apply(&mut self, now: Timestamp, op: &Op) -> Result<Reply> {
-        self.apply_at(0, now, op)
+        Ok(self.apply_one(now, op, Numbering::Off)?.0)
     }
 
-    /// Applies an operation that has this place among others.
-    pub(super) fn apply_at(&mut self, index: usize, now: Timestamp, op: &Op) -> Result<Reply> {
-        let reply = self.transaction(|conn, sql| {
+    /// Applies one operation as [`Store::apply`] does, with the commit number if it is asked for.
+    pub(super) fn apply_one(
+        &mut self,
+        now: Timestamp,
+        op: &Op,
+        numbering: Numbering,
+    ) -> Result<(Reply, Option<CommitNumber>)> {
+        self.transaction(numbering, |conn, sql| {
             let reply = execute(conn, sql, now, op)?;
             Ok(if matches!(reply, Reply::Refused(_)) { End::Undo(reply) } else { End::Commit(reply) })
-        })?;
-        self.tell(|| vec![(index, now)]);
-        Ok(reply)
+        })
     }
 
-    /// Applies one operation as [`Store::apply`] does, and says which number it took or found, read inside its
-    /// transaction.
+    /// Applies one operation as [`Store::apply`] does, and returns its commit number, read inside its transaction.
     ///
     /// # Errors
     /// As [`Store::apply`].
     pub fn apply_numbered(&mut self, now: Timestamp, op: &Op) -> Result<Numbered> {
-        let numbering = std::mem::replace(&mut self.numbering, true);
-        let reply = self.apply(now, op);
-        self.numbering = numbering;
-        let reply = reply?;
-        let ended = if numbering { self.ended.last().cloned() } else { self.ended.pop() };
-        let (commit_seq, changed) = ended.map(|ended| (ended.commit_seq, ended.changed)).unwrap_or_default();
+        let (reply, number) = self.apply_one(now, op, Numbering::On)?;
+        let CommitNumber { commit_seq, changed } = number.unwrap_or_else(|| unreachable!("it was asked for"));
         Ok(Numbered { reply, commit_seq, changed })
     }
 
-    /// Whether to remember from now on how each transaction ended, until that is asked for.
-    pub fn number_all(&mut self, numbering: bool) {
-        self.numbering = numbering;
-    }
-
-    /// How the transactions ended since this was asked the last time.
-    pub fn take_ended(&mut self) -> Vec<Ended> {
-        std::mem::take(&mut self.ended)
-    }
-
-    /// Whether it is to be told how transactions end.
-    pub(super) fn is_numbering(&self) -> bool {
-        self.numbering
-    }
-
-    /// Tells which operations were answered in the transaction that ended last.
-    pub(super) fn tell(&mut self, ops: impl FnOnce() -> Vec<(usize, Timestamp)>) {
-        if let Some((commit_seq, changed)) = self.last.take() {
-            self.ended.push(Ended { commit_seq, changed, ops: ops() });
-        }
-    }
-
-    /// The number that a boot took at this opening, if this was the first one after it.
+    /// The commit number that this opening took for a boot, if it was the first opening after one.
     pub fn booted(&self) -> Option<u64> {
         self.booted
     }
 
-    /// Says what an operation would answer at the time `now`, and changes nothing.
+    /// Returns what an operation would answer at the time `now`, and changes nothing.
     ///
     /// # Errors
     /// Those of the operation; nothing changed.
     pub fn rehearse(&mut self, now: Timestamp, op: &Op) -> Result<Reply> {
-        self.transaction(|conn, sql| Ok(End::Undo(execute(conn, sql, now, op)?)))
+        Ok(self.transaction(Numbering::Off, |conn, sql| Ok(End::Undo(execute(conn, sql, now, op)?)))?.0)
     }
 
-    /// Runs work in a transaction, and ends it as the work says; an error takes it back.
+    /// Runs work in a transaction, and ends it as the work says; an error rolls it back. The commit number is there if it
+    /// is asked for.
     pub(super) fn transaction<T>(
         &mut self,
+        numbering: Numbering,
         work: impl FnOnce(&Connection, &Statements) -> Result<End<T>>,
-    ) -> Result<T> {
+    ) -> Result<(T, Option<CommitNumber>)> {
         if self.failed {
             return Err(Error::Closed);
         }
         if let Some(steps) = &self.steps {
             steps.begin();
         }
-        let ended = self.within(work);
+        let ended = self.within(numbering, work);
         match &self.steps {
             Some(steps) => ended.map_err(|error| steps.judge(error)),
             None => ended,
         }
     }
 
-    fn within<T>(&mut self, work: impl FnOnce(&Connection, &Statements) -> Result<End<T>>) -> Result<T> {
+    fn within<T>(
+        &mut self,
+        numbering: Numbering,
+        work: impl FnOnce(&Connection, &Statements) -> Result<End<T>>,
+    ) -> Result<(T, Option<CommitNumber>)> {
         let guard = Guard(&self.conn, &self.sql);
         let s = Session::new(&self.conn, &self.sql, Timestamp::ZERO);
         s.run(Sql::Begin, &[])?;
@@ -224,28 +207,27 @@ impl Store {
         if self.conn.is_autocommit() {
             return Err(Error::TransactionEnded);
         }
-        let number = || if self.numbering { Ok::<_, Error>(Some(last_commit(&s)?)) } else { Ok(None) };
+        let number = |changed| match numbering {
+            Numbering::On => Ok::<_, Error>(Some(CommitNumber { commit_seq: last_commit(&s)?, changed })),
+            Numbering::Off => Ok(None),
+        };
         let done = match ended {
             End::Commit(done) => done,
             End::Undo(done) => {
-                let found = number()?;
+                let number = number(false)?;
                 s.run(Sql::Rollback, &[])?;
-                self.last = found.map(|found| (found, false));
-                return Ok(done);
+                return Ok((done, number));
             }
         };
         let changed = self.conn.total_changes() != before;
         if changed {
             next_commit(&s)?;
         }
-        let number = number()?;
+        let number = number(changed)?;
         let committed = s.run(Sql::Commit, &[]);
         drop(guard);
         match committed {
-            Ok(_) => {
-                self.last = number.map(|number| (number, changed));
-                Ok(done)
-            }
+            Ok(_) => Ok((done, number)),
             Err(error) if is_certain(&error) => Err(error),
             Err(error) => {
                 self.failed = true;
@@ -257,17 +239,17 @@ impl Store {
     /// A number that changes when another connection, in this or another process, has committed something.
     ///
     /// # Errors
-    /// Whatever SQLite reports.
+    /// An error of SQLite.
     pub fn data_version(&self) -> Result<i64> {
         let s = Session::new(&self.conn, &self.sql, Timestamp::ZERO);
         Ok(s.first(Sql::DataVersion, &[], |row| Ok(row.get(0)?))?.unwrap_or_default())
     }
 
-    /// How many transactions changed something, whoever committed them. Within a transaction that is the number of the
-    /// last one before it, until it takes its own just before its commit.
+    /// How many transactions changed something, in any process. Within a transaction this is the number of the last one before
+    /// it, until it takes its own just before its commit.
     ///
     /// # Errors
-    /// [`Error::Corrupt`] if the number is damaged, and whatever SQLite reports.
+    /// [`Error::Corrupt`] if the number is damaged, and errors of SQLite.
     pub fn commit_seq(&self) -> Result<u64> {
         last_commit(&Session::new(&self.conn, &self.sql, Timestamp::ZERO))
     }
@@ -275,7 +257,7 @@ impl Store {
     /// The whole store as a state of the model.
     ///
     /// # Errors
-    /// [`Error::Corrupt`] if a row outside of what a delivery carries is damaged, and whatever SQLite reports.
+    /// [`Error::Corrupt`] if a row outside of what a delivery carries is damaged, and errors of SQLite.
     pub fn snapshot(&self) -> Result<State> {
         let read = || snapshot(&self.conn);
         match &self.steps {
@@ -300,7 +282,7 @@ impl Store {
     /// Closes the file.
     ///
     /// # Errors
-    /// Whatever SQLite reports; the file is closed all the same.
+    /// An error of SQLite; the file is closed all the same.
     pub fn close(self) -> Result<()> {
         self.conn.close().map_err(|(_, error)| error.into())
     }

@@ -5,7 +5,7 @@
 use std::convert::Infallible;
 use std::time::{Duration, Instant};
 
-use futures_util::future::BoxFuture;
+use futures_core::future::BoxFuture;
 
 /// No scheduler.
 #[derive(Clone, Debug)]

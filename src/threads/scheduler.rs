@@ -9,7 +9,7 @@ use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use futures_util::future::BoxFuture;
+use futures_core::future::BoxFuture;
 
 /// Decides which task goes on. All tasks are coroutines of one thread of the operating system.
 pub trait Scheduler {

@@ -18,7 +18,8 @@ use std::path::{Path, PathBuf};
 use std::{env, fs};
 
 /// What is copied of the library: every room that a mutant changes, and the rooms that use their types.
-const LIBRARY: &[&str] = &["bus", "consumer", "delivery", "handlers", "threads", "telemetry", "sqlite/wake"];
+const LIBRARY: &[&str] =
+    &["bus", "consumer", "delivery", "handlers", "panics", "telemetry", "threads", "sqlite/wake"];
 
 /// What is copied of this crate: the harnesses that drive those rooms.
 const HARNESSES: &[&str] = &["run_loop_harness", "thread_harness"];

@@ -6,7 +6,7 @@
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use futures_util::future::BoxFuture;
+use futures_core::future::BoxFuture;
 use rusqlite::Connection;
 
 use crate::error::{Error, Result};

@@ -9,15 +9,17 @@ use std::sync::Arc;
 
 use fencepost_model::op::{Op, Reply};
 use fencepost_model::vocabulary::Timestamp;
+use rusqlite::Connection;
 use tokio::sync::{mpsc, oneshot};
 
-use crate::bus::backend::{Limits, Transacted, Work};
+use crate::bus::erased::{Transacted, Work};
+use crate::bus::request::Limits;
 use crate::bus::signals::{Change, Signals};
-use crate::bus::sqlite::witness::{Done, Transaction, Witness};
-use crate::bus::transaction::{Followup, Tx};
+use crate::bus::sqlite::observer::{CommitObserver, ObservedOp, ObservedTransaction};
+use crate::bus::transaction::{AfterCommit, OpenTransaction};
 use crate::clock::Clock;
 use crate::error::{Error, Result};
-use crate::sqlite::{Store, Undone, execute};
+use crate::sqlite::{AppliedTogether, CommitNumber, Numbering, Statements, Store, Undone, execute};
 use crate::telemetry;
 use crate::threads::{self, point};
 
@@ -62,8 +64,8 @@ pub(super) struct Writer {
     pub(super) id_retention_ms: u64,
     pub(super) seen: i64,
     pub(super) forgot_at: Timestamp,
-    /// Who is told of what is committed, if anybody is.
-    pub(super) witness: Option<Box<dyn Witness>>,
+    /// The observer of commits, if there is one.
+    pub(super) observer: Option<Box<dyn CommitObserver>>,
 }
 
 impl Writer {
@@ -92,7 +94,7 @@ impl Writer {
             self.commit(&mut batch);
         }
         point("closes the file");
-        self.end_witness();
+        self.end_observer();
         // The file is closed with the last clone of the bus; nobody is left to tell how that went.
         let _ = self.store.close();
     }
@@ -105,7 +107,7 @@ impl Writer {
         while let Ok(late) = requests.try_recv() {
             refuse(late);
         }
-        self.end_witness();
+        self.end_observer();
         let closed = self.store.close();
         point("answers");
         let _ = reply.send(closed);
@@ -141,12 +143,10 @@ impl Writer {
         point("commits");
         let ops: Vec<&Op> = batch.iter().flat_map(|(ops, _)| ops).collect();
         let began = telemetry::start();
-        let replies = self.store.apply_all(|| self.clock.now(), &ops);
+        let applied = self.store.apply_together(|| self.clock.now(), &ops, self.numbering());
         telemetry::committed(began, ops.len());
-        self.bear_witness(|index| Some((ops[index].clone(), replies[index].as_ref().ok()?.clone())));
-        replies.iter().filter_map(|reply| reply.as_ref().err()).for_each(|error| {
-            self.lose_witness_if_unknown(error);
-        });
+        self.tell_observer(&ops, &applied);
+        let replies = applied.replies;
         let mut changes: Vec<Change> = Vec::new();
         for (op, reply) in ops.iter().zip(&replies) {
             changes.extend(reply.as_ref().ok().and_then(|reply| Change::of(op, reply)));
@@ -164,80 +164,91 @@ impl Writer {
     fn transact(&mut self, op: Option<&Op>, work: Work) -> Transacted {
         let now = self.clock.now();
         let (clock, limits) = (Arc::clone(&self.clock), self.limits);
-        let mut followup = Followup::default();
-        let (witnessed, within) = (self.witness.is_some(), RefCell::new(Vec::new()));
-        let done = self.store.transact(now, op, |conn, sql| {
-            let tx = Tx::new(conn, limits, |op| {
+        let (changes, mut after_commit) = (RefCell::new(Vec::new()), AfterCommit::new());
+        let (numbering, within) = (self.numbering(), RefCell::new(Vec::new()));
+        let work = |conn: &Connection, sql: &Statements| {
+            let apply = |op: &Op| {
                 let now = clock.now();
                 let reply = execute(conn, sql, now, op)?;
-                if witnessed {
-                    within.borrow_mut().push(Done { now, op: op.clone(), reply: reply.clone() });
+                if numbering == Numbering::On {
+                    within.borrow_mut().push(ObservedOp { now, op: op.clone(), reply: reply.clone() });
                 }
+                changes.borrow_mut().extend(Change::of(op, &reply));
                 Ok(reply)
-            });
-            let done = work(&tx)?;
-            followup = tx.into_followup();
-            Ok(done)
-        });
-        self.bear_witness_of(op, &done, within.into_inner());
+            };
+            let worked = work(OpenTransaction { conn, limits, apply: Box::new(apply) })?;
+            after_commit = worked.after_commit;
+            Ok(worked.value)
+        };
+        let (done, number) = self.store.transact_numbered(now, op, work, numbering);
+        self.tell_observer_of_work(now, op, &done, number, within.into_inner());
         if let Ok((reply, _)) = &done {
-            let mut changes = followup.committed();
+            after_commit.into_iter().for_each(|run| run());
+            let mut changes = changes.into_inner();
             changes.extend(op.zip(reply.as_ref()).and_then(|(op, reply)| Change::of(op, reply)));
             self.signals.announce(&changes);
         }
         done
     }
 
-    /// Tells of the transactions that ended since the last time.
-    fn bear_witness(&mut self, done: impl Fn(usize) -> Option<(Op, Reply)>) {
-        if self.witness.is_none() {
-            return;
-        }
-        for ended in self.store.take_ended() {
-            self.tell_witness(Transaction::of(&ended, &done));
-        }
+    /// Whether transactions are to be numbered.
+    fn numbering(&self) -> Numbering {
+        if self.observer.is_some() { Numbering::On } else { Numbering::Off }
     }
 
-    /// Tells of one transaction. A witness that wants no more costs nothing more.
-    fn tell_witness(&mut self, transaction: Transaction) {
-        if let Some(witness) = &mut self.witness
-            && !witness.committed(transaction)
+    /// Tells the observer of the transactions in which operations were answered.
+    fn tell_observer(&mut self, ops: &[&Op], applied: &AppliedTogether) {
+        for numbered in &applied.transactions {
+            self.tell_observer_of(|| ObservedTransaction::of(numbered, ops, &applied.replies));
+        }
+        applied.replies.iter().filter_map(|reply| reply.as_ref().err()).for_each(|error| {
+            self.drop_observer_if_indeterminate(error);
+        });
+    }
+
+    /// Tells the observer of one transaction. An observer that wants no more is dropped, and costs nothing from then on.
+    fn tell_observer_of(&mut self, transaction: impl FnOnce() -> ObservedTransaction) {
+        if let Some(observer) = &mut self.observer
+            && !observer.committed(transaction())
         {
-            self.witness = None;
-            self.store.number_all(false);
+            self.observer = None;
         }
     }
 
-    /// Of what nobody knows whether it was committed, nobody can be told; and there will be nothing after it.
-    fn lose_witness_if_unknown(&mut self, error: &Error) {
+    /// Drops the observer after a commit whose effect is not known: the observer cannot be told of it, and no commit follows.
+    fn drop_observer_if_indeterminate(&mut self, error: &Error) {
         if matches!(error, Error::Indeterminate { .. }) {
-            self.witness = None;
+            self.observer = None;
         }
     }
 
-    /// Tells of a transaction with the caller's own work in it, and the operations of that.
-    fn bear_witness_of(&mut self, op: Option<&Op>, done: &Transacted, within: Vec<Done>) {
+    /// Tells the observer of a transaction with the caller's own work in it, and of the operations of that work.
+    fn tell_observer_of_work(
+        &mut self,
+        now: Timestamp,
+        op: Option<&Op>,
+        done: &Transacted,
+        number: Option<CommitNumber>,
+        within: Vec<ObservedOp>,
+    ) {
         if let Err(Undone::Store(error)) = done {
-            self.lose_witness_if_unknown(error);
+            self.drop_observer_if_indeterminate(error);
         }
-        if self.witness.is_none() {
-            return;
-        }
+        let Some(CommitNumber { commit_seq, changed }) = number else { return };
         let reply = match done {
             Ok((reply, _)) => reply.clone(),
             Err(Undone::Store(Error::Refused { refusal })) => Some(Reply::Refused(refusal.clone())),
             Err(_) => None,
         };
-        for ended in self.store.take_ended() {
-            let mut transaction = Transaction::of(&ended, |_| Some((op?.clone(), reply.clone()?)));
-            transaction.done.extend(done.is_ok().then_some(&within).into_iter().flatten().cloned());
-            self.tell_witness(transaction);
-        }
+        let first = op.zip(reply).map(|(op, reply)| ObservedOp { now, op: op.clone(), reply });
+        let within = if done.is_ok() { within } else { Vec::new() };
+        let ops = first.into_iter().chain(within).collect();
+        self.tell_observer_of(|| ObservedTransaction { commit_seq, changed, ops });
     }
 
-    fn end_witness(&mut self) {
-        if let Some(witness) = self.witness.take() {
-            witness.ended();
+    fn end_observer(&mut self) {
+        if let Some(observer) = self.observer.take() {
+            observer.ended();
         }
     }
 
@@ -257,10 +268,9 @@ impl Writer {
         if now.get().abs_diff(self.forgot_at.get()) >= FORGET_EVERY_MS {
             self.forgot_at = now;
             let op = Op::ForgetIds { retention_ms: self.id_retention_ms };
-            let reply = self.store.apply(now, &op);
-            self.bear_witness(|_| Some((op.clone(), reply.as_ref().ok()?.clone())));
-            if let Err(error) = reply {
-                self.lose_witness_if_unknown(&error);
+            let applied = self.store.apply_together(|| now, &[&op], self.numbering());
+            self.tell_observer(&[&op], &applied);
+            if let Some(Err(error)) = applied.replies.first() {
                 tracing::warn!(%error, "ids could not be forgotten; trying again later");
             }
         }

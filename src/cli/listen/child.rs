@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use fencepost_model::vocabulary::Kind;
-use futures_util::future::BoxFuture;
+use futures_core::future::BoxFuture;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::process::{Child, Command};
 

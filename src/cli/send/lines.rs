@@ -9,7 +9,7 @@ use std::path::PathBuf;
 
 use fencepost_model::op::{Op, Reply};
 use fencepost_model::vocabulary::{Draft, Kind};
-use futures_util::future::BoxFuture;
+use futures_core::future::BoxFuture;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 use tokio::io::{AsyncBufRead, AsyncBufReadExt as _, AsyncReadExt as _, BufReader};
@@ -18,7 +18,7 @@ use super::What;
 use crate::ended::{Ended, Failed};
 use crate::out::{Out, say};
 use crate::signals::Signals;
-use fencepost::internals::bus::operations::{Receipt, request};
+use fencepost::internals::bus::request::{self, Receipt};
 use fencepost::{Bus as _, SqliteBus};
 
 /// How many messages are committed together at most.

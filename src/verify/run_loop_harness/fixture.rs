@@ -18,14 +18,13 @@ use crate::run_loop::scenario::{GROUP, NAME, ONWARD, OWN_TRACE, trace_of};
 use crate::run_loop_harness::recording::{Faults, HANDLING, Record, RecordedBus, Recording};
 use fencepost::clock::TokioClock;
 use fencepost::internals::bus::backend::Backend;
-use fencepost::internals::bus::operations::request;
-use fencepost::internals::bus::{Bus, BusConsumer};
+use fencepost::internals::bus::request;
 use fencepost::internals::consumer::options::RunOptions;
 use fencepost::internals::consumer::report::{RunError, RunReport};
 use fencepost::internals::delivery::Delivery;
 use fencepost::internals::handlers::{HandlerError, HandlerResult, Handlers};
 use fencepost::telemetry::TRACEPARENT;
-use fencepost::{CancellationToken, MemoryBus};
+use fencepost::{Bus, BusConsumer, CancellationToken, MemoryBus};
 
 /// What a run did, and what it left.
 #[derive(Debug)]

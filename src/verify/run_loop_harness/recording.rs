@@ -9,14 +9,16 @@ use std::time::Duration;
 
 use fencepost_model::op::{Op, Reply};
 use fencepost_model::vocabulary::{Timestamp, Token};
-use futures_util::future::BoxFuture;
+use futures_core::future::BoxFuture;
 
 use crate::run_loop::notes::{Answer, Note, What, Who};
 use crate::run_loop::scenario::Fault;
 use fencepost::clock::Clock;
 use fencepost::error::{Error, Result};
 use fencepost::internals::bus::Bus;
-use fencepost::internals::bus::backend::{Anything, Backend, Limits, Work};
+use fencepost::internals::bus::backend::Backend;
+use fencepost::internals::bus::erased::{Anything, Work};
+use fencepost::internals::bus::request::Limits;
 use fencepost::internals::bus::signals::{Interest, Signals};
 use fencepost::internals::sqlite::{Overview, Undone};
 

@@ -14,7 +14,7 @@ use std::task::{Context, Poll, Wake, Waker};
 use std::time::{Duration, Instant};
 
 use fencepost_model::vocabulary::Timestamp;
-use futures_util::future::BoxFuture;
+use futures_core::future::BoxFuture;
 use tokio::sync::Notify;
 
 use crate::schedule::explore::Board;

@@ -10,10 +10,10 @@ use crate::thread_harness::fixture::{Fixture, NAME, OTHER, command};
 use crate::threads::PromiseBroken;
 use crate::threads::{ANSWERED, KEPT, LEFT_BEHIND, SETTLED, SHUTDOWN};
 use fencepost::error::{Error, Result};
+use fencepost::internals::bus::erased::erase;
 use fencepost::internals::bus::signals::Interest;
-use fencepost::internals::bus::{Bus as _, BusConsumer as _, unknown};
 use fencepost::internals::threads::{point, sleep};
-use fencepost::{CancellationToken, RunCause, RunReport, SqliteBus};
+use fencepost::{Bus as _, BusConsumer as _, CancellationToken, RunCause, RunReport, SqliteBus};
 use fencepost_model::vocabulary::{Name, Names};
 
 pub(super) const ALL: &[Scenario] = &[
@@ -88,7 +88,7 @@ fn last_clone(fixture: &Arc<Fixture>) -> Result<Played> {
         here.answered("b", asked.await.pop().unwrap_or(Err(Error::Closed)));
     });
     let (here, backend) = (Arc::clone(fixture), Arc::clone(bus.backend()));
-    let work = unknown(move |tx| {
+    let work = erase(move |tx| {
         tx.apply(&command(NAME, "a"))?;
         point("drops the last clone");
         drop(bus);

@@ -12,9 +12,11 @@ use crate::threads::PromiseBroken;
 use crate::threads::{SHUTDOWN, WOKEN};
 use fencepost::error::{Error, Result};
 use fencepost::internals::bus::signals::{Change, Interest, Signals};
-use fencepost::internals::bus::{Bus as _, BusConsumer as _};
 use fencepost::internals::threads::point;
-use fencepost::{CancellationToken, Delivery, Handlers, RunError, RunOptions, RunReport, SqliteBus};
+use fencepost::{
+    Bus as _, BusConsumer as _, CancellationToken, Delivery, Handlers, RunError, RunOptions, RunReport,
+    SqliteBus,
+};
 
 pub(super) const ALL: &[Scenario] = &[
     Scenario::whole("one who waits and one who tells", WOKEN, waits_and_tells),
