@@ -239,37 +239,41 @@ fn parse<'a>(patch: &Patch, all: &'a BTreeMap<String, String>) -> Result<Vec<(&'
     Ok(changes)
 }
 
-/// Finds a hunk in its file by its text, and cuts it into changes.
+/// Finds a hunk in its file by its text, and cuts it into changes. Comments may differ.
 fn place(patch: &Patch, path: &str, text: &str, hunk: &[&str]) -> Result<Vec<Change>, String> {
-    let before: Vec<&str> =
-        hunk.iter().filter(|line| !line.starts_with('+')).map(|line| line[1..].trim()).collect();
-    let lines: Vec<&str> = text.lines().map(str::trim).collect();
+    let is_code = |line: &str| !line.starts_with("//");
+    let hunk: Vec<(&str, &str)> = hunk.iter().map(|line| (&line[..1], line[1..].trim())).collect();
+    let hunk: Vec<(&str, &str)> =
+        hunk.into_iter().filter(|(kind, line)| *kind == "+" || is_code(line)).collect();
+    let before: Vec<&str> = hunk.iter().filter(|(kind, _)| *kind != "+").map(|(_, line)| *line).collect();
+    let (places, lines): (Vec<usize>, Vec<&str>) =
+        text.lines().map(str::trim).enumerate().filter(|(_, line)| is_code(line)).unzip();
     let found: Vec<usize> = (0..lines.len()).filter(|at| lines[*at..].starts_with(&before)).collect();
     let [start] = found[..] else {
+        let name = &patch.name;
+        let (count, lines): (usize, Vec<String>) =
+            (found.len(), hunk.iter().map(|(kind, line)| format!("{kind} {line}")).collect());
+        let lines = lines.join("\n");
         return Err(format!(
-            "src/verify/mutants/{}.patch: the text before its change stands in src/{path} {} times:\n{}",
-            patch.name,
-            found.len(),
-            hunk.join("\n")
+            "src/verify/mutants/{name}.patch: the text before its change stands in src/{path} {count} times:\n{lines}"
         ));
     };
-    let (mut changes, mut at): (Vec<Change>, usize) = (Vec::new(), start);
-    let mut open = false;
-    for line in hunk {
-        let (kind, rest) = line.split_at(1);
+    let (mut changes, mut at, mut open): (Vec<Change>, usize, bool) = (Vec::new(), start, false);
+    for (kind, line) in hunk {
         if kind == " " {
             (open, at) = (false, at + 1);
             continue;
         }
         if !open {
-            changes.push(Change { at, removes: 0, adds: Vec::new(), mutant: patch.name.clone() });
+            changes.push(Change { at: places[at], removes: 0, adds: Vec::new(), mutant: patch.name.clone() });
             open = true;
         }
         let change = changes.last_mut().expect("one is open");
         if kind == "-" {
-            (change.removes, at) = (change.removes + 1, at + 1);
+            change.removes = places[at] + 1 - change.at;
+            at += 1;
         } else {
-            change.adds.push(rest.trim().to_owned());
+            change.adds.push(line.to_owned());
         }
     }
     Ok(changes)
