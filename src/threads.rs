@@ -146,7 +146,7 @@ pub fn receive<T>(line: &mut mpsc::Receiver<T>) -> Option<T> {
 /// `Sender::blocking_send`. What could not be sent is gone.
 ///
 /// # Errors
-/// Nobody receives any more.
+/// The receiver is gone.
 pub fn send<T>(line: &mpsc::Sender<T>, value: T) -> Result<(), Lost> {
     match current() {
         Some(scheduler) => {
@@ -160,7 +160,7 @@ pub fn send<T>(line: &mpsc::Sender<T>, value: T) -> Result<(), Lost> {
 /// `oneshot::Receiver::blocking_recv`.
 ///
 /// # Errors
-/// Nobody is left who could answer.
+/// The sender of the answer is gone.
 pub fn wait<T>(answer: oneshot::Receiver<T>) -> Result<T, Lost> {
     let answered = match current() {
         Some(scheduler) => {

@@ -1,7 +1,8 @@
-//! One attempt: a handler at work under a lease, and the verdict on how it ended.
+//! One attempt: a handler works under a lease, and its outcome decides what happens to the delivery.
 //!
-//! What always holds: a panic is a failed attempt and goes no further; the lease is kept for as long as the handler
-//! works; a handler whose lease was lost is told so, and its end settles nothing. This module settles nothing itself.
+//! Invariant: a panic is a failed attempt and goes no further. The lease is extended for as long as the handler works. A
+//! handler whose lease is lost is told so, and its outcome settles nothing.
+//! Does not depend on: the loops, which carry the decision out.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,7 +21,7 @@ use crate::threads;
 
 /// What to do with a delivery.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Judged {
+pub(super) enum Decision {
     /// Settle it.
     Settle(Settlement),
     /// Give it back.
@@ -48,7 +49,7 @@ impl Attempts {
         let message = Arc::clone(delivery.message());
         let held = Arc::clone(delivery.held());
         let Some(handler) = handlers.of(message.kind, &message.name).cloned() else {
-            // What was claimed has a handler; a store that hands out something else is not to be trusted with it.
+            // A run claims only names that have a handler, so the store handed out something that was not asked for.
             return HandlerOutcome::Permanent { reason: "no handler for this name".into() };
         };
         let span = tracing::info_span!(
@@ -85,7 +86,7 @@ impl Attempts {
         loop {
             let left = held.until().get().saturating_sub(clock.now().get());
             threads::sleep(Duration::from_millis((left.min(self.lease_ms) / 3).max(1))).await;
-            // Never for less than the handler has asked for itself: this may be answered after the handler's end.
+            // Never for less than the handler asked for itself: the answer may arrive after the handler has ended.
             let left = held.until().get().saturating_sub(clock.now().get());
             match held.extend(self.lease_ms.max(left)).await {
                 Ok(_) => {}
@@ -101,18 +102,18 @@ impl Attempts {
         }
     }
 
-    /// What follows from how an attempt ended.
-    pub(super) fn judge(&self, held: &Held, outcome: &HandlerOutcome) -> Judged {
+    /// What is done with the delivery after an attempt with this outcome.
+    pub(super) fn decide(&self, held: &Held, outcome: &HandlerOutcome) -> Decision {
         let settled = held.by_hand().is_some();
         let lost = held.is_lost();
         if settled || lost {
-            return Judged::Nothing;
+            return Decision::Nothing;
         }
         let again = |delay_ms: Option<u64>, reason: &Reason| {
             let delay_ms = delay_ms.unwrap_or_else(|| self.retry.delay_ms(held.attempt, held.token));
             Settlement::Nack { delay_ms, reason: Arc::clone(reason) }
         };
-        Judged::Settle(match outcome {
+        Decision::Settle(match outcome {
             HandlerOutcome::Handled => Settlement::Ack,
             HandlerOutcome::Retryable { delay_ms, reason } => again(*delay_ms, reason),
             HandlerOutcome::Panicked { reason } => again(None, reason),
@@ -120,9 +121,9 @@ impl Attempts {
             HandlerOutcome::Corrupt { reason } if self.policy == FailurePolicy::Park => {
                 Settlement::Park { reason: Arc::clone(reason) }
             }
-            // Nobody's settings destroy what could not be read (G5).
+            // No policy discards a row that could not be read (G5).
             HandlerOutcome::Corrupt { reason } => Settlement::DeadLetter { reason: Arc::clone(reason) },
-            HandlerOutcome::Cancelled => return Judged::Release,
+            HandlerOutcome::Cancelled => return Decision::Release,
             HandlerOutcome::Permanent { reason } => match self.policy {
                 FailurePolicy::Retry => again(None, reason),
                 FailurePolicy::DeadLetter => Settlement::DeadLetter { reason: Arc::clone(reason) },
@@ -131,13 +132,13 @@ impl Attempts {
                     tracing::warn!(seq = held.seq.get(), %reason, "a message is dropped, as the policy says");
                     Settlement::Drop
                 }
-                FailurePolicy::Stop => return Judged::Stop(Arc::clone(reason)),
+                FailurePolicy::Stop => return Decision::Stop(Arc::clone(reason)),
             },
         })
     }
 }
 
-/// The text of a panic, where it has one.
+/// The message of a panic, if it has one.
 fn what_it_said(panic: &(dyn std::any::Any + Send)) -> Reason {
     let said = panic.downcast_ref::<&str>().copied();
     let said = said.or_else(|| panic.downcast_ref::<String>().map(String::as_str));

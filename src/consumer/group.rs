@@ -1,8 +1,8 @@
-//! The run loop of a consumer group: reads its events in order, one after the other.
+//! The run loop of a consumer group: it reads the group's events in order, one after the other.
 //!
-//! What always holds: an event is dispatched only right after the store has confirmed the cursor's lease, by the poll
-//! that handed it out or by the settlement before it, and before that lease's time is over (G11). This module must not
-//! know what is behind the bus.
+//! Invariant: the loop dispatches an event only after the store has confirmed the cursor's lease (by the poll that handed the
+//! event out, or by the settlement before it), and before that lease ends (G11).
+//! Does not depend on: what is behind the bus.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,7 +12,7 @@ use fencepost_model::policy::HandlerOutcome;
 use fencepost_model::vocabulary::{Group, Names, Timestamp, Token};
 
 use crate::bus::signals::{Interest, Waiter};
-use crate::consumer::attempt::Judged;
+use crate::consumer::attempt::Decision;
 use crate::consumer::context::{Context, Patience, corrupt_reason};
 use crate::consumer::report::{RunCause, RunReport};
 use crate::delivery::{ByHand, Handed, Held};
@@ -20,7 +20,7 @@ use crate::error::Result;
 use crate::telemetry;
 use crate::threads;
 
-/// How long a replica stands by at most before it asks again, whatever it was told.
+/// A replica that stands by polls again after this time at the latest.
 const STAND_BY: Duration = Duration::from_secs(1);
 
 struct Following<'a> {
@@ -37,19 +37,19 @@ struct Following<'a> {
     in_hand: Vec<Target>,
 }
 
-/// What the work on a batch came to.
+/// How the work on a batch ended.
 enum After {
-    /// All of it is settled; there may be more.
+    /// Every event of the batch is settled. There may be more.
     Settled,
-    /// The store says that something else is next: to be polled again under the same lease, if it is still held.
+    /// The store refused a settlement as `NotNext`: the loop polls again under the same lease.
     Unsure,
-    /// The lease of the cursor ended: with a nack, or because somebody else has it.
+    /// The lease of the cursor ended, by a nack or because another replica has it.
     LetGo,
     /// The run ends.
     Stopped(RunCause),
 }
 
-/// Handles events of these names for a group until there are none, or a shutdown, or an error that time does not cure.
+/// Handles events of these names for a group until none is left (a drain), a shutdown, or an error that is not retryable.
 pub(super) async fn follow(
     cx: &Context,
     group: Group,
@@ -123,13 +123,13 @@ impl Following<'_> {
         }
     }
 
-    /// The cursor is not held any more.
+    /// This replica no longer holds the cursor.
     fn lose(&mut self) {
         self.token = None;
         self.in_hand.clear();
     }
 
-    /// Asks the store until it answers, for something that a run which is to end does not want any more: then nothing.
+    /// As [`Following::asked`]; returns `None` at once when the run is to end.
     async fn asked_unless_stopped(&mut self, op: Op) -> Option<Result<Reply>> {
         if self.cx.stop.is_cancelled() {
             return None;
@@ -137,7 +137,8 @@ impl Following<'_> {
         self.asked(op, true).await
     }
 
-    /// Asks the store until it answers; if the run is to end, a few times, or not once more: then nothing.
+    /// Asks the store until it is no longer busy. Returns `None` if the run is to end: at once with `unless_stopped`, and
+    /// after a few tries otherwise.
     async fn asked(&mut self, op: Op, unless_stopped: bool) -> Option<Result<Reply>> {
         let mut patience = Patience::default();
         loop {
@@ -167,7 +168,7 @@ impl Following<'_> {
             Some(until) => Some(until),
             None => self.cx.backend.next_due(&interest).await.ok().flatten(),
         };
-        // An own lease that runs out while nothing is there to read makes nothing due.
+        // The expiry of this replica's own lease makes no event due.
         let due = due.filter(|_| until.is_some() || self.token.is_none());
         tokio::select! {
             biased;
@@ -178,9 +179,9 @@ impl Following<'_> {
         }
     }
 
-    /// Works through what was handed out.
+    /// Handles the events of a batch, in order.
     async fn batch(&mut self, handed: Vec<Handed>) -> After {
-        // What the poll says holds, also where a handler before it had extended the lease for longer.
+        // The poll has set the end of the lease, also if a handler had extended it for longer before.
         if let Some(held) = handed.first().map(Handed::held) {
             self.token = Some(held.token);
             self.until = held.until();
@@ -212,21 +213,21 @@ impl Following<'_> {
         if matches!(outcome, HandlerOutcome::Panicked { .. }) {
             self.report.panicked += 1;
         }
-        let op = match self.cx.attempts.judge(held, outcome) {
-            Judged::Settle(how) => held.settle_op(how),
-            Judged::Release => return After::Settled,
-            Judged::Stop(reason) => {
+        let op = match self.cx.attempts.decide(held, outcome) {
+            Decision::Settle(how) => held.settle_op(how),
+            Decision::Release => return After::Settled,
+            Decision::Stop(reason) => {
                 let (target, seq) = (held.target.clone(), held.seq);
                 return After::Stopped(RunCause::Stopped { target, seq, reason });
             }
-            Judged::Nothing => {
+            Decision::Nothing => {
                 self.report.ended_by_itself(held);
                 return match held.by_hand() {
                     Some(ByHand::Settled(settled)) if !held.is_lost() => {
                         self.in_hand.retain(|target| *target != held.target);
                         after(&held.target, settled)
                     }
-                    // Lost, or given back by its handler: then the cursor is.
+                    // The handler lost it or released it, and with it the cursor.
                     _ => After::LetGo,
                 };
             }
@@ -239,7 +240,7 @@ impl Following<'_> {
                 after(&held.target, &settled)
             }
             Some(Ok(Reply::Refused(refusal))) => {
-                tracing::warn!(group = %self.group, seq = held.seq.get(), %refusal, "a settlement came too late");
+                tracing::warn!(group = %self.group, seq = held.seq.get(), %refusal, "a settlement was refused");
                 held.lose();
                 self.report.stale += 1;
                 telemetry::stale();
@@ -251,7 +252,7 @@ impl Following<'_> {
         }
     }
 
-    /// Gives the cursor back, with all that was handed out and not settled.
+    /// Releases the cursor, and with it every event that was handed out and not settled.
     async fn let_go(&mut self) {
         let Some(token) = self.token.take() else { return };
         let lease = Lease::Cursor(self.group.clone());
@@ -265,8 +266,8 @@ impl Following<'_> {
     }
 }
 
-/// The nack of an event ends the lease: the whole group waits, so that order is kept. That of a redriven entry delays
-/// only the entry.
+/// A nack of an event ends the lease: the whole group waits, so that the order is kept. A nack of a redriven entry delays
+/// the entry alone.
 const fn after(target: &Target, settled: &Settled) -> After {
     match (target, settled) {
         (Target::Event { .. }, Settled::Requeued { .. }) => After::LetGo,

@@ -1,9 +1,10 @@
-//! The run loop of the queue: claims what there are free handlers for, and settles what they leave.
+//! The run loop of the queue: it claims commands for free handlers, dispatches them, and settles them.
 //!
-//! What always holds: no more is claimed than there are free handlers; a command whose lease ran out before its turn
-//! is not dispatched; what could not be settled because the store was busy is settled later, or its lease runs out.
-//! Settlements and the next claim go to the store together, so that they share a commit. This module must not know
-//! what is behind the bus.
+//! Settlements and the next claim go to the store together, so that they share a commit.
+//!
+//! Invariant: the loop claims no more commands than there are free handlers. A command whose lease expired before its turn
+//! is not dispatched. A settlement that met a busy store is tried again later, or the lease expires.
+//! Does not depend on: what is behind the bus.
 
 use std::sync::Arc;
 
@@ -12,7 +13,7 @@ use fencepost_model::policy::HandlerOutcome;
 use fencepost_model::vocabulary::Names;
 
 use crate::bus::signals::Interest;
-use crate::consumer::attempt::Judged;
+use crate::consumer::attempt::Decision;
 use crate::consumer::context::{Context, Patience, corrupt_reason};
 use crate::consumer::report::{RunCause, RunReport};
 use crate::delivery::{Handed, Held};
@@ -33,12 +34,12 @@ struct Listening<'a> {
     report: &'a mut RunReport,
     running: Tasks<Ended>,
     owed: Vec<Owed>,
-    /// Why nothing more is claimed.
+    /// Why the loop claims nothing more.
     ending: Option<RunCause>,
     patience: Patience,
 }
 
-/// Handles commands of these names until there are none, or a shutdown, or an error that time does not cure.
+/// Handles commands of these names until none is due (a drain), a shutdown, or an error that is not retryable.
 pub(super) async fn listen(cx: &Context, names: Names, report: &mut RunReport) -> Result<(), RunCause> {
     let waiter = cx.backend.signals().register(Interest::Commands(names.clone()));
     let interest = Interest::Commands(names.clone());
@@ -78,29 +79,29 @@ pub(super) async fn listen(cx: &Context, names: Names, report: &mut RunReport) -
 impl Listening<'_> {
     /// Takes note of a handler that ended.
     fn ended(&mut self, ended: Result<Ended, Lost>) {
-        // Panics of handlers are caught in the attempt; what is left is a runtime that shuts down.
+        // The attempt catches a panic of its handler, so this is a runtime that shuts down.
         let Ok((held, outcome)) = ended else { return };
-        self.judge(held, &outcome);
+        self.owe(held, &outcome);
     }
 
-    fn judge(&mut self, held: Arc<Held>, outcome: &HandlerOutcome) {
+    fn owe(&mut self, held: Arc<Held>, outcome: &HandlerOutcome) {
         if matches!(outcome, HandlerOutcome::Panicked { .. }) {
             self.report.panicked += 1;
         }
-        let op = match self.cx.attempts.judge(&held, outcome) {
-            Judged::Settle(how) => held.settle_op(how),
-            Judged::Release => held.release_op(),
-            Judged::Stop(reason) => {
+        let op = match self.cx.attempts.decide(&held, outcome) {
+            Decision::Settle(how) => held.settle_op(how),
+            Decision::Release => held.release_op(),
+            Decision::Stop(reason) => {
                 let (target, seq) = (held.target.clone(), held.seq);
                 self.end(RunCause::Stopped { target, seq, reason });
                 held.release_op()
             }
-            Judged::Nothing => return self.report.ended_by_itself(&held),
+            Decision::Nothing => return self.report.ended_by_itself(&held),
         };
         self.owed.push(Owed { held, op });
     }
 
-    /// Settles what is owed and makes a claim, together; says whether there is something new to do.
+    /// Sends the owed settlements and a claim together. Returns whether the claim found something.
     async fn exchange(&mut self, claim: Option<Op>) -> bool {
         let owed = std::mem::take(&mut self.owed);
         let mut ops: Vec<Op> = owed.iter().map(|owed| owed.op.clone()).collect();
@@ -157,11 +158,11 @@ impl Listening<'_> {
                     (held, outcome)
                 });
             }
-            Handed::Corrupt(_) => self.judge(held, &HandlerOutcome::Corrupt { reason: corrupt_reason() }),
+            Handed::Corrupt(_) => self.owe(held, &HandlerOutcome::Corrupt { reason: corrupt_reason() }),
         }
     }
 
-    /// Takes note of what the store said to a settlement; says whether it went well.
+    /// Counts the reply to a settlement. Returns whether the store took it.
     fn settled(&mut self, owed: Owed, reply: Result<Reply>) -> bool {
         match reply {
             Ok(Reply::Settled(settled)) => {
@@ -201,7 +202,7 @@ impl Listening<'_> {
         }
     }
 
-    /// Nothing more is taken, and the handlers at work have the time of grace.
+    /// Ends the run: the loop claims nothing more, and the handlers at work have the grace period.
     fn end(&mut self, cause: RunCause) {
         self.ending.get_or_insert(cause);
         self.cx.stop.cancel();

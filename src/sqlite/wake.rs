@@ -1,11 +1,12 @@
-//! Noticing that another process may have committed: a thread that listens to the file system and, while somebody
-//! waits, asks whether the data has changed.
+//! Notices that another process may have committed: a thread listens to the file system and, while a consumer sleeps, looks
+//! whether the data has changed.
 //!
-//! What always holds: an event of the file system is never believed. It only says when to look, since frames are
-//! written, and synced, before the commit that they belong to can be seen; so looks go on after it, at growing gaps,
-//! and end in a slow poll. A missed event costs promptness and nothing else. While nobody waits, nobody looks. No file
-//! is opened here: closing another descriptor of the database would drop SQLite's locks. This module must not know of
-//! SQL, connections and consumers: what a look does is its caller's business.
+//! A file system event only says when to look. Frames are written and synced before their commit can be seen, so the looks
+//! go on after an event, at growing gaps, and become a slow poll. A missed event costs promptness and nothing else.
+//!
+//! Invariant: while no consumer sleeps, the thread does not look. The module opens no file, because closing another descriptor
+//! of the database would drop SQLite's locks.
+//! Does not depend on: SQL, connections and consumers. The caller says what a look does.
 
 #[cfg_attr(not(target_os = "linux"), path = "wake/elsewhere.rs")]
 mod files;
@@ -46,7 +47,7 @@ pub struct Way {
 }
 
 impl Way {
-    /// The best of those that were measured (docs/decisions/wake-up.md).
+    /// The best of the ways that were measured (docs/decisions/wake-up.md).
     pub const BEST: Self = Self {
         listen: true,
         gap_min: Duration::from_micros(500),
@@ -54,8 +55,8 @@ impl Way {
         gap_percent: 25,
     };
 
-    /// Where nobody tells of changes: on systems other than Linux, and where inotify cannot be had. Polling more often
-    /// costs a consumer that idles more than being prompt is worth.
+    /// The way where the system reports no changes: on systems other than Linux, and where inotify is not available. A
+    /// shorter interval would cost an idle consumer more than the promptness is worth.
     pub const DEAF: Self = Self::poll(Duration::from_millis(10));
 
     /// Looks at a fixed interval.
@@ -71,12 +72,12 @@ impl Way {
     }
 }
 
-/// How long events may pile up while nobody waits. It is the cost of a bus that only sends: so many wake-ups a second.
+/// How long events may pile up while no consumer sleeps. It bounds the wake-ups of a process that only sends.
 const DRAIN_GAP: Duration = Duration::from_millis(20);
 
-/// Notices that a file may have been changed by another process. Spurious looks are harmless, missed ones are not.
+/// Notices that another process may have changed a file. A spurious look is harmless, a missed one is not.
 ///
-/// It stops, and waits for its thread, when it is dropped.
+/// Dropping the watcher stops its thread and waits for it.
 #[derive(Debug)]
 pub struct Watcher {
     stop: Arc<AtomicBool>,
@@ -84,7 +85,7 @@ pub struct Watcher {
     thread: Option<Thread>,
 }
 
-/// What the thread hears with, and what it remembers.
+/// The state of the thread.
 struct Listener<L> {
     way: Way,
     files: Option<Files>,
@@ -101,12 +102,12 @@ struct Listener<L> {
 impl Watcher {
     /// Watches the database at `path`, an existing file, in the best [`Way`].
     ///
-    /// `waiting` counts those that are asleep; while it is zero, `look` is not called. Whoever goes to sleep raises it,
-    /// calls [`Watcher::poke`] if it was zero, and only then looks at the store for the last time: what is committed
-    /// before that is seen there, and what is committed after that is noticed here.
+    /// `waiting` counts the consumers that are asleep; while it is zero, `look` is not called. A consumer that goes to sleep
+    /// raises it, calls [`Watcher::poke`] if it was zero, and then looks at the store once more: that look sees what was
+    /// committed before, and the watcher notices what is committed after.
     ///
     /// # Errors
-    /// The operating system has no thread to spare. If it cannot tell of changes, they are polled for.
+    /// The operating system has no thread to spare. If it reports no changes, the watcher polls.
     pub fn start(
         path: &Path,
         waiting: Arc<AtomicUsize>,
@@ -125,7 +126,7 @@ impl Watcher {
         waiting: Arc<AtomicUsize>,
         look: impl FnMut() -> Look + Send + 'static,
     ) -> Result<Self> {
-        // On a stage nobody tells of changes.
+        // Under a scheduler there are no file system events.
         let files = if way.listen && !threads::is_scheduled() { Files::new(path) } else { None };
         let way = if way.listen && files.is_none() { Way::DEAF } else { way };
         let bell = files.as_ref().map(Files::bell);
@@ -139,7 +140,7 @@ impl Watcher {
         Ok(Self { stop, bell, thread: Some(thread) })
     }
 
-    /// Says that somebody waits who did not before. Costs a system call and a wake-up.
+    /// Tells the thread that a consumer has fallen asleep. Costs a system call and a wake-up.
     pub fn poke(&self) {
         if let Some(bell) = &self.bell {
             bell.ring();
@@ -156,7 +157,7 @@ impl Drop for Watcher {
         threads::point("stops the watcher");
         self.stop.store(true, Ordering::SeqCst);
         self.poke();
-        // A look may hold the last handle to whatever holds this; then the thread ends by itself.
+        // A look may drop the last handle of the bus in this very thread; then the thread ends by itself.
         if let Some(thread) = self.thread.take().filter(|own| !own.is_current()) {
             thread.join();
         }
@@ -167,7 +168,7 @@ impl<L: FnMut() -> Look> Listener<L> {
     fn run(mut self, stop: &AtomicBool) {
         while !is_set(stop) {
             let now = threads::now();
-            let due = self.somebody_waits().then(|| self.way.due(self.heard_at, self.looked_at));
+            let due = self.is_awaited().then(|| self.way.due(self.heard_at, self.looked_at));
             if due.is_some_and(|due| due <= now) {
                 if self.look().is_break() {
                     return;
@@ -177,17 +178,17 @@ impl<L: FnMut() -> Look> Listener<L> {
             let deaf_until = Some(self.deaf_until).filter(|until| *until > now && self.files.is_some());
             let until = due.into_iter().chain(deaf_until).min();
             let heard = self.wait(until.map(|until| until - now), deaf_until.is_none());
-            // Whoever begins to wait may wait for what was written while nobody listened.
+            // A consumer that falls asleep may wait for what was written while the thread did not listen.
             self.drain();
             if heard {
-                let gap = if self.somebody_waits() { self.way.gap_min } else { DRAIN_GAP };
+                let gap = if self.is_awaited() { self.way.gap_min } else { DRAIN_GAP };
                 self.deaf_until = threads::now() + gap;
             }
         }
     }
 
-    fn somebody_waits(&self) -> bool {
-        threads::point("asks whether somebody waits");
+    fn is_awaited(&self) -> bool {
+        threads::point("asks whether a consumer sleeps");
         self.waiting.load(Ordering::SeqCst) > 0
     }
 

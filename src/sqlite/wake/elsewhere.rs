@@ -8,11 +8,11 @@ use std::io;
 use std::path::Path;
 use std::time::Duration;
 
-/// No ears.
+/// No listener.
 #[derive(Debug)]
 pub(super) struct Files(Infallible);
 
-/// No bell: a thread without ears parks.
+/// No bell: a thread without a listener parks.
 #[derive(Debug)]
 pub(super) struct Bell(Infallible);
 

@@ -17,7 +17,7 @@ use rustix::fd::OwnedFd;
 use rustix::fs::inotify::{self, CreateFlags, ReadFlags, WatchFlags};
 use rustix::io::Errno;
 
-/// The ears.
+/// The listener.
 #[derive(Debug)]
 pub(super) struct Files {
     inotify: OwnedFd,
