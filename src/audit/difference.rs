@@ -1,16 +1,17 @@
 //! How two states differ, in a few words.
 //!
-//! Nothing is decided here: states that are equal are not brought here.
+//! Invariant: the text names at most [`NAMED_MAX`] of each kind.
+//! Does not depend on: why they differ.
 
 use std::collections::BTreeMap;
 use std::fmt::Display;
 
 use fencepost_model::state::State;
 
-/// So many of a kind are named.
+/// How many of a kind are named.
 const NAMED_MAX: usize = 5;
 
-/// What differs between the state that was found and that of the model.
+/// The differences between a state and that of the model; empty if they are equal.
 pub(super) fn difference(found: &State, model: &State) -> String {
     let mut parts = Vec::new();
     parts.extend(of_map("commands", &found.queue, &model.queue));

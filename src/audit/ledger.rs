@@ -1,9 +1,11 @@
 //! A state of the model with an index, so that an operation need not walk through all of it.
 //!
-//! The model is written to be read: to claim, it looks at every command. Here the part of the state that an operation can
-//! see is handed to it, and what becomes of that part is put back. What always holds: the reply, and the whole state
-//! afterwards, are what [`apply`] makes of the whole state (a test walks both side by side); nothing is worked out here
-//! but which rows those are, and whoever hands over too many changes nothing.
+//! The model is written to be read: a claim looks at every command. Here an operation gets the part of the state that it can
+//! see, and the changed part is put back.
+//!
+//! Invariant: the reply and the state afterwards are what [`apply`] makes of the whole state (a test applies both side by
+//! side). A part that is larger than needed changes nothing.
+//! Does not depend on: what an operation does with its part.
 
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -17,39 +19,39 @@ use fencepost_model::vocabulary::{Content, Group, Kind, Message, MessageId, Name
 use crate::record::contents;
 use crate::record::format::ShortDigest;
 
-/// A state, and where what stands in it.
+/// A state and its indexes.
 #[derive(Debug, Default)]
 pub(crate) struct Ledger {
     state: State,
-    /// When the commands of a name are due.
+    /// The commands of a name, in the order in which they are due.
     due: HashMap<Name, BTreeSet<(Timestamp, Seq)>>,
     /// The id of a command.
     ids: HashMap<Seq, MessageId>,
-    /// What is remembered under ids, while it is not among the rest of the state: there, each look would compare texts.
+    /// What is remembered under ids, taken out of the state: a look-up by hash does not compare texts.
     known_commands: HashMap<MessageId, Remembered>,
     known_events: HashMap<MessageId, Remembered>,
     /// The events of a name.
     events: HashMap<Name, BTreeSet<Seq>>,
-    /// How many events have no name that can be read.
+    /// How many events have an unreadable name.
     nameless: usize,
-    /// What an operation is handed.
+    /// The part of the state that an operation gets.
     part: State,
-    /// The commands in it, and when they were due before.
+    /// The commands in the part, with the times at which they were due before.
     commands: Vec<(Seq, Name, Timestamp)>,
-    /// The messages with an id that are sent or published, and what is remembered of them.
+    /// The messages with an id that the operation sends or publishes, with their digests.
     sent: Vec<(Arc<Message>, Content)>,
 }
 
-/// What became of an operation.
+/// The result of an operation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Applied {
     /// Its reply.
     pub(crate) reply: Reply,
-    /// Whether the state is another one; known only if it was asked for.
+    /// Whether the state changed; false if that was not asked for.
     pub(crate) moved: bool,
 }
 
-/// Whether an operation is handed a part of the state or all of it.
+/// Whether an operation gets a part of the state or all of it.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Sees {
     Part,
@@ -60,7 +62,7 @@ impl Ledger {
     /// Indexes a state in which the ids come with short digests of their contents.
     ///
     /// # Errors
-    /// What no state of the contract has, in words.
+    /// What is wrong with a state that the contract does not lead to.
     pub(crate) fn new(state: State) -> Result<Self, &'static str> {
         let no_attempt = |attempts: u32| attempts == 0 || attempts == u32::MAX;
         for command in state.queue.values() {
@@ -99,13 +101,13 @@ impl Ledger {
         &self.state
     }
 
-    /// Puts what is remembered under ids among the rest of the state.
+    /// Puts what is remembered under ids back into the state.
     fn gather(&mut self) {
         self.state.command_ids.extend(self.known_commands.drain());
         self.state.event_ids.extend(self.known_events.drain());
     }
 
-    /// Takes what is remembered under ids out of it again.
+    /// Takes what is remembered under ids out of the state.
     fn scatter(&mut self) {
         self.known_commands.extend(std::mem::take(&mut self.state.command_ids));
         self.known_events.extend(std::mem::take(&mut self.state.event_ids));
@@ -131,8 +133,8 @@ impl Ledger {
         self.ids.len() == self.state.command_ids.len()
     }
 
-    /// Applies an operation, whose messages with an id have these contents. If it is `asked` whether the state moved,
-    /// that is looked at.
+    /// Applies an operation whose messages with an id have these digests. `asked` says whether to find out if the state
+    /// changed.
     pub(crate) fn apply(
         &mut self,
         now: Timestamp,
@@ -156,14 +158,14 @@ impl Ledger {
         match self.take(now, op) {
             Sees::Part => {
                 let before = asked.then(|| self.part.clone());
-                let reply = judged(&mut self.part, &self.sent, now, op);
+                let reply = apply_with_contents(&mut self.part, &self.sent, now, op);
                 let moved = before.is_some_and(|before| before != self.part);
                 self.put_back(matches!(op, Op::Publish { .. }));
                 Applied { reply, moved }
             }
             Sees::All => {
                 let before = asked.then(|| self.state.clone());
-                let reply = judged(&mut self.state, &self.sent, now, op);
+                let reply = apply_with_contents(&mut self.state, &self.sent, now, op);
                 let moved = before.is_some_and(|before| before != self.state);
                 self.index_after(op);
                 self.scatter();
@@ -172,7 +174,7 @@ impl Ledger {
         }
     }
 
-    /// The part that an operation sees, to look at.
+    /// A copy of the part that an operation gets.
     pub(crate) fn look(&mut self, now: Timestamp, op: &Op) -> State {
         match self.take(now, op) {
             Sees::Part => {
@@ -184,7 +186,7 @@ impl Ledger {
         }
     }
 
-    /// Puts what an operation can see into the part.
+    /// Moves what an operation can see into the part.
     fn take(&mut self, now: Timestamp, op: &Op) -> Sees {
         self.scatter();
         let state = &self.state;
@@ -237,7 +239,7 @@ impl Ledger {
                 self.part.records.insert(*record, found);
             }
             Op::Reboot => {}
-            // Which id is remembered for the number of an event, no index says.
+            // No index leads from an event to its id.
             Op::Repair { .. }
             | Op::Poll { .. }
             | Op::Prune { .. }
@@ -263,7 +265,7 @@ impl Ledger {
         }
     }
 
-    /// A command that waits in the queue.
+    /// Moves a command of the queue into the part.
     fn take_command(&mut self, seq: Seq) {
         if let Some(command) = self.state.queue.remove(&seq) {
             if let Some(name) = command.body.name() {
@@ -273,14 +275,14 @@ impl Ledger {
         }
     }
 
-    /// The id of a command that may end, wherever it is.
+    /// Moves the id of a command into the part.
     fn take_id_of(&mut self, seq: Seq) {
         if let Some(id) = self.ids.get(&seq).cloned() {
             self.take_id(Kind::Command, Some(&id));
         }
     }
 
-    /// The commands that a claim comes to: each that it looks at counts towards its maximum.
+    /// Moves the commands that a claim may look at into the part. Each counts towards the maximum of the claim.
     fn take_due(&mut self, now: Timestamp, names: &Names, max: u32) {
         let max = max as usize;
         let mut found: Vec<(Timestamp, Seq)> = Vec::new();
@@ -300,8 +302,8 @@ impl Ledger {
         }
     }
 
-    /// The first events of each name of a group past its position. Rows of the log are copied, since no operation that is
-    /// handed a part changes them.
+    /// Copies the first events of each name of a group behind its position into the part. No operation that gets a part
+    /// changes rows of the log.
     fn take_next_events(&mut self, group: &Group, max: usize) {
         let Some(cursor) = self.part.groups.get(group) else { return };
         let fronts: Vec<(Name, Seq)> =
@@ -320,7 +322,7 @@ impl Ledger {
         }
     }
 
-    /// Puts back what became of the part. Only what was `published` is new in the log.
+    /// Puts the part back. New rows of the log are there only after a publish.
     fn put_back(&mut self, published: bool) {
         let (state, part) = (&mut self.state, &mut self.part);
         (state.queue_last, state.first, state.head) = (part.queue_last, part.first, part.head);
@@ -370,7 +372,7 @@ impl Ledger {
         part.log.clear();
     }
 
-    /// Indexes again what an operation on the whole state may have changed.
+    /// Updates the indexes after an operation on the whole state.
     fn index_after(&mut self, op: &Op) {
         if matches!(op, Op::ForgetIds { .. } | Op::Atomic(_)) {
             self.index_ids();
@@ -400,9 +402,14 @@ fn index_command(due: &mut HashMap<Name, BTreeSet<(Timestamp, Seq)>>, seq: Seq, 
     }
 }
 
-/// Applies an operation to a state whose ids come with short digests of contents. Where a digest is that of a message
-/// which is sent again, the message's own content stands in its place meanwhile, so that the model can compare them.
-fn judged(state: &mut State, sent: &[(Arc<Message>, Content)], now: Timestamp, op: &Op) -> Reply {
+/// Applies an operation to a state that remembers short digests under its ids. While the model works, the content of a
+/// message that is sent again stands in the place of its digest, so that the model can compare contents.
+fn apply_with_contents(
+    state: &mut State,
+    sent: &[(Arc<Message>, Content)],
+    now: Timestamp,
+    op: &Op,
+) -> Reply {
     for (message, digest) in sent {
         if let Some(known) = remembered(state, message)
             && known.content == *digest

@@ -1,23 +1,23 @@
-//! Several recordings of one store as one line of transactions, in the order of their numbers.
+//! Several recordings of one store as one sequence of transactions, in the order of their commit numbers.
 //!
-//! What always holds: a transaction that changed something comes right after the one with the number before its own, and
-//! one that changed nothing between the two changes where it was; a number that nobody recorded is told and never passed
-//! over. This module must not know what operations do.
+//! Invariant: a transaction that changed something comes right after the one with the number before its own, and one that
+//! changed nothing comes between the two changes where it was recorded. A number that no recording has is a [`Doubt`].
+//! Does not depend on: what operations do.
 
 use std::path::{Path, PathBuf};
 
 use fencepost_model::state::State;
 
-use crate::audit::Doubt;
+use crate::audit::doubt::Doubt;
 use crate::record::contents;
 use crate::record::format::{Frame, FrameReader, Recorded, Unreadable};
 
-/// What comes next.
+/// The next step of a replay.
 #[derive(Debug)]
 pub(super) enum Next {
-    /// The line begins, or begins anew, with the state that a recording began with.
+    /// The sequence begins, or begins again after a gap, with the state that a recording begins with.
     Begin { state: Box<State>, number: u64 },
-    /// The state has reached the number at which a recording began, and must be the one that this found.
+    /// The sequence has reached the number at which a recording begins, and must have led to the state of the recording.
     Check { state: Box<State>, file: usize },
     /// A transaction.
     Transaction { file: usize, commit_seq: u64, changed: bool, ops: Vec<Recorded> },
@@ -32,11 +32,11 @@ struct Source {
     next: Option<(u64, bool, Vec<Recorded>)>,
     /// The number at which it begins.
     begins: u64,
-    /// Whether the state that it begins with was used.
+    /// Whether its state was used or passed.
     used: bool,
     whole_contents: bool,
     done: bool,
-    /// Whether it says at its end that it goes on in another file.
+    /// Whether its end says that it goes on in another file.
     continued: bool,
     last: (u64, bool),
 }
@@ -45,13 +45,13 @@ struct Source {
 #[derive(Debug)]
 pub(super) struct Merge {
     sources: Vec<Source>,
-    /// The number of the last change of the line, once it has begun.
+    /// The number of the last change of the sequence, once it has begun.
     at: Option<u64>,
-    /// Up to here everything is in a state that the line began with.
+    /// The number of the state that the sequence began with.
     base: u64,
     pub(super) whole_contents: bool,
     pub(super) doubts: Vec<Doubt>,
-    /// How many operations were recorded before the line begins, where their state is not known.
+    /// How many operations were recorded before the sequence begins, where no state is known.
     pub(super) before: u64,
 }
 
@@ -78,13 +78,13 @@ impl Merge {
         self.at
     }
 
-    /// What comes next; none when nothing more can be put in order.
+    /// The next step; none when nothing more can be put in order.
     pub(super) fn next(&mut self) -> Option<Next> {
         loop {
             let Some(at) = self.at else { return self.begin(0) };
             if let Some(index) = self.sources.iter().position(|source| !source.used && source.begins <= at) {
                 if self.sources[index].begins < at {
-                    // The line began anew past it.
+                    // The sequence began again behind it.
                     self.sources[index].used = true;
                 } else if let Some(state) = self.state_of(index) {
                     return Some(Next::Check { state, file: index });
@@ -117,7 +117,7 @@ impl Merge {
         }
     }
 
-    /// What is left to say at the end: a recording goes on in a file that was not given.
+    /// Adds a doubt for each recording that goes on in a file that was not given.
     pub(super) fn finish(&mut self) {
         for (index, source) in self.sources.iter().enumerate() {
             let after = source.last.0;
@@ -128,7 +128,7 @@ impl Merge {
         }
     }
 
-    /// Begins with the earliest state that is at `from` or later.
+    /// Begins with the earliest state at number `from` or later.
     fn begin(&mut self, from: u64) -> Option<Next> {
         let gap = self.at.map(|at| at + 1);
         let later = self.sources.iter().enumerate().filter(|(_, s)| !s.used && s.begins >= from);

@@ -131,7 +131,7 @@ fn one_byte_that_changed_is_never_a_yes() {
         let mut altered = bytes.clone();
         altered[at] ^= 1 << (at % 8);
         let found = bench.said_of(&altered);
-        let Verdict::NotJudged(doubts) = &found.verdict else { panic!("byte {at}: {found:?}") };
+        let Verdict::NotChecked(doubts) = &found.verdict else { panic!("byte {at}: {found:?}") };
         let [Doubt::Unreadable { why, .. } | Doubt::Ends { why, .. }] = &doubts[..] else {
             panic!("{doubts:?}")
         };
@@ -147,21 +147,21 @@ fn one_byte_that_changed_is_never_a_yes() {
 }
 
 #[test]
-fn a_cut_at_any_length_says_how_far_it_was_judged() {
+fn a_cut_at_any_length_says_how_far_it_was_checked() {
     let bench = Bench::new();
     let bytes = bench.recorded(6);
     let whole = bench.said_of(&bytes).operations;
-    let mut judged = std::collections::BTreeSet::new();
+    let mut checked = std::collections::BTreeSet::new();
     for length in 0..bytes.len() {
         let found = bench.said_of(&bytes[..length]);
-        let Verdict::NotJudged(doubts) = &found.verdict else { panic!("{length}: {found:?}") };
+        let Verdict::NotChecked(doubts) = &found.verdict else { panic!("{length}: {found:?}") };
         assert_eq!(doubts.len(), 1);
         if let Doubt::Ends { why, .. } = &doubts[0] {
             assert!(matches!(why, Unreadable::Cut), "{length}: {why:?}");
-            judged.insert(found.operations);
+            checked.insert(found.operations);
         }
     }
-    assert!(judged.contains(&0) && judged.contains(&whole) && judged.len() > 25, "{judged:?} of {whole}");
+    assert!(checked.contains(&0) && checked.contains(&whole) && checked.len() > 25, "{checked:?} of {whole}");
     let longer = [&bytes[..], b"x"].concat();
     assert!(!is_allowed(&bench.said_of(&longer)), "something comes after the end");
 }
@@ -197,7 +197,7 @@ fn frames_that_were_taken_out_or_exchanged_are_noticed() {
                 .iter()
                 .any(|f| matches!(f, Frame::Transaction { changed: true, .. }));
             match &found.verdict {
-                Verdict::NotJudged(doubts) => {
+                Verdict::NotChecked(doubts) => {
                     assert!(
                         matches!(doubts[..], [Doubt::Gap { number, .. }] if number == commit_seq),
                         "{doubts:?}"
@@ -290,9 +290,9 @@ fn a_reply_that_was_altered_is_named() {
                     *there = changed;
                 }
                 let found = bench.said_of(&parts.bytes());
-                let Verdict::NotAllowed(wrong) = &found.verdict else { panic!("{reply:?}: {found:?}") };
-                assert_eq!(found.operations, before + 1, "{}\n{}", wrong.what, wrong.story);
-                assert!(wrong.story.contains("the model answers: "));
+                let Verdict::NotAllowed(violation) = &found.verdict else { panic!("{reply:?}: {found:?}") };
+                assert_eq!(found.operations, before + 1, "{}\n{}", violation.what, violation.explanation);
+                assert!(violation.explanation.contains("the model answers: "));
                 variants += 1;
             }
         }
@@ -317,12 +317,12 @@ fn a_change_that_is_said_to_be_none_is_not_allowed() {
         }
     }
     let found = bench.said_of(&parts.bytes());
-    let Verdict::NotAllowed(wrong) = &found.verdict else { panic!("{found:?}") };
-    assert!(wrong.what.contains("said to have changed nothing"), "{}", wrong.what);
+    let Verdict::NotAllowed(violation) = &found.verdict else { panic!("{found:?}") };
+    assert!(violation.what.contains("said to have changed nothing"), "{}", violation.what);
 }
 
 #[test]
-fn what_no_bus_writes_is_not_judged() {
+fn what_no_bus_writes_is_not_checked() {
     let bench = Bench::new();
     bench.recorded(6);
     let parts = || Parts::read(&bench.path("bus.rec"));
@@ -346,7 +346,7 @@ fn what_no_bus_writes_is_not_judged() {
     broken.state.epochs_retired.insert(broken.state.epoch);
     for parts in [impossible, broken] {
         let found = bench.said_of(&parts.bytes());
-        let Verdict::NotJudged(doubts) = &found.verdict else { panic!("{found:?}") };
+        let Verdict::NotChecked(doubts) = &found.verdict else { panic!("{found:?}") };
         assert!(matches!(doubts[..], [Doubt::Beginning { .. }]), "{doubts:?}");
     }
     let mut bare = parts();
@@ -354,7 +354,7 @@ fn what_no_bus_writes_is_not_judged() {
     ops[0].contents.clear();
     let found = bench.said_of(&bare.bytes());
     assert!(
-        matches!(&found.verdict, Verdict::NotJudged(doubts) if matches!(doubts[..], [Doubt::Malformed { .. }]))
+        matches!(&found.verdict, Verdict::NotChecked(doubts) if matches!(doubts[..], [Doubt::Malformed { .. }]))
     );
     // Operations in operations without end, with a checksum that fits.
     let deep = [&[2, 1, 1, 1, 1, 0][..], &[18, 1].repeat(100_000)].concat();
@@ -389,17 +389,18 @@ fn a_wrong_statement_of_the_store_is_found_out() {
     stale.ack_blocking().unwrap();
     bench.close(bus);
     let found = audit(&[bench.path("bus.rec")], None).unwrap();
-    let Verdict::NotAllowed(wrong) = &found.verdict else { panic!("{found:?}") };
-    let story = &wrong.story;
+    let Verdict::NotAllowed(violation) = &found.verdict else { panic!("{found:?}") };
+    let explanation = &violation.explanation;
     assert!(
-        story.contains(
+        explanation.contains(
             "acks command 1 under token 1\n    -> acked\n    the model answers: refused: LeaseLost"
         ),
-        "{story}"
+        "{explanation}"
     );
     assert!(
-        story.contains("2  t=1000  bus.rec  claims a") && story.contains("command 1, token 2, attempt 2"),
-        "{story}"
+        explanation.contains("2  t=1000  bus.rec  claims a")
+            && explanation.contains("command 1, token 2, attempt 2"),
+        "{explanation}"
     );
 }
 

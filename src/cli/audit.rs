@@ -1,7 +1,7 @@
 //! `fencepost audit`.
 //!
-//! What always holds: exit status 0 is said of what was judged whole and was allowed, and of nothing else. Nothing is
-//! decided here.
+//! Invariant: exit status 0 means that everything was checked and is allowed.
+//! Does not depend on: how recordings are checked.
 
 use std::path::PathBuf;
 
@@ -18,7 +18,7 @@ Examples:
   fencepost audit bus.rec.1 bus.rec --store bus.db
   fencepost audit worker-*.rec        several processes on one bus: each has recorded to a file of its own
 
-Exit status: 0 all of it was allowed, 1 something was not, 2 not everything could be judged.";
+Exit status: 0 all of it was allowed, 1 something was not, 2 not everything could be checked.";
 
 /// Say whether what recordings of a bus hold was allowed, by replaying it in the model.
 #[derive(Debug, Args)]
@@ -31,7 +31,7 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "FILE")]
     store: Option<PathBuf>,
     /// Print one JSON object: `verdict`, `operations`, `transactions`, `before`, `stretches`, `compared`, and `why`, a
-    /// list; with a verdict of `not-allowed` also `recording`, `number` and `story`.
+    /// list; with a verdict of `not-allowed` also `recording`, `number` and `explanation`.
     #[arg(long)]
     json: bool,
 }
@@ -50,7 +50,7 @@ struct Report<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     number: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    story: Option<&'a str>,
+    explanation: Option<&'a str>,
 }
 
 pub(super) fn run(arguments: &Arguments) -> Result<Ended, Failed> {
@@ -69,18 +69,18 @@ pub(super) fn run(arguments: &Arguments) -> Result<Ended, Failed> {
     Ok(match found.verdict {
         Verdict::Allowed => Ended::Done,
         Verdict::NotAllowed(_) => Ended::No,
-        Verdict::NotJudged(_) => Ended::Open,
+        Verdict::NotChecked(_) => Ended::Open,
     })
 }
 
 fn report(found: &Audit) -> Report<'_> {
     let (verdict, why) = match &found.verdict {
         Verdict::Allowed => ("allowed", Vec::new()),
-        Verdict::NotAllowed(wrong) => ("not-allowed", vec![wrong.what.clone()]),
-        Verdict::NotJudged(doubts) => ("not-judged", doubts.iter().map(ToString::to_string).collect()),
+        Verdict::NotAllowed(violation) => ("not-allowed", vec![violation.what.clone()]),
+        Verdict::NotChecked(doubts) => ("not-checked", doubts.iter().map(ToString::to_string).collect()),
     };
-    let wrong = match &found.verdict {
-        Verdict::NotAllowed(wrong) => Some(wrong),
+    let violation = match &found.verdict {
+        Verdict::NotAllowed(violation) => Some(violation),
         _ => None,
     };
     Report {
@@ -91,9 +91,9 @@ fn report(found: &Audit) -> Report<'_> {
         stretches: &found.stretches,
         compared: found.compared,
         why,
-        recording: wrong.map(|wrong| wrong.path.display().to_string()),
-        number: wrong.map(|wrong| wrong.number),
-        story: wrong.map(|wrong| wrong.story.as_str()),
+        recording: violation.map(|violation| violation.path.display().to_string()),
+        number: violation.map(|violation| violation.number),
+        explanation: violation.map(|violation| violation.explanation.as_str()),
     }
 }
 
@@ -112,18 +112,18 @@ fn tell(out: &mut Out, found: &Audit) -> Result<(), Failed> {
             }
             Ok(())
         }
-        Verdict::NotAllowed(wrong) => {
-            for line in wrong.story.lines() {
+        Verdict::NotAllowed(violation) => {
+            for line in violation.explanation.lines() {
                 out.line(&Plain(line))?;
             }
-            out.line(&format_args!("not allowed: {}", Plain(&wrong.what)))
+            out.line(&format_args!("not allowed: {}", Plain(&violation.what)))
         }
-        Verdict::NotJudged(doubts) => {
+        Verdict::NotChecked(doubts) => {
             for doubt in doubts {
                 out.line(&Plain(&doubt.to_string()))?;
             }
-            let judged = format!("{} operations were allowed, {stretches}", found.operations);
-            out.line(&format_args!("not judged to the end: {judged}"))
+            let checked = format!("{} operations were allowed, {stretches}", found.operations);
+            out.line(&format_args!("not checked to the end: {checked}"))
         }
     }
 }

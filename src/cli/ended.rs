@@ -18,7 +18,7 @@ pub(super) enum Ended {
     Done,
     /// The answer is no, and has been said: something was found, or refused.
     No,
-    /// Not everything could be judged, and why not has been said.
+    /// Not everything could be checked, and the reasons were printed.
     Open,
     /// All held.
     #[cfg(feature = "verify")]

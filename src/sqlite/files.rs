@@ -1,9 +1,10 @@
-//! What a copy needs of a file system beside SQLite: names, and that they and what they name last.
+//! The file system beside SQLite, as far as a copy needs it: names, and their durability.
 //!
-//! What always holds: nothing here replaces a file that is there, but a renaming. The product has one implementation,
-//! the operating system; a simulated disk is another. This module must not know what is in the files, and nobody has
-//! one of them open through SQLite while its content is synced here: closing the second descriptor would drop the
-//! locks of the first.
+//! The product has one implementation, the operating system; a simulated disk is another.
+//!
+//! Invariant: only a rename replaces a file. A file that is synced here is not open through SQLite in this process: closing
+//! the second descriptor would drop SQLite's locks.
+//! Does not depend on: the content of the files.
 
 use std::fs::{self, File};
 use std::io;
@@ -37,6 +38,13 @@ pub trait Files {
 
     /// Makes what was done to the names in the directory of this one outlast a power cut.
     fn sync_directory_of(&self, path: &Path) -> io::Result<()>;
+}
+
+/// The length of the file with this suffix beside a database, in bytes; none if there is no such file.
+pub(super) fn beside(path: &Path, suffix: &str) -> Option<u64> {
+    let mut name = path.as_os_str().to_owned();
+    name.push(suffix);
+    Some(fs::metadata(name).ok()?.len())
 }
 
 /// The file system of this machine.

@@ -1,8 +1,8 @@
-//! A look at a file as it lies there: what SQLite says of it, whether its tables are ours, and every row.
+//! An inspection of a file: what SQLite says of it, whether its tables are ours, and every row.
 //!
-//! What always holds: not a byte of the file or of its WAL changes (in the index of a WAL that is in use, readers are
-//! noted, and this is one), and what is found belongs to one state of the
-//! file. This module reports what it sees; what that means is not its business.
+//! Invariant: not a byte of the file or of its WAL changes (the index of a WAL in use notes each reader, this one too), and
+//! the result belongs to one state of the file.
+//! Does not depend on: what the findings mean.
 
 use std::path::Path;
 
@@ -10,8 +10,9 @@ use fencepost_model::vocabulary::Timestamp;
 use rusqlite::{Connection, Row};
 
 use crate::error::{Damage, Error, Result};
+use crate::sqlite::files::beside;
 use crate::sqlite::migrate::migrate;
-use crate::sqlite::open::{beside, still};
+use crate::sqlite::open::still;
 use crate::sqlite::session::{Session, reading};
 use crate::sqlite::snapshot::{Survey, survey_by};
 use crate::sqlite::statements::{StatementId as Sql, Statements};
@@ -48,11 +49,11 @@ pub struct Inspection {
     pub survey: Option<Survey>,
 }
 
-/// Looks at a file. If nobody has it open, nothing is put beside it either; if a WAL lies beside it without its index,
+/// Inspects a file. If no connection has it open, nothing is put beside it either. If a WAL lies beside it without its index,
 /// as when only these two were copied, SQLite makes an index and leaves it there.
 ///
 /// # Errors
-/// What opening the file would be refused with, [`Error::Busy`], and whatever else SQLite reports. A malformed file is
+/// The errors with which opening the file is refused, [`Error::Busy`], and errors of SQLite. A malformed file is
 /// no error.
 pub fn inspect(path: &Path) -> Result<Inspection> {
     inspect_by(path, &Statements::standard())
@@ -74,8 +75,8 @@ pub fn inspect_by(path: &Path, sql: &Statements) -> Result<Inspection> {
 
 /// Looks through the file. `meanwhile` is what others do between the look and the question whether it holds.
 fn look_at(path: &Path, sql: &Statements, meanwhile: impl FnOnce()) -> Result<Inspection> {
-    // If no WAL lies beside it, or one that holds nothing, the file is looked at as it lies there. If somebody wrote
-    // meanwhile, what was seen is worth nothing. (SQLite cannot read, without writing an index, a WAL in which it finds no
+    // If no WAL lies beside it, or one that holds nothing, the file is looked at as it lies there. If another
+    // process wrote meanwhile, the result is discarded. (SQLite cannot read, without writing an index, a WAL in which it finds no
     // commit, as a process leaves it that is killed in between, or damage to its header: it tries for ten seconds and
     // gives up.)
     let holds_nothing = || Ok::<_, Error>(wal::look(path)?.commits == 0);
@@ -95,7 +96,7 @@ fn look_at(path: &Path, sql: &Statements, meanwhile: impl FnOnce()) -> Result<In
 fn look_through(path: &Path, sql: &Statements, alone: bool) -> Result<Inspection> {
     let mut seen = Inspection::default();
     let looked = still(path, alone)
-        .and_then(|(conn, steps)| read(&conn, sql, &mut seen).map_err(|error| steps.judge(error)));
+        .and_then(|(conn, steps)| read(&conn, sql, &mut seen).map_err(|error| steps.classify(error)));
     match looked {
         Err(Error::Corrupt { what: what @ (Damage::File | Damage::Endless) }) => {
             if what == Damage::Endless || seen.malformed.is_empty() {

@@ -1,8 +1,10 @@
 //! Opening a file: whose it is, how it is hardened, its version, and the boot.
 //!
-//! What always holds: a file that is refused is left as it was, byte for byte, and nothing is put beside it. So the
-//! first look at a file takes no lock and writes nothing; only a file that is ours is opened for writing. The database
-//! file is never opened but through SQLite: closing a second descriptor would drop the locks of the first.
+//! The first look at a file takes no lock and writes nothing; only a file of ours is opened for writing.
+//!
+//! Invariant: a file that is refused is left as it was, byte for byte, with nothing new beside it. The database file is opened
+//! only through SQLite: closing another descriptor would drop SQLite's locks.
+//! Does not depend on: operations.
 
 use std::borrow::Cow;
 use std::path::{Path, PathBuf};
@@ -14,7 +16,7 @@ use fencepost_model::vocabulary::Timestamp;
 
 use crate::error::{Error, Result};
 use crate::sqlite::cursor::{last_commit, next_commit, skip_tokens};
-use crate::sqlite::files::{Files as _, OperatingSystem};
+use crate::sqlite::files::{Files as _, OperatingSystem, beside};
 use crate::sqlite::migrate::{APPLICATION_ID, SCHEMA_VERSION, migrate, newest};
 use crate::sqlite::session::Session;
 use crate::sqlite::statements::{StatementId as Sql, Statements};
@@ -108,11 +110,11 @@ pub(super) fn open(path: &Path, options: &OpenOptions, sql: &Statements) -> Resu
     let steps = Steps::watch(&mut conn, path)?;
     match prepare(&conn, path, options, sql) {
         Ok(booted) => Ok(Opened { conn, steps, booted }),
-        Err(error) => Err(steps.judge(error)),
+        Err(error) => Err(steps.classify(error)),
     }
 }
 
-/// Makes the file ours if it is nobody's, brings it to the newest version, and past its boot; says which number that
+/// Makes an empty file ours, brings the file to the newest version, and past its boot. Returns the commit number that the boot
 /// took, if this is the first opening after one.
 fn prepare(conn: &Connection, path: &Path, options: &OpenOptions, sql: &Statements) -> Result<Option<u64>> {
     if conn.is_readonly(rusqlite::MAIN_DB)? {
@@ -137,7 +139,7 @@ fn prepare(conn: &Connection, path: &Path, options: &OpenOptions, sql: &Statemen
     Ok(booted)
 }
 
-/// Opens a connection to a store that is there, only to read it beside whoever else has it open. It keeps to SQLite's
+/// Opens a connection to an existing store, only to read it beside other connections. It keeps to SQLite's
 /// locks, and puts the store's WAL and its index beside the file while it is open, as every connection does.
 pub(super) fn attach(path: &Path, options: &OpenOptions) -> Result<Connection> {
     if matches!(look(path, options)?, Look::Empty) {
@@ -148,7 +150,7 @@ pub(super) fn attach(path: &Path, options: &OpenOptions) -> Result<Connection> {
     conn.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
     harden(&conn)?;
     let steps = Steps::watch(&mut conn, path)?;
-    recognise(&conn, options).map_err(|error| steps.judge(error))?;
+    recognise(&conn, options).map_err(|error| steps.classify(error))?;
     // How long readers of one connection read together has no bound.
     Steps::unwatch(&mut conn)?;
     Ok(conn)
@@ -174,7 +176,7 @@ fn recognise(conn: &Connection, options: &OpenOptions) -> Result<()> {
     Ok(())
 }
 
-/// Opens a connection that reads a store beside whoever writes it, and can write nothing.
+/// Opens a connection that reads a store beside its writers, and can write nothing.
 ///
 /// # Errors
 /// As [`Store::open`](crate::sqlite::Store::open), and [`Error::NotFound`]; nothing is created.
@@ -200,7 +202,7 @@ pub(crate) fn check_connection(conn: &Connection) -> Result<i64> {
 }
 
 /// Opens a connection that changes not a byte of the file or of its WAL. If the file lies `alone`, neither locks nor a
-/// WAL are looked at, so nobody else may have it open. Otherwise it keeps to SQLite's locks; a WAL that lies there
+/// WAL are looked at, so no other connection may have it open. Otherwise it keeps to SQLite's locks; a WAL that lies there
 /// without its index gets one.
 pub(super) fn still(path: &Path, alone: bool) -> Result<(Connection, Steps)> {
     let options = OpenOptions::default();
@@ -221,14 +223,7 @@ pub(super) fn still(path: &Path, alone: bool) -> Result<(Connection, Steps)> {
     Ok((conn, steps))
 }
 
-/// How many bytes lie in a file beside the database, if there is such a one.
-pub(super) fn beside(path: &Path, suffix: &str) -> Option<u64> {
-    let mut name = path.as_os_str().to_owned();
-    name.push(suffix);
-    Some(std::fs::metadata(name).ok()?.len())
-}
-
-/// Makes an empty database of the caller's ours, or takes one that is, in whatever journal mode it is.
+/// Makes an empty database of the caller ours, or takes one that is ours, in any journal mode.
 pub(super) fn over(conn: Connection) -> Result<Connection> {
     harden(&conn)?;
     migrate(&conn, conn.pragma_query_value(None, "user_version", |row| row.get(0))?, None)?;
@@ -277,7 +272,7 @@ fn look(path: &Path, options: &OpenOptions) -> Result<Look> {
         // A checkpoint that is under way, or was killed, has written a header that counts pages which only the WAL has
         // yet: the file is shorter than it says, and that is no damage. If no WAL is there by now, it is over.
         Err(Error::Corrupt { .. }) => glance(path, options, may_have(path, options, "-wal")),
-        // Somebody may have created the file after it was found missing and before it was asked whether it is there.
+        // Another process may have created the file after it was found missing and before the second look.
         Err(Error::CannotOpen { .. }) => glance(path, options, false),
         look => look,
     }
@@ -323,7 +318,7 @@ fn cannot_open(path: &Path, options: &OpenOptions, error: Error) -> Result<Look>
     }
 }
 
-/// Whether a rollback journal or a WAL may lie beside a file. Into another file system nobody looks here.
+/// Whether a rollback journal or a WAL may lie beside a file. Other file systems are not looked at here, so there it may.
 fn may_have(path: &Path, options: &OpenOptions, suffix: &str) -> bool {
     options.vfs.is_some() || beside(path, suffix).is_some_and(|bytes| bytes > 0)
 }
@@ -348,7 +343,7 @@ fn uri(path: &Path, how: &str) -> PathBuf {
 /// as it says anything.
 fn create(conn: &Connection, options: &OpenOptions, sql: &Statements) -> Result<()> {
     conn.execute_batch(sql.get(Sql::Begin))?;
-    // Another process may have created it since the look, and what was interrupted may have been somebody else's.
+    // Another process may have created it since the look, and the interrupted transaction may have been another application's.
     let application_id = conn.pragma_query_value(None, "application_id", |row| row.get(0))?;
     let tables: i64 = conn.query_row(sql.get(Sql::TablesCount), [], |row| row.get(0))?;
     if tables > 0 && application_id != APPLICATION_ID {

@@ -1,8 +1,10 @@
-//! How long SQLite may work on one thing: no longer than a file of its size can ask for.
+//! A bound on the work of SQLite: no more steps than a file of its size can need.
 //!
-//! Nothing read from a file is trusted to end. Pages that point to each other in a ring or a lattice hold rows without
-//! end, and SQLite would hand them out for ever. It counts its steps, so a bound needs no clock. This module must not
-//! know what is done in these steps.
+//! In a damaged file, pages that point to each other in a ring or a lattice hold rows without end. SQLite counts its steps, so
+//! the bound needs no clock.
+//!
+//! Invariant: reading a file ends, whatever is in it.
+//! Does not depend on: what is done in the steps.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -11,7 +13,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use rusqlite::Connection;
 
 use crate::error::{Damage, Error, Result};
-use crate::sqlite::open::beside;
+use crate::sqlite::files::beside;
 
 /// The tests of this module are as quick as they would be with a file that is so many times smaller.
 const SMALLER: u32 = if cfg!(test) { 50 } else { 1 };
@@ -19,7 +21,7 @@ const SMALLER: u32 = if cfg!(test) { 50 } else { 1 };
 /// How often SQLite asks whether to go on, in steps.
 const ASKED_EVERY: u32 = 5_000_000 / SMALLER;
 
-/// How many steps are allowed whatever the size of the file.
+/// How many steps are allowed for a file of any size.
 const STEPS_MIN: u64 = 50_000_000 / SMALLER as u64;
 
 /// How many steps are allowed for each byte of the file and its WAL. What is slowest, looking for what is wrong with a
@@ -32,7 +34,7 @@ pub(super) struct Steps(Arc<AtomicU64>);
 
 const EXCEEDED: u64 = u64::MAX;
 
-/// Not counted: what runs is somebody's own work, and no concern of this module.
+/// The steps are not counted while the caller's own work runs.
 const PAUSED: u64 = u64::MAX - 1;
 
 impl Steps {
@@ -59,23 +61,23 @@ impl Steps {
         Ok(conn.progress_handler(0, None::<fn() -> bool>)?)
     }
 
-    /// Something new begins.
+    /// Begins to count from zero.
     pub(super) fn begin(&self) {
         self.0.store(0, Ordering::Relaxed);
     }
 
-    /// Nothing is counted until something new begins.
+    /// Counts nothing until [`Steps::begin`].
     pub(super) fn pause(&self) {
         self.0.store(PAUSED, Ordering::Relaxed);
     }
 
-    /// Says of an error whether it is that there was no end.
-    pub(super) fn judge(&self, error: Error) -> Error {
+    /// The error itself, or [`Damage::Endless`] if the bound was exceeded.
+    pub(super) fn classify(&self, error: Error) -> Error {
         if self.0.load(Ordering::Relaxed) == EXCEEDED { Damage::Endless.into() } else { error }
     }
 }
 
-/// How many steps a file may take.
+/// How many steps are allowed for this file.
 fn allowed(path: &Path) -> u64 {
     let bytes = |suffix| beside(path, suffix);
     match bytes("") {
@@ -107,7 +109,7 @@ mod tests {
     }
 
     fn run(conn: &Connection, steps: &Steps, sql: &str) -> Result<()> {
-        conn.query_row(sql, [], |_| Ok(())).map_err(|error| steps.judge(error.into()))
+        conn.query_row(sql, [], |_| Ok(())).map_err(|error| steps.classify(error.into()))
     }
 
     fn is_endless(result: &Result<()>) -> bool {

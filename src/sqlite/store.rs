@@ -185,7 +185,7 @@ impl Store {
         }
         let ended = self.within(numbering, work);
         match &self.steps {
-            Some(steps) => ended.map_err(|error| steps.judge(error)),
+            Some(steps) => ended.map_err(|error| steps.classify(error)),
             None => ended,
         }
     }
@@ -263,7 +263,7 @@ impl Store {
         match &self.steps {
             Some(steps) => {
                 steps.begin();
-                read().map_err(|error| steps.judge(error))
+                read().map_err(|error| steps.classify(error))
             }
             None => read(),
         }

@@ -1,5 +1,6 @@
-//! A recording of a bus is judged by the model: yes only for what was replayed from its beginning to its end, no with the
-//! story of the first thing that was not allowed, and otherwise a sentence that says how far the judgement reaches.
+//! An audit replays a recording of a bus in the model. The answer is yes only for a recording that was replayed from its
+//! beginning to its end, no with an explanation of the first operation that is not allowed, and otherwise a sentence that says
+//! how far the check reaches.
 
 #![expect(clippy::unwrap_used, reason = "a failed step of a test is a failed test")]
 
@@ -95,15 +96,15 @@ fn nack() -> Settlement {
     Settlement::Nack { delay_ms: 5, reason: "again".into() }
 }
 
-fn judged(paths: &[&Path], store: Option<&Path>) -> Audit {
+fn audited(paths: &[&Path], store: Option<&Path>) -> Audit {
     audit(&paths.iter().map(|path| path.to_path_buf()).collect::<Vec<_>>(), store).unwrap()
 }
 
 fn allowed(audit: &Audit) -> bool {
     match &audit.verdict {
         Verdict::Allowed => true,
-        Verdict::NotAllowed(wrong) => panic!("{}\n{}", wrong.what, wrong.story),
-        Verdict::NotJudged(doubts) => {
+        Verdict::NotAllowed(violation) => panic!("{}\n{}", violation.what, violation.explanation),
+        Verdict::NotChecked(doubts) => {
             panic!("{}", doubts.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))
         }
     }
@@ -111,7 +112,7 @@ fn allowed(audit: &Audit) -> bool {
 
 fn doubts(audit: &Audit) -> &[Doubt] {
     match &audit.verdict {
-        Verdict::NotJudged(doubts) => doubts,
+        Verdict::NotChecked(doubts) => doubts,
         _ => panic!("{audit:?}"),
     }
 }
@@ -156,7 +157,7 @@ async fn a_repair_is_allowed_and_digests_do_not_tell_what_it_replaced() {
         let handed = bus.claim(&take(&["a"])).await.unwrap();
         assert_eq!(handed.deliveries.len(), 1);
         bus.close().await.unwrap();
-        let audit = judged(&[&trace], Some(&path));
+        let audit = audited(&[&trace], Some(&path));
         assert!(allowed(&audit) && audit.compared, "{audit:?}");
         let bytes = fs::read(&trace).unwrap();
         for text in ["what is left", "as it is given", "once more"] {
@@ -179,10 +180,10 @@ async fn what_a_bus_does_is_allowed() {
         let bus = open(&store, if whole { recording.whole_contents() } else { recording }, &clock).await;
         work(&bus, &clock, 1).await;
         bus.close().await.unwrap();
-        let audit = judged(&[&trace], Some(&store));
+        let audit = audited(&[&trace], Some(&store));
         assert!(allowed(&audit) && audit.compared);
         assert!(audit.operations > 120 && audit.stretches.len() == 1, "{audit:?}");
-        let both = judged(&[&bench.path("other.rec"), &trace], Some(&store));
+        let both = audited(&[&bench.path("other.rec"), &trace], Some(&store));
         assert!(allowed(&both) && both.operations > audit.operations + 120, "{both:?}");
         assert_eq!(both.stretches[0].0, 0);
         let found = |text: &[u8]| fs::read(&trace).unwrap().windows(text.len()).any(|part| part == text);
@@ -191,7 +192,7 @@ async fn what_a_bus_does_is_allowed() {
 }
 
 #[tokio::test]
-async fn what_is_changed_past_the_bus_is_not_allowed_and_told_as_a_story() {
+async fn what_is_changed_past_the_bus_is_not_allowed_and_explained() {
     let bench = Bench::new();
     let (store, trace, clock) = (bench.path("bus.db"), bench.path("bus.rec"), clock());
     let bus = open(&store, Recording::to(&trace), &clock).await;
@@ -204,19 +205,22 @@ async fn what_is_changed_past_the_bus_is_not_allowed_and_told_as_a_story() {
     assert_eq!(bus.claim(&one).await.unwrap().deliveries[0].seq(), 1.into());
     drop(first);
     bus.close().await.unwrap();
-    let audit = judged(&[&trace], Some(&store));
-    let Verdict::NotAllowed(wrong) = &audit.verdict else { panic!("{audit:?}") };
-    assert_eq!((audit.operations, wrong.number), (4, 4));
-    let story = &wrong.story;
-    assert!(story.contains("1  t=1000  bus.rec  sends a"), "{story}");
-    assert!(story.contains("id first") && story.contains("command 1, token 1, attempt 1"), "{story}");
+    let audit = audited(&[&trace], Some(&store));
+    let Verdict::NotAllowed(violation) = &audit.verdict else { panic!("{audit:?}") };
+    assert_eq!((audit.operations, violation.number), (4, 4));
+    let explanation = &violation.explanation;
+    assert!(explanation.contains("1  t=1000  bus.rec  sends a"), "{explanation}");
     assert!(
-        story.contains("[command 1 token 1 until 1100, attempt 1 | command 2 due 1000]")
-            || story.contains("[command 2 due 1000]"),
-        "{story}"
+        explanation.contains("id first") && explanation.contains("command 1, token 1, attempt 1"),
+        "{explanation}"
     );
-    assert!(story.contains("-> command 1, token 2, attempt 2"), "{story}");
-    assert!(story.contains("the model answers: command 2, token 2, attempt 1"), "{story}");
+    assert!(
+        explanation.contains("[command 1 token 1 until 1100, attempt 1 | command 2 due 1000]")
+            || explanation.contains("[command 2 due 1000]"),
+        "{explanation}"
+    );
+    assert!(explanation.contains("-> command 1, token 2, attempt 2"), "{explanation}");
+    assert!(explanation.contains("the model answers: command 2, token 2, attempt 1"), "{explanation}");
 }
 
 #[tokio::test]
@@ -228,12 +232,16 @@ async fn a_change_past_the_bus_that_no_reply_shows_is_found_in_the_store() {
     bus.close().await.unwrap();
     let changed = "UPDATE queue SET attempts = attempts + 1 WHERE seq = (SELECT min(seq) FROM queue)";
     assert_eq!(Connection::open(&store).unwrap().execute(changed, []).unwrap(), 1);
-    assert!(allowed(&judged(&[&trace], None)));
-    let audit = judged(&[&trace], Some(&store));
-    let Verdict::NotAllowed(wrong) = &audit.verdict else { panic!("{audit:?}") };
-    assert!(wrong.what.contains("not the one that the operations lead to: commands "), "{}", wrong.what);
+    assert!(allowed(&audited(&[&trace], None)));
+    let audit = audited(&[&trace], Some(&store));
+    let Verdict::NotAllowed(violation) = &audit.verdict else { panic!("{audit:?}") };
+    assert!(
+        violation.what.contains("not the one that the operations lead to: commands "),
+        "{}",
+        violation.what
+    );
     Connection::open(&store).unwrap().execute("UPDATE store SET commit_seq = commit_seq + 1", []).unwrap();
-    let audit = judged(&[&trace], Some(&store));
+    let audit = audited(&[&trace], Some(&store));
     assert!(matches!(doubts(&audit), [Doubt::Elsewhere { .. }]), "{audit:?}");
 }
 
@@ -271,15 +279,13 @@ async fn what_others_did_is_a_gap_and_closes_with_their_recording() {
     }
     first.close().await.unwrap();
     second.close().await.unwrap();
-    let both = judged(&[&two, &one], Some(&store));
+    let both = audited(&[&two, &one], Some(&store));
     assert!(allowed(&both) && both.compared && both.operations > 480, "{both:?}");
     for alone in [&one, &two] {
-        let audit = judged(&[alone], None);
+        let audit = audited(&[alone], None);
         let [Doubt::Gap { number, again: None }] = doubts(&audit) else { panic!("{audit:?}") };
         assert_eq!(audit.stretches.last().unwrap().1 + 1, *number);
-        assert!(
-            doubts(&audit)[0].to_string().contains("taken by somebody whose operations are not in these")
-        );
+        assert!(doubts(&audit)[0].to_string().contains("taken by operations that are not in these"));
     }
 }
 
@@ -295,7 +301,7 @@ async fn a_transaction_of_the_callers_own_is_a_gap() {
     transaction.commit().unwrap();
     bus.send(Message::command("a").text("3")).await.unwrap();
     bus.close().await.unwrap();
-    let audit = judged(&[&trace], None);
+    let audit = audited(&[&trace], None);
     assert!(matches!(doubts(&audit), [Doubt::Gap { number: 2, again: None }]), "{audit:?}");
     assert_eq!((audit.operations, audit.stretches.as_slice()), (1, &[(0, 1)][..]));
 }
@@ -317,13 +323,13 @@ async fn a_boot_is_in_the_recording_of_who_noticed_it() {
     first.send(Message::command("a").text("3")).await.unwrap();
     second.close().await.unwrap();
     first.close().await.unwrap();
-    let audit = judged(&[&one, &two], Some(&store));
+    let audit = audited(&[&one, &two], Some(&store));
     assert!(allowed(&audit));
     assert_eq!(audit.operations, 4, "the boot is one of them");
 }
 
 #[tokio::test]
-async fn a_full_file_is_followed_by_another_and_both_are_judged() {
+async fn a_full_file_is_followed_by_another_and_both_are_audited() {
     let bench = Bench::new();
     let (store, trace, clock) = (bench.path("bus.db"), bench.path("bus.rec"), clock());
     let bytes_max = 24_000;
@@ -339,17 +345,17 @@ async fn a_full_file_is_followed_by_another_and_both_are_judged() {
     let before = previous(&trace);
     let bytes = |path: &Path| fs::metadata(path).unwrap().len();
     assert!(bytes(&trace) + bytes(&before) <= bytes_max && bytes(&before) > bytes_max / 4);
-    let audit = judged(&[&before, &trace], Some(&store));
+    let audit = audited(&[&before, &trace], Some(&store));
     assert!(allowed(&audit) && audit.stretches.len() == 1, "{audit:?}");
     assert!(audit.stretches[0].0 > 100, "the oldest files are gone");
-    let newest = judged(&[&trace], Some(&store));
+    let newest = audited(&[&trace], Some(&store));
     assert!(allowed(&newest) && newest.operations < audit.operations);
-    assert!(matches!(doubts(&judged(&[&before], None)), [Doubt::Continued { .. }]));
+    assert!(matches!(doubts(&audited(&[&before], None)), [Doubt::Continued { .. }]));
     // Another life of the bus goes on in a file of its own.
     let bus = open(&store, Recording::to(&trace).bytes_max(bytes_max), &clock).await;
     bus.send(Message::command("a").text("x")).await.unwrap();
     bus.close().await.unwrap();
-    assert!(allowed(&judged(&[&before, &trace], Some(&store))));
+    assert!(allowed(&audited(&[&before, &trace], Some(&store))));
 }
 
 #[tokio::test]
@@ -372,7 +378,7 @@ async fn a_file_that_is_no_recording_is_not_written_over_and_a_limit_too_small_i
         bus.send(Message::command("a").text("x").id(&format!("{n}"))).await.unwrap();
     }
     bus.close().await.unwrap();
-    let audit = judged(&[&trace], None);
+    let audit = audited(&[&trace], None);
     assert!(!matches!(audit.verdict, Verdict::NotAllowed(_)), "{audit:?}");
     let [Doubt::Ends { .. } | Doubt::Unreadable { .. }] = doubts(&audit) else { panic!("{audit:?}") };
 }

@@ -54,7 +54,7 @@ fn what_was_not_allowed_ends_with_status_1() {
 }
 
 #[test]
-fn what_could_not_be_judged_ends_with_status_2_and_a_sentence() {
+fn what_could_not_be_checked_ends_with_status_2_and_a_sentence() {
     let program = recorded();
     let said = |arguments: &[&str], sentence: &str| {
         let ran = program.run(&[&["audit"], arguments].concat());
@@ -65,7 +65,7 @@ fn what_could_not_be_judged_ends_with_status_2_and_a_sentence() {
     let whole = fs::read(path("b.rec")).unwrap();
     fs::write(path("cut.rec"), &whole[..whole.len() - 3]).unwrap();
     said(&["cut.rec"], "cut.rec ends without an end");
-    said(&["cut.rec"], "not judged to the end: ");
+    said(&["cut.rec"], "not checked to the end: ");
     let mut damaged = whole.clone();
     damaged[whole.len() / 2] ^= 1;
     fs::write(path("damaged.rec"), &damaged).unwrap();
@@ -80,8 +80,8 @@ fn what_could_not_be_judged_ends_with_status_2_and_a_sentence() {
     program.done(&["send", "b.db", "place.bet", "7"]);
     said(&["b.rec", "--store", "b.db"], "so its state was not compared");
     program.done(&["send", "b.db", "place.bet", "8", "--record", "later.rec2"]);
-    said(&["b.rec", "later.rec2"], "was taken by somebody whose operations are not in these recordings");
-    said(&["b.rec", "later.rec2"], "the judgement begins again at number ");
+    said(&["b.rec", "later.rec2"], "was taken by operations that are not in these recordings");
+    said(&["b.rec", "later.rec2"], "the check begins again at number ");
 }
 
 #[test]

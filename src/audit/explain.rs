@@ -1,8 +1,8 @@
-//! What went wrong as a story: the operations before it that touched the same things, and then the one that was not
-//! allowed, how the bus stood before it, how it was answered, and what the model answers.
+//! The explanation of a mismatch: the operations before it on the same messages, groups and records, and then the operation
+//! itself, with the state before it, its reply, and the reply of the model.
 //!
-//! What always holds: the recordings are read a second time for this, so the first reading need not remember anything.
-//! Nothing is decided here.
+//! Invariant: the recordings are read a second time for this, so that the first replay remembers nothing.
+//! Does not depend on: what is allowed.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::path::{Path, PathBuf};
@@ -12,13 +12,13 @@ use fencepost_model::story::{answer, describe, stand};
 use fencepost_model::vocabulary::{Group, Kind, MessageId, RecordId, Seq};
 
 use crate::audit::ledger::Ledger;
-use crate::audit::{Found, Onlooker, Run, What, Wrong};
+use crate::audit::replay::{Mismatch, MismatchKind, Replay, ReplayListener};
 use crate::record::format::Recorded;
 
-/// So many operations before the last are told.
+/// How many operations before the last are explained.
 const BEFORE_MAX: usize = 8;
 
-/// What an operation or its reply is about.
+/// A thing that an operation or its reply is about.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Subject {
     Command(Seq),
@@ -28,43 +28,57 @@ enum Subject {
     Id(Kind, MessageId),
 }
 
-/// Tells what was found. It is the last of so many operations.
-pub(super) fn tell(paths: &[PathBuf], found: Found, operations: u64) -> Wrong {
-    let Found { path, number, what } = found;
+/// What the model does not allow.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct Violation {
+    /// The recording in which it is, or the store.
+    pub path: PathBuf,
+    /// The number of its transaction, or of the last one before it that changed something.
+    pub number: u64,
+    /// What it is, in a sentence.
+    pub what: String,
+    /// How it came about, in lines.
+    pub explanation: String,
+}
+
+/// Explains a mismatch at the operation with this number, counted from 1.
+pub(super) fn explain(paths: &[PathBuf], mismatch: Mismatch, operations: u64) -> Violation {
+    let Mismatch { path, number, what } = mismatch;
     let (op, reply, expected, now) = match &what {
-        What::Reply { now, op, reply, expected } => (op, reply, Some(expected), now),
-        What::Moved { now, op, reply } => (op, reply, None, now),
-        What::State(difference) => {
+        MismatchKind::Reply { now, op, reply, expected } => (op, reply, Some(expected), now),
+        MismatchKind::Moved { now, op, reply } => (op, reply, None, now),
+        MismatchKind::State(difference) => {
             let what = format!(
                 "the state that {} holds at number {number} is not the one that the operations lead to: {difference}",
                 path.display()
             );
-            return Wrong { path, number, what, story: String::new() };
+            return Violation { path, number, what, explanation: String::new() };
         }
     };
     let mut subjects = of_op(op);
     let of_expected = expected.map(|expected| of_reply(op, expected)).unwrap_or_default();
-    // Of what was handed out, that alone which was not to be, or was left out.
+    // Of a reply, only the subjects that it has and the model's reply lacks, or the other way round.
     subjects.extend(of_reply(op, reply).symmetric_difference(&of_expected).cloned());
     let mut listener =
         Listener { subjects, left: operations, told: VecDeque::new(), stood: String::new(), earlier: 0 };
-    Run::new(paths).judge(Some(&mut listener));
-    let mut story = String::new();
+    Replay::new(paths).run(Some(&mut listener));
+    let mut explanation = String::new();
     if listener.earlier > 0 {
-        story += &format!("... {} operations before these touched the same\n", listener.earlier);
+        explanation += &format!("... {} operations before these touched the same\n", listener.earlier);
     }
-    story.extend(listener.told.iter().map(String::as_str));
-    story += &format!("    [{}]\n", listener.stood);
-    story += &line(&path, number, now.get(), op, reply);
+    explanation.extend(listener.told.iter().map(String::as_str));
+    explanation += &format!("    [{}]\n", listener.stood);
+    explanation += &line(&path, number, now.get(), op, reply);
     let what = match expected {
         Some(expected) => {
-            story += &format!("    the model answers: {}\n", answer_in_full(expected, reply));
+            explanation += &format!("    the model answers: {}\n", answer_in_full(expected, reply));
             "an operation was answered otherwise than the contract says"
         }
         None => "an operation was answered as done and is said to have changed nothing",
     };
     let what = format!("{what}, at number {number} in {}", path.display());
-    Wrong { path, number, what, story }
+    Violation { path, number, what, explanation }
 }
 
 fn line(path: &Path, number: u64, now: u64, op: &Op, reply: &Reply) -> String {
@@ -72,23 +86,23 @@ fn line(path: &Path, number: u64, now: u64, op: &Op, reply: &Reply) -> String {
     format!("{number}  t={now}  {file}  {}\n    -> {}\n", describe(op), answer(reply))
 }
 
-/// An answer; in full where the short form would look like the one that was given.
+/// A reply of the model, in full if its short form is the same as that of the recorded reply.
 fn answer_in_full(expected: &Reply, reply: &Reply) -> String {
     let short = answer(expected);
     if short == answer(reply) { format!("{expected:?}\n    and not:           {reply:?}") } else { short }
 }
 
-/// Remembers the last operations that touched what it listens for.
+/// Remembers the last operations on some subjects.
 struct Listener {
     subjects: BTreeSet<Subject>,
-    /// How many operations are left, the wrong one included.
+    /// How many operations are left, the last one included.
     left: u64,
     told: VecDeque<String>,
     earlier: u64,
     stood: String,
 }
 
-impl Onlooker for Listener {
+impl ReplayListener for Listener {
     fn before(&mut self, ledger: &mut Ledger, file: &Path, number: u64, recorded: &Recorded) {
         self.left = self.left.saturating_sub(1);
         let Recorded { now, op, reply, .. } = recorded;
