@@ -1,7 +1,7 @@
 //! Checking a file: what is wrong with it, and where.
 //!
-//! What always holds: a check changes nothing, and damage to what the file holds is a finding and no error. The store
-//! below knows nothing of this; the model's judgement of a state is asked here and nowhere deeper.
+//! Invariant: a check changes nothing, and damage to the content of the file is a finding and no error.
+//! Does not depend on: the operations of the store. The invariants of the model are checked here and nowhere below.
 
 mod repair;
 
@@ -22,7 +22,7 @@ pub use repair::{RepairReport, repair};
 /// How many findings a report names, and how many rows of each table.
 pub const NAMED_MAX: usize = 1_000;
 
-/// What a check found.
+/// The result of a check.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct CheckReport {
@@ -32,7 +32,7 @@ pub struct CheckReport {
     pub findings_left_out: u64,
     /// Each table with its rows; none if the file is too malformed to be read.
     pub tables: Vec<TableReport>,
-    /// The names of tables, indexes, views and triggers that are not this program's and do it no harm: the caller's.
+    /// The names of the caller's own tables, indexes, views and triggers, which do not affect this program.
     pub foreign: Vec<String>,
 }
 
@@ -44,10 +44,10 @@ pub struct TableReport {
     pub table: &'static str,
     /// How many rows it has.
     pub rows: u64,
-    /// How many of them cannot be decoded. Among the records these may be messages that were put aside because of
-    /// that, which is no finding.
+    /// How many of them cannot be decoded. Messages that were dead-lettered or parked for that are among the records, which is
+    /// no finding.
     pub undecodable: u64,
-    /// Which these are, at most [`NAMED_MAX`].
+    /// The keys of these rows, at most [`NAMED_MAX`].
     pub numbers: Vec<RowKey>,
 }
 
@@ -63,8 +63,8 @@ pub enum Finding {
     },
     /// A rollback journal of an interrupted transaction lies beside the file, so nothing else was looked at.
     Interrupted,
-    /// A frame of the WAL is damaged, and more commits lie behind it than a power cut can have torn. SQLite reads the
-    /// file as if they had never been.
+    /// A frame of the WAL is damaged, and more commits lie behind it than a power cut can have torn. SQLite ignores these
+    /// commits.
     WalDamaged {
         /// The frame, counted from 1; 0 for the header of the WAL.
         frame: u64,
@@ -78,7 +78,7 @@ pub enum Finding {
         /// Its name.
         name: String,
     },
-    /// Somebody's trigger or index hangs on one of this program's tables, or a table of theirs refers to it.
+    /// A foreign trigger or index hangs on one of this program's tables, or a foreign table refers to it.
     ForeignOnOurs {
         /// `trigger`, `index` or `table`.
         kind: String,
@@ -136,7 +136,7 @@ pub enum Finding {
         #[serde(with = "plain::text")]
         group: Group,
     },
-    /// Rows that can all be read contradict a guarantee together.
+    /// Rows that can be read contradict a guarantee together.
     Broken {
         /// The guarantee, such as `G2`.
         guarantee: &'static str,
@@ -211,7 +211,7 @@ impl CheckReport {
         }
     }
 
-    /// Whether the file can be written to as it is: what is wrong is in rows alone.
+    /// Whether the file can be written to: every finding is about rows.
     fn is_writable(&self) -> bool {
         !self.tables.is_empty()
             && !self.findings.iter().any(|finding| {
@@ -222,13 +222,13 @@ impl CheckReport {
     }
 }
 
-/// Checks a file: SQLite's own look at it, whether the tables are as this program makes them, every row, and what the
-/// rows say together, judged by the model. The file is read into memory for that. Not a byte of it or of its WAL changes,
-/// and if nobody has it open, nothing is put beside it; a store that is open meanwhile goes on.
+/// Checks a file: SQLite's own integrity check, the schema, every row, and the invariants of the model over all rows. The file
+/// is read into memory for that. Not a byte of it or of its WAL changes, and if no connection has it open, nothing is put
+/// beside it; a store that is open meanwhile goes on.
 ///
 /// # Errors
-/// What opening the file would be refused with, [`Error::Busy`](crate::Error::Busy), and whatever the operating system reports. What is
-/// wrong with the content of the file is no error: it is found.
+/// The errors with which opening the file is refused, [`Error::Busy`](crate::Error::Busy), and errors of the operating system.
+/// Damage to the content of the file is no error but a finding.
 pub fn check(path: impl AsRef<Path>) -> Result<CheckReport> {
     Ok(report(&inspect(path.as_ref())?))
 }
@@ -272,7 +272,7 @@ fn is_ours(survey: &Survey, table: &str) -> bool {
     table == "store" || survey.rows.contains_key(table)
 }
 
-/// What is wrong with single rows.
+/// Checks single rows.
 fn rows(report: &mut CheckReport, survey: &Survey) {
     let mut numbers: BTreeMap<&'static str, Vec<RowKey>> = BTreeMap::new();
     for DamagedRow { table, row, what } in &survey.damaged {
@@ -327,7 +327,7 @@ fn corrupt_commands(state: &State) -> impl Iterator<Item = (Seq, &Name)> {
     })
 }
 
-/// What is wrong with all rows together.
+/// Checks all rows together.
 fn together(report: &mut CheckReport, state: &State) {
     for standing in STANDING {
         if let Verdict::Broken(why) = (standing.of_state)(state) {

@@ -1,7 +1,7 @@
 //! The one clock. Nothing else in this crate reads the time; every operation takes it as an argument.
 //!
-//! Safety holds for every sequence of times, also for a clock that stands still or jumps. This module knows nothing
-//! of operations and stores.
+//! Invariant: safety holds for every sequence of times, also for a clock that stands still or jumps.
+//! Does not depend on: operations, stores.
 
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -12,20 +12,20 @@ use futures_core::future::BoxFuture;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-/// Where the time comes from.
+/// A source of the time.
 pub trait Clock: Send + Sync + fmt::Debug {
     /// The time now, in milliseconds since the Unix epoch.
     fn now(&self) -> Timestamp;
 
-    /// Completes when this clock says `at` or later.
+    /// Completes when the time of this clock is `at` or later.
     fn sleep_until(&self, at: Timestamp) -> BoxFuture<'_, ()>;
 }
 
-/// The clock of the operating system. Before 1970 it says zero.
+/// The clock of the operating system. Before 1970 its time is zero.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct SystemClock;
 
-/// A clock that was set is noticed after this long at the latest.
+/// How long a change of the system's clock may stay unnoticed.
 const LOOK_AGAIN: Duration = Duration::from_secs(5);
 
 impl Clock for SystemClock {
@@ -44,7 +44,7 @@ impl Clock for SystemClock {
     }
 }
 
-/// A clock that stands still until it is moved, for tests. Who sleeps by it wakes up when it is moved far enough.
+/// A clock that stands still until a test moves it. A sleeper wakes up when it is moved far enough.
 #[derive(Debug, Default)]
 pub struct ManualClock {
     now: AtomicU64,
@@ -52,7 +52,7 @@ pub struct ManualClock {
 }
 
 impl ManualClock {
-    /// A clock that says this time.
+    /// A clock at this time.
     pub fn new(now: Timestamp) -> Self {
         Self { now: AtomicU64::new(now.get()), moved: Notify::new() }
     }
@@ -79,7 +79,7 @@ impl Clock for ManualClock {
             loop {
                 let moved = self.moved.notified();
                 tokio::pin!(moved);
-                // First in line for the next move, then a look: a move in between is not missed.
+                // Registered for the next move before the look, so that a move in between is not missed.
                 moved.as_mut().enable();
                 if self.now() >= at {
                     return;
@@ -98,7 +98,7 @@ pub struct TokioClock {
 }
 
 impl TokioClock {
-    /// A clock that says this time now.
+    /// A clock that is at this time now.
     pub fn new(now: Timestamp) -> Self {
         Self { began: Instant::now(), at: now }
     }

@@ -1,9 +1,10 @@
-//! What can go wrong in a store, as one typed enum.
+//! The errors of a store and of a bus, as one typed enum.
 //!
-//! Of a store, a refusal is no error: it is data, in [`Reply::Refused`](fencepost_model::op::Reply). The typed methods
-//! of a bus, which promise a result, return it as [`Error::Refused`]. Every text here is lower
-//! case and fits after "failed to ...: ", and says what to do where the reader can do something. This module knows
-//! the error codes of SQLite and nothing of operations.
+//! A refusal of a store is no error but data, in [`Reply::Refused`](fencepost_model::op::Reply). The typed methods of a bus,
+//! which promise a result, return it as [`Error::Refused`].
+//!
+//! Invariant: every text is lower case, fits after "failed to ...: ", and says what to do where the reader can do something.
+//! Does not depend on: operations; of SQLite it knows the error codes.
 
 use std::fmt;
 
@@ -21,9 +22,9 @@ pub enum Error {
     Full,
     /// The file, or its directory, cannot be written.
     ReadOnly,
-    /// Something in the file is not what this program wrote, and guessing would break a guarantee.
+    /// The file holds something that this program did not write, and guessing would break a guarantee.
     Corrupt {
-        /// What was found.
+        /// The damage.
         what: Damage,
     },
     /// The file is no SQLite database.
@@ -60,9 +61,9 @@ pub enum Error {
         /// What failed.
         source: Box<Error>,
     },
-    /// The bus said no, and changed nothing.
+    /// The bus refused the operation, and changed nothing.
     Refused {
-        /// Its answer.
+        /// The reason.
         refusal: Refusal,
     },
     /// The message that was to be sent or published breaks a rule.
@@ -79,32 +80,31 @@ pub enum Error {
     PayloadTooLarge {
         /// Its size, in bytes.
         bytes: usize,
-        /// The largest size that is taken, in bytes.
+        /// The largest size that is accepted, in bytes.
         bytes_max: usize,
     },
-    /// Somebody ended the transaction from within: what was done in it was taken back, or by a `COMMIT` of theirs
-    /// kept.
+    /// The caller's work ended the transaction: a `ROLLBACK` discarded what was done in it, a `COMMIT` kept it.
     TransactionEnded,
-    /// The connection has no transaction open, so that nothing would hold its effects together.
+    /// The connection has no open transaction.
     NotInTransaction,
-    /// What the bus does was to be recorded, and the recording cannot begin.
+    /// The recording of the bus cannot begin.
     NotRecorded {
         /// What failed.
         source: Box<Error>,
     },
-    /// The operating system refuses something beside the database.
+    /// The operating system reported an error outside of the database.
     Io {
-        /// What it says.
+        /// The error.
         source: std::io::Error,
     },
-    /// Anything else that SQLite reports.
+    /// Any other error of SQLite.
     Sqlite {
         /// What SQLite says.
         source: rusqlite::Error,
     },
 }
 
-/// What was found damaged.
+/// What is damaged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Damage {
@@ -115,7 +115,7 @@ pub enum Damage {
         /// The recorded head.
         head: u64,
     },
-    /// A number between the log's first and head is missing, or one outside of them is there.
+    /// A number between the log's first and head is missing, or a number outside of them exists.
     LogIncomplete,
     /// A column of this table holds what this program does not write.
     Column {
@@ -124,7 +124,7 @@ pub enum Damage {
         /// The column.
         column: &'static str,
     },
-    /// A row of this table is not there, although others refer to it.
+    /// A row of this table is missing, although others refer to it.
     RowMissing {
         /// The table.
         table: &'static str,
@@ -136,9 +136,9 @@ pub enum Damage {
         /// The table.
         table: &'static str,
     },
-    /// A part of the schema is missing or not as this program makes it, or something of others hangs on it.
+    /// A part of the schema is missing or changed, or a foreign object hangs on it.
     Schema,
-    /// Reading it takes more steps than a file of its size can ask for: its pages lead in a circle.
+    /// Reading the file takes more steps than a file of its size can need: its pages lead in a circle.
     Endless,
 }
 
@@ -146,7 +146,7 @@ pub enum Damage {
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 impl Error {
-    /// Whether the same operation may succeed later, with nothing changed but time.
+    /// Whether the same operation may succeed later without any other change.
     pub fn is_retryable(&self) -> bool {
         matches!(self, Self::Busy | Self::Full)
     }
@@ -159,7 +159,7 @@ impl Error {
         }
     }
 
-    /// The same error once more, for each of those that failed together.
+    /// A copy of the error, for each operation that failed with it.
     pub(crate) fn again(&self) -> Self {
         match self {
             Self::Busy => Self::Busy,

@@ -1,9 +1,10 @@
 //! The store: the contract, kept in SQL.
 //!
-//! It shares the vocabulary with the model (`fencepost_model::{op, state, vocabulary}`) and no line of its logic:
-//! eligibility and settlement are worked out by the statements of [`statements`]. What always holds: an operation is
-//! one transaction; a refused one changes nothing; nothing here reads a clock or a random number. This module must
-//! not know of consumers or handlers; the one thread in it only watches for other processes ([`Watcher`]).
+//! It shares the vocabulary with the model (`fencepost_model::{op, state, vocabulary}`) and no line of its logic: the
+//! statements of [`statements`] work out what is eligible and what a settlement does.
+//!
+//! Invariant: an operation is one transaction; a refused operation changes nothing; no time and no random number is read.
+//! Does not depend on: consumers, handlers. The only thread in it watches for other processes ([`Watcher`]).
 
 pub mod backup;
 mod batch;

@@ -29,14 +29,14 @@ macro_rules! operations {
             subscribe_group(group: &str, name: &str, start: Start) -> Subscription,
                 |_limits| Op::Subscribe { group: request::group(group)?, name: request::name(name)?, start },
                 request::subscribed;
-            /// Lets a group read a name no more; returns its redriven entries of that name, which are dead letters again.
+            /// Ends a group's subscription to a name; returns its redriven entries of that name, which are dead letters again.
             ///
             /// # Errors
             /// `Refused`: `NotSubscribed`.
             unsubscribe_group(group: &str, name: &str) -> Vec<RecordId>,
                 |_limits| Op::Unsubscribe { group: request::group(group)?, name: request::name(name)? },
                 request::returned;
-            /// Withdraws a command that nobody holds.
+            /// Withdraws a command that is not held.
             ///
             /// # Errors
             /// `Refused`: `NotFound`, `Held`, or `Corrupt`.
@@ -48,7 +48,7 @@ macro_rules! operations {
             seek(group: &str, name: &str, position: Seq) -> (),
                 |_limits| Op::Seek { group: request::group(group)?, name: request::name(name)?, position },
                 request::nothing;
-            /// Puts a dead-lettered or parked message back, its attempts counted from zero (G14); says where it is now.
+            /// Puts a dead-lettered or parked message back, its attempts counted from zero (G14); returns where it is now.
             ///
             /// # Errors
             /// `Refused`: `NotFound`, `Corrupt`, `NotSubscribed`, or `EpochRetired`.
@@ -58,25 +58,25 @@ macro_rules! operations {
             /// # Errors
             /// `Refused`: `NotFound`.
             purge(record: RecordId) -> (), |_limits| Op::Purge { record }, request::nothing;
-            /// Puts a message in the place of what cannot be decoded in a record, which stays where it is; returns the
-            /// columns that were there, and are not in the store any more (G5). The message keeps the name that can still
-            /// be read, and has the id that is remembered for its number; a delay of the draft counts for nothing.
+            /// Puts a message in the place of one that cannot be decoded in a record, which stays where it is; returns the
+            /// replaced columns, which are not in the store any more (G5). The message keeps the name if it can still be
+            /// read, and the id that is remembered for its number; a delay of the draft is ignored.
             ///
             /// # Errors
             /// As `send` before anything is done; `Refused`: `NotFound`; `Legible`, if the message can be decoded, or its
             /// name or id is known and another; or `WrongKind`.
             repair(record: RecordId, draft: impl Into<Draft>) -> Raw,
                 |limits| request::repair(record, draft.into(), &limits)?, request::repaired;
-            /// Deletes from the front of the log what is older than the retention and passed by every group (G13).
+            /// Deletes from the front of the log the events that are older than the retention and passed by every group (G13).
             ///
             /// # Errors
-            /// Those of the store alone.
+            /// Only those of the store.
             prune(retention: Duration) -> Pruned,
                 |_limits| Op::Prune { retention_ms: request::ms(retention) }, request::pruned;
             /// Forgets the ids of messages that ended longer ago than this (G10); returns how many.
             ///
             /// # Errors
-            /// Those of the store alone.
+            /// Only those of the store.
             forget_ids(retention: Duration) -> u64,
                 |_limits| Op::ForgetIds { retention_ms: request::ms(retention) }, request::forgotten;
             /// Begins a new life of the log: events, positions and event ids end, holders are fenced (G11). Returns the

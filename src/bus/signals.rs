@@ -1,8 +1,8 @@
-//! Who waits for what, and who is woken when something changes.
+//! Signals: which consumers of this process wait for what, and which of them a change wakes.
 //!
-//! What always holds: a change after a waiter's last look wakes it, since a signal that nobody waits for yet is kept
-//! until somebody does. Waking too often is harmless. This module must not know what is due, nor where a change comes
-//! from.
+//! Invariant: a change after a waiter's last look wakes the waiter, since a signal is kept until the waiter waits. Waking too
+//! often is harmless.
+//! Does not depend on: what is due; where a change comes from.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -51,7 +51,7 @@ impl Interest {
 }
 
 impl Change {
-    /// What an operation that was answered like this may have made due for somebody else.
+    /// What an operation with this reply may have made due for other consumers.
     pub fn of(op: &Op, reply: &Reply) -> Option<Self> {
         Some(match (op, reply) {
             (_, Reply::Refused(_)) => return None,
@@ -93,14 +93,14 @@ struct Registered {
     notify: Arc<Notify>,
 }
 
-/// All that wait for one bus in this process.
+/// All consumers in this process that wait for one bus.
 #[derive(Default)]
 pub struct Signals {
     registered: Mutex<Vec<Registered>>,
     ids: AtomicUsize,
     /// How many are asleep.
     asleep: Arc<AtomicUsize>,
-    /// Told when one falls asleep, so that changes by other processes are looked for.
+    /// Called when a consumer falls asleep, so that changes by other processes are looked for.
     watch: OnceLock<Box<dyn Fn() + Send + Sync>>,
 }
 
@@ -111,17 +111,17 @@ impl std::fmt::Debug for Signals {
 }
 
 impl Signals {
-    /// How many are asleep, as a number that goes with it.
+    /// How many consumers are asleep, as a shared counter.
     pub fn asleep(&self) -> Arc<AtomicUsize> {
         Arc::clone(&self.asleep)
     }
 
-    /// Has this called whenever somebody falls asleep. The first call counts.
+    /// Calls this whenever a consumer falls asleep. Only the first call of `watch` counts.
     pub fn watch(&self, watch: impl Fn() + Send + Sync + 'static) {
         let _ = self.watch.set(Box::new(watch));
     }
 
-    /// Begins to notice what is of interest.
+    /// Begins to notice changes of this interest.
     pub fn register(self: &Arc<Self>, interest: Interest) -> Waiter {
         let notify = Arc::new(Notify::new());
         let id = self.ids.fetch_add(1, Ordering::Relaxed);
@@ -130,7 +130,7 @@ impl Signals {
         Waiter { id, notify, signals: Arc::clone(self) }
     }
 
-    /// Wakes those whom these changes are of interest to.
+    /// Wakes the waiters that are interested in these changes.
     pub fn announce(&self, changes: &[Change]) {
         if changes.is_empty() {
             return;
@@ -153,7 +153,7 @@ impl Signals {
     }
 }
 
-/// One that waits.
+/// A consumer that waits.
 #[derive(Debug)]
 pub struct Waiter {
     id: usize,

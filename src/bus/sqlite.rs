@@ -2,7 +2,7 @@
 //!
 //! Invariant: one thread owns the connection that writes (`writer`), each reader has a connection of its own (`readers`), and
 //! clones of a bus share both.
-//! Does not depend on: what an operation does.
+//! Does not depend on: what an operation does; what observes its commits.
 
 pub mod observer;
 mod readers;
@@ -63,7 +63,7 @@ pub struct SqliteBus {
     file: Arc<File>,
 }
 
-/// How to open a [`SqliteBus`]. Made by [`SqliteBus::builder`].
+/// The options for opening a [`SqliteBus`]. Made by [`SqliteBus::builder`].
 #[derive(Clone, Debug)]
 #[must_use = "a builder opens nothing until `open` is called"]
 pub struct SqliteBusBuilder {
@@ -78,51 +78,51 @@ pub struct SqliteBusBuilder {
 }
 
 impl SqliteBusBuilder {
-    /// What an acknowledged operation survives: a power cut, unless this says otherwise.
+    /// What an acknowledged operation survives. The default is a power cut.
     pub fn durability(mut self, durability: Durability) -> Self {
         self.options.durability = durability;
         self
     }
 
-    /// How long a lease lasts unless its consumer says otherwise: 30 seconds, unless this says otherwise.
+    /// How long a lease lasts unless its consumer asks for another time, to the millisecond. The default is 30 seconds.
     pub fn lease(mut self, lease: Duration) -> Self {
         self.limits.lease_ms = request::ms(lease);
         self
     }
 
-    /// The largest payload that is accepted, in bytes: a mebibyte, unless this says otherwise.
+    /// The largest payload that is accepted, in bytes. The default is one mebibyte.
     pub fn payload_bytes_max(mut self, bytes: usize) -> Self {
         self.limits.payload_bytes_max = bytes;
         self
     }
 
-    /// How long an id is remembered after its message's end (G10): a day, unless this says otherwise.
+    /// How long an id is remembered after its message's end (G10), to the millisecond. The default is one day.
     pub fn id_retention(mut self, retention: Duration) -> Self {
         self.id_retention_ms = request::ms(retention);
         self
     }
 
-    /// The clock of all operations: the operating system's, unless this says otherwise.
+    /// The clock of all operations. The default is the operating system's.
     pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
         self.clock = clock;
         self
     }
 
-    /// Whether to create a file that does not exist: yes, unless this says otherwise.
+    /// Whether to create a file that does not exist. The default is yes.
     pub fn create(mut self, create: bool) -> Self {
         self.options.create = create;
         self
     }
 
-    /// How long an operation waits for another process's lock before it fails as [`Error::Busy`]: 5 seconds, unless
-    /// this says otherwise.
+    /// How long an operation waits for another process's lock before it fails with [`Error::Busy`], to the millisecond. The
+    /// default is 5 seconds.
     pub fn busy_timeout(mut self, timeout: Duration) -> Self {
         self.options.busy_timeout_ms = u32::try_from(timeout.as_millis()).unwrap_or(u32::MAX);
         self
     }
 
-    /// How many requests may wait for the writing thread before the next one waits to be taken: 1,024, unless this
-    /// says otherwise.
+    /// How many requests may wait for the writing thread; a further one waits until there is room. The default is 1,024, the
+    /// minimum one.
     pub fn waiting_max(mut self, requests: usize) -> Self {
         self.waiting_max = requests.max(1);
         self
@@ -135,7 +135,7 @@ impl SqliteBusBuilder {
         self
     }
 
-    /// Other statements than the store's own: for tests that show that a wrong one is noticed.
+    /// Other statements than the store's own: for tests that show that a mutant is noticed.
     #[doc(hidden)]
     pub fn statements(mut self, sql: Statements) -> Self {
         self.sql = Some(sql);
@@ -196,10 +196,10 @@ impl SqliteBusBuilder {
     }
 }
 
-/// A look that takes longer is given up, and another follows.
+/// The longest that the watcher waits for a look. It gives up then, and looks again later.
 const LOOK_AT_MOST: Duration = Duration::from_secs(1);
 
-/// Looks for changes by other processes while somebody sleeps.
+/// Starts the watcher, which looks for changes by other processes while a consumer sleeps.
 fn watch(path: &Path, signals: &Arc<Signals>, requests: mpsc::WeakSender<Request>) -> Result<Arc<Watcher>> {
     let held = mutates(Mutant::TheWatcherHoldsTheLastSender).then(|| requests.upgrade());
     let look = move || {
@@ -261,12 +261,12 @@ impl SqliteBus {
     /// The operations of the bus inside a transaction that the caller began on a connection of its own to the same
     /// file: a transactional outbox, or settlements together with the handler's effects (G12).
     ///
-    /// Begin it with `TransactionBehavior::Immediate`, so that it waits for its turn instead of failing half-way.
-    /// What it sends is noticed by consumers after its commit. It is as durable as the caller's connection is: below
-    /// `synchronous=FULL` less than this bus, which is then said in a warning.
+    /// Begin it with `TransactionBehavior::Immediate`, so that it waits for the lock at the beginning instead of failing later.
+    /// Consumers notice its messages after its commit. It is as durable as the caller's connection: with less than
+    /// `synchronous=FULL` it is less durable than this bus, and a warning says so.
     ///
-    /// A handler in a run loop that settles its own delivery here is counted as `stale` in the run's report: the commit
-    /// is not the bus's to see, and the loop's own ack finds the lease gone. [`Delivery::transaction`] has no such wart.
+    /// A handler in a run loop that settles its own delivery here is counted as `stale` in the run's report: the bus does not
+    /// see the commit, and the run loop's own ack finds the lease lost. [`Delivery::transaction`] does not have this problem.
     ///
     /// [`Delivery::transaction`]: crate::Delivery::transaction
     ///
@@ -288,10 +288,10 @@ impl SqliteBus {
         Ok(Tx::new(OpenTransaction { conn, limits: self.file.limits, apply: Box::new(apply) }))
     }
 
-    /// Waits until all that was asked for is done, and closes the file. Clones find the bus closed.
+    /// Waits until all earlier requests are done, and closes the file. Clones of the bus are closed as well.
     ///
     /// # Errors
-    /// Whatever SQLite reports; the file is closed all the same.
+    /// An error of SQLite; the file is closed all the same.
     pub async fn close(self) -> Result<()> {
         let (reply, answer) = oneshot::channel();
         point("asks for the end");
@@ -308,7 +308,7 @@ impl Bus for SqliteBus {
 
 #[derive(Debug)]
 struct File {
-    /// First, so that it ends before the line to the writer does.
+    /// The first field, so that the watcher ends before the channel to the writer closes.
     _watcher: Arc<Watcher>,
     requests: mpsc::Sender<Request>,
     readers: Arc<Readers>,
@@ -318,7 +318,7 @@ struct File {
     durability: Durability,
 }
 
-/// The file as a backend, which hands out futures that own it.
+/// The file as a backend, whose futures own it.
 #[derive(Debug)]
 struct Shared(Arc<File>);
 

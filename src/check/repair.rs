@@ -1,8 +1,8 @@
-//! Putting aside in a file what nobody can read.
+//! Repairing a file: moving the rows that cannot be read to the dead letters.
 //!
-//! What always holds: a repair does only what operations of the contract could have done: it moves damaged rows to the
-//! dead, with everything that is left of them, and never guesses. What it cannot mend it reports. It must not know how
-//! a row is found damaged.
+//! Invariant: a repair does only what operations of the contract could have done: it moves damaged rows to the dead letters,
+//! with all that is left of them, and never guesses. It reports what it cannot repair.
+//! Does not depend on: how a row is found damaged.
 
 use std::num::NonZeroU32;
 use std::path::Path;
@@ -23,20 +23,20 @@ const REASON: &str = "found by check";
 /// How many rows a repair moves in one transaction.
 const BATCH: NonZeroU32 = NonZeroU32::new(100).expect("a batch has rows");
 
-/// What a repair did and what it left.
+/// The result of a repair.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct RepairReport {
-    /// The dead letters that commands became whose name or bookkeeping cannot be read.
+    /// The dead letters of commands whose name or bookkeeping cannot be read.
     #[serde(serialize_with = "numbers")]
     pub unreadable_commands: Vec<RecordId>,
-    /// The dead letters that commands became whose message cannot be decoded, and which nobody held.
+    /// The dead letters of commands whose message cannot be decoded and which were not held.
     #[serde(serialize_with = "numbers")]
     pub corrupt_commands: Vec<RecordId>,
-    /// The dead letters, one for all groups, that events became whose name cannot be read.
+    /// The dead letters, one for all groups, of events whose name cannot be read.
     #[serde(serialize_with = "numbers")]
     pub unreadable_events: Vec<RecordId>,
-    /// A check of the file afterwards: what could not be repaired.
+    /// A check of the file afterwards: the damage that could not be repaired.
     pub left: CheckReport,
 }
 
@@ -53,18 +53,18 @@ fn numbers<S: serde::Serializer>(records: &[RecordId], to: S) -> std::result::Re
     to.collect_seq(records.iter().map(|record| record.get()))
 }
 
-/// Moves what cannot be read to the dead, at the time `now`, and checks the file again. A command that cannot be read
-/// and an event that cannot be read go as the next claim and the next poll would move them; a command whose message
-/// cannot be decoded, unless somebody holds it, goes as if it were claimed (a token is minted, an attempt counts) and
-/// dead-lettered with the reason `found by check`. At most a hundred rows go in one transaction; a repair that is cut
-/// short has done a part of its work, and can be done again. Consumers may be at work meanwhile.
+/// Moves rows that cannot be read to the dead letters, at the time `now`, and checks the file again. An unreadable command and
+/// an unreadable event are moved as the next claim and the next poll would move them. A command whose message cannot be
+/// decoded, unless it is held, is moved as if it were claimed (a token is minted, an attempt counts) and dead-lettered with
+/// the reason `found by check`. One transaction moves at most a hundred rows; a repair that is interrupted has done a part of
+/// its work, and can be run again. Consumers may be at work meanwhile.
 ///
 /// Nothing else changes. Events that cannot be decoded but have a name are left to their groups, which keep their
 /// order; damage to counters, cursors, positions and records is reported, and so is a file that SQLite finds malformed
 /// or whose schema was changed: nothing is written to that.
 ///
 /// # Errors
-/// Whatever checking or opening the file fails with, and what SQLite reports on the way: what was committed stays.
+/// The errors of checking and opening the file, and errors of SQLite: rows that were moved before stay moved.
 pub fn repair(path: impl AsRef<Path>, now: Timestamp) -> Result<RepairReport> {
     let path = path.as_ref();
     let seen = inspect(path)?;
@@ -74,7 +74,7 @@ pub fn repair(path: impl AsRef<Path>, now: Timestamp) -> Result<RepairReport> {
     };
     let mut store = Store::open(path, &OpenOptions { create: false, ..OpenOptions::default() })?;
     let mut done = RepairReport::default();
-    // Where a counter or the end of the log is damaged too, a part of the work cannot be done; the rest can.
+    // If a counter or the end of the log is damaged too, only a part of the work can be done.
     possible(sweep_commands(&mut store, now, &mut done.unreadable_commands))?;
     possible(sweep_events(&mut store, now, &survey.state, &mut done.unreadable_events))?;
     let corrupt: Vec<Seq> = corrupt_commands(&survey.state).map(|(seq, _)| seq).collect();
@@ -84,7 +84,7 @@ pub fn repair(path: impl AsRef<Path>, now: Timestamp) -> Result<RepairReport> {
     Ok(done)
 }
 
-/// Lets pass what damage elsewhere makes impossible: the check afterwards reports it.
+/// Ignores an error for damage elsewhere: the check afterwards reports the damage.
 fn possible(done: Result<()>) -> Result<()> {
     match done {
         Err(Error::Corrupt { what }) if what != Damage::File => Ok(()),
@@ -92,7 +92,7 @@ fn possible(done: Result<()>) -> Result<()> {
     }
 }
 
-/// A claim for no name takes nothing but what cannot be read (G5).
+/// Moves unreadable commands: a claim for no name takes only those (G5).
 fn sweep_commands(store: &mut Store, now: Timestamp, moved: &mut Vec<RecordId>) -> Result<()> {
     let claim = Op::Claim { names: Names::new(), max: BATCH, lease_ms: 0, attempts_max: NonZeroU32::MIN };
     loop {
@@ -105,8 +105,8 @@ fn sweep_commands(store: &mut Store, now: Timestamp, moved: &mut Vec<RecordId>) 
     }
 }
 
-/// A poll for a group that begins and ends in the same transaction, and for which no event stands in line, takes
-/// nothing but what cannot be read (G5, G7).
+/// Moves unreadable events: a poll for a group that begins and ends in the same transaction, and has no event to read, takes
+/// only those (G5, G7).
 fn sweep_events(store: &mut Store, now: Timestamp, state: &State, moved: &mut Vec<RecordId>) -> Result<()> {
     let Ok((group, name)) = bystander(state) else { return Ok(()) };
     let poll = Op::Atomic(vec![
@@ -139,7 +139,7 @@ fn sweep_events(store: &mut Store, now: Timestamp, state: &State, moved: &mut Ve
     }
 }
 
-/// A group that is not there, and a name for it.
+/// A group that does not exist, and a name for it.
 fn bystander(state: &State) -> std::result::Result<(Group, Name), TextRule> {
     let name = Name::new("fencepost.check")?;
     let mut group = Group::new(name.as_str())?;
@@ -152,7 +152,7 @@ fn bystander(state: &State) -> std::result::Result<(Group, Name), TextRule> {
     Ok((group, name))
 }
 
-/// Moves commands to the dead whose message cannot be decoded and which nobody holds.
+/// Moves commands whose message cannot be decoded and which are not held to the dead letters.
 fn bury(store: &mut Store, now: Timestamp, seqs: &[Seq], moved: &mut Vec<RecordId>) -> Result<()> {
     let sql = store.statements().clone();
     for batch in seqs.chunks(BATCH.get() as usize) {

@@ -1,6 +1,6 @@
-//! How a run of handlers goes about it.
+//! The options of a run of handlers.
 //!
-//! This module holds settings, and no decision.
+//! Does not depend on: the loops. It holds settings and no decision.
 
 use std::num::NonZeroU32;
 use std::time::Duration;
@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::consumer::mutant::Strain;
 
-/// How to run handlers. Every option has a default that suits a service.
+/// How to run handlers. The defaults suit a service.
 #[derive(Clone, Debug)]
 #[must_use]
 pub struct RunOptions {
@@ -51,83 +51,81 @@ impl Default for RunOptions {
 }
 
 impl RunOptions {
-    /// The defaults: waits for what comes, 16 handlers at once, ten attempts, dead-letters what fails for good.
+    /// The defaults: the run waits for new messages, handles 16 at once, gives ten attempts, and dead-letters permanent failures.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// How many commands are handled at once: 16 unless this says otherwise. The events of a group are handled one
+    /// How many commands are handled at once. The default is 16. The events of a group are handled one
     /// after the other, since their order is kept.
     pub fn concurrency(mut self, handlers: usize) -> Self {
         self.concurrency = handlers.max(1);
         self
     }
 
-    /// How many messages are taken at once: at most 64 unless this says otherwise, and never more commands than there
-    /// are free handlers.
+    /// How many messages are taken at once at most, and never more commands than there are free handlers. The default is 64.
     pub fn batch(mut self, messages: u32) -> Self {
         self.batch = messages.max(1);
         self
     }
 
-    /// How long a lease lasts: as long as the bus says unless this says otherwise. It is extended while a handler
-    /// works, so it need not be as long as the handler; it is how long the others wait when a consumer dies.
+    /// How long a lease lasts, to the millisecond. The default is that of the bus. A lease is extended while its handler works,
+    /// so it may be shorter than the handler; it is the time that other consumers wait after a consumer dies.
     pub fn lease(mut self, lease: Duration) -> Self {
         self.lease = Some(lease);
         self
     }
 
-    /// How many attempts a message has, at least one, before it is dead-lettered (G8): ten unless this says otherwise.
+    /// How many attempts a message has, at least one, before it is dead-lettered (G8). The default is ten.
     pub fn attempts_max(mut self, attempts: u32) -> Self {
         self.attempts_max = NonZeroU32::new(attempts).unwrap_or(NonZeroU32::MIN);
         self
     }
 
-    /// What becomes of a message that fails for good: it is dead-lettered unless this says otherwise.
+    /// What becomes of a message that fails permanently. The default is a dead letter.
     pub fn policy(mut self, policy: FailurePolicy) -> Self {
         self.policy = policy;
         self
     }
 
-    /// How long a message waits after a failed attempt: one second at first unless this says otherwise.
+    /// How long a message waits after a failed attempt. The default begins with one second.
     pub fn retry(mut self, retry: RetryPolicy) -> Self {
         self.retry = retry;
         self
     }
 
-    /// Return when nothing is due, instead of waiting for what comes.
+    /// The run returns when nothing is due, instead of waiting for new messages.
     pub fn drain(mut self) -> Self {
         self.drain = true;
         self
     }
 
-    /// Whether leases are extended while their handler works: yes unless this says otherwise.
+    /// Whether leases are extended while their handler works. The default is yes.
     pub fn heartbeat(mut self, heartbeat: bool) -> Self {
         self.heartbeat = heartbeat;
         self
     }
 
-    /// When this is cancelled, nothing more is taken; handlers may finish within the time of
-    /// [`grace`](Self::grace), and what they leave is given back.
+    /// When this token is cancelled, the run takes nothing more. Handlers may finish within the time of [`grace`](Self::grace),
+    /// and what is unfinished then is released.
     pub fn shutdown(mut self, shutdown: CancellationToken) -> Self {
         self.shutdown = shutdown;
         self
     }
 
-    /// How long handlers may go on after a shutdown: ten seconds unless this says otherwise.
+    /// How long handlers may go on after a shutdown. The default is ten seconds.
     pub fn grace(mut self, grace: Duration) -> Self {
         self.grace = grace;
         self
     }
 
-    /// Where the group starts in names that are new to it: with the earliest event unless this says otherwise.
+    /// Where the group starts in names that are new to it. The default is the earliest event.
     pub fn start(mut self, start: Start) -> Self {
         self.start = start;
         self
     }
 
-    /// How often depth, age and lag are measured, if the feature `metrics` is on: every ten seconds unless this says
-    /// otherwise.
+    /// How often depth, age and lag are measured, if the feature `metrics` is on. The default is ten seconds.
     pub fn sample_every(mut self, interval: Duration) -> Self {
         self.sample_every = interval;
         self

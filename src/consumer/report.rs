@@ -1,7 +1,7 @@
-//! What a run of handlers did, and why it ended.
+//! The report of a run of handlers, and why the run ended.
 //!
-//! What always holds: a delivery is counted once for each time that it was settled or given up. This module decides
-//! nothing.
+//! Invariant: a delivery is counted once for each time that it was settled or given up.
+//! Does not depend on: the loops.
 
 use std::fmt;
 
@@ -26,16 +26,15 @@ pub struct RunReport {
     pub parked: u64,
     /// How many messages were discarded, by the policy that says so.
     pub dropped: u64,
-    /// How many settlements came too late: their lease belonged to somebody else (G3).
+    /// How many settlements were refused, since their lease was lost (G3).
     pub stale: u64,
     /// How many handlers panicked.
     pub panicked: u64,
     /// How many operations found the store busy or full, and were asked for again.
     pub busy: u64,
-    /// What was given back unhandled: at a shutdown, at a stop, by its handler, or because its lease ran out before
-    /// its turn.
+    /// What was released unhandled: at a shutdown, at a stop, by its handler, or because its lease expired before its turn.
     pub released: Vec<Target>,
-    /// What could not even be given back; it comes again when its lease runs out.
+    /// What could be neither settled nor released; it comes again when its lease expires.
     pub abandoned: Vec<Target>,
 }
 
@@ -55,7 +54,7 @@ impl RunReport {
         }
     }
 
-    /// Counts a delivery that the run has nothing to do for: its handler ended it by hand, or its lease is lost.
+    /// Counts a delivery that the run does not settle: its handler did so, or its lease is lost.
     pub(super) fn ended_by_itself(&mut self, held: &Held) {
         match held.by_hand() {
             Some(ByHand::Settled(settled)) => {
@@ -132,7 +131,7 @@ pub struct RunError {
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum RunCause {
-    /// A message failed for good, and the policy is to stop. It was given back.
+    /// A message failed permanently, and the failure policy is to stop. The message was released.
     Stopped {
         /// What failed.
         target: Target,
@@ -141,7 +140,7 @@ pub enum RunCause {
         /// Why.
         reason: Reason,
     },
-    /// The bus failed in a way that time does not cure, or refused what the run needs.
+    /// The bus failed with an error that is not retryable, or refused what the run needs.
     Bus(Error),
     /// There are no handlers of the kind that was to be run.
     NoHandlers,

@@ -1,8 +1,8 @@
-//! Copies of a store: making one while the store is at work, and beginning a new life in one.
+//! Copies of a store: making a copy while the store is at work, and beginning a new life in a copy.
 //!
-//! What always holds: a copy is one state of the store, it appears under its name complete and synced or not at all,
-//! and it never takes the place of a file that is there. The store that is copied goes on as if nothing happened. This
-//! module must not know who else has the store open.
+//! Invariant: a copy is one state of the store. It appears under its name complete and synced, or not at all, and never
+//! replaces a file. The store that is copied goes on unchanged.
+//! Does not depend on: other connections to the store.
 
 use std::ffi::OsString;
 use std::io;
@@ -30,15 +30,15 @@ const PAGES_PER_STEP: i32 = 256;
 /// of the copying. While it runs, the WAL of the store cannot start anew, and grows with what is written.
 ///
 /// The copy is a file of its own, with the permissions of the original and nothing beside it, and opens as any other.
-/// It must be opened by [`restore`]: whoever opens it otherwise, while the original or another copy of it goes on,
-/// has two stores with one epoch, and what they number may bear the same numbers. One thing protects from the worst
-/// of that: the copy does not remember a boot, so that its first opening is taken for one and moves its token counter
-/// on by 2^32. So it mints none of the tokens that the original minted after the copy, up to that many, and a worker
-/// that outlived the original settles nothing in the copy (G4). Epochs, numbers and ids have no such margin.
+/// It must be opened by [`restore`]: opened otherwise, while the original or another copy goes on, there are
+/// two stores with one epoch that give out the same numbers. Tokens have a margin: the copy does not remember a boot, so its
+/// first opening counts as one and moves its token counter on by 2^32. The copy mints none of the tokens that the original
+/// minted after the copy, up to that many, and a worker that outlived the original settles nothing in the copy (G4). Epochs,
+/// numbers and ids have no such margin.
 ///
 /// # Errors
 /// [`Error::Exists`] if there is something at `to`, or a `-wal` or `-journal` that another file of that name left
-/// there; whatever opening `from` fails with; [`Error::Io`], and whatever SQLite reports. Then nothing is left behind.
+/// there; the errors of opening `from`; [`Error::Io`], and errors of SQLite. Then nothing is left behind.
 pub fn backup(from: &Path, to: &Path, progress: impl FnMut(u64, u64)) -> Result<()> {
     backup_on(&OperatingSystem, None, from, to, progress)
 }
@@ -79,7 +79,7 @@ fn copy(
     if found > SCHEMA_VERSION {
         return Err(Error::NewerVersion { found, supported: SCHEMA_VERSION });
     }
-    // It is there. One that is made anew, because somebody took it away, would have the permissions of no other.
+    // The file exists. If it was removed meanwhile, a new one would have the wrong permissions, so none is created.
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let mut target = connect(to, flags, options)?;
     harden(&target)?;
@@ -125,7 +125,7 @@ impl<'a> Partial<'a> {
             let path = to.with_file_name(hidden);
             match files.create_new_like(&path, like) {
                 Ok(()) => return Ok(Self { files, path }),
-                // Somebody with our number was killed while copying to the same place.
+                // A process with the same id was killed while it copied to the same place.
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
                 Err(error) => return Err(error.into()),
             }
@@ -176,7 +176,7 @@ fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
 /// then nothing changed but that the file was opened.
 ///
 /// # Errors
-/// Whatever opening the file or the operation fails with.
+/// The errors of opening the file, and of the operation.
 pub fn restore(path: &Path, next: Epoch, now: Timestamp) -> Result<Reply> {
     let mut store = Store::open(path, &OpenOptions { create: false, ..OpenOptions::default() })?;
     let reply = store.apply(now, &Op::Restore { next })?;

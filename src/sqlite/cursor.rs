@@ -1,6 +1,7 @@
 //! The store's single row and the cursors of groups: reading and moving them.
 //!
-//! What always holds: a damaged number is a typed error. This module decides nothing.
+//! Invariant: a damaged number is a typed error.
+//! Does not depend on: why a cursor moves.
 
 use fencepost_model::state::CursorLease;
 use fencepost_model::vocabulary::{Epoch, Group, Name, Reason, RecordId, Seq, Timestamp, Token};
@@ -75,8 +76,8 @@ pub(super) fn next_record(s: &Session<'_>) -> Result<RecordId> {
     next(s, Sql::RecordNumber, Sql::RecordNumberLast, "record_last")
 }
 
-/// Takes the next number of a transaction that changes something. It is no part of the state of the model, and tells in
-/// which order connections and processes committed.
+/// Takes the next commit number, for a transaction that changes something. It is no part of the state of the model, and gives
+/// the order in which connections and processes committed.
 pub(super) fn next_commit(s: &Session<'_>) -> Result<()> {
     if s.changes(Sql::CommitNumber, &[])? { Ok(()) } else { Err(damaged_store(s)) }
 }
@@ -96,7 +97,7 @@ pub(super) fn mint(s: &Session<'_>, count: u32) -> Result<Token> {
     last.map_or_else(|| Err(damaged_store(s)), Ok)
 }
 
-/// Moves the token counter on past whatever may have been lost; after a restore, into the range of the new epoch (G4).
+/// Moves the token counter on past all tokens that may have been lost; after a restore, into the range of the new epoch (G4).
 pub(super) fn skip_tokens(s: &Session<'_>, restored: Option<Epoch>) -> Result<()> {
     let skipped = store(s)?.token_last.plus(TOKENS_SKIPPED);
     let range = restored.map_or(0, |epoch| epoch.get().saturating_mul(TOKENS_PER_EPOCH));
@@ -109,7 +110,7 @@ pub(super) fn skip_tokens(s: &Session<'_>, restored: Option<Epoch>) -> Result<()
 pub(super) fn check_log_end(s: &Session<'_>) -> Result<()> {
     let end = s.first(Sql::LogEnd, &[], |row| {
         let head: Seq = number(row, 0, ("store", "log_head"))?;
-        // Nothing can be said of a log of which nobody knows where it begins.
+        // A log whose beginning is not known cannot be checked.
         let _: Seq = number(row, 1, ("store", "log_first"))?;
         Ok((head, row.get::<_, bool>(2)?))
     })?;

@@ -1,8 +1,10 @@
-//! When to come back, and whether a lease still stands: what a consumer asks between its operations.
+//! When a consumer has something to do next, and whether a lease is still current.
 //!
-//! What always holds: nothing changes, and each answer is a few seeks in an index. The answers are hints: whoever acts
-//! on them claims, polls or settles, and is told the truth by that. What cannot be read is due at once, so that
-//! nobody sleeps through it (G5).
+//! The answers are hints: the claim, poll or settlement that follows decides.
+//!
+//! Invariant: nothing changes, and each answer costs a few seeks in an index. A row that cannot be read is due at once, so
+//! that no consumer sleeps through it (G5).
+//! Does not depend on: consumers.
 
 use fencepost_model::op::Lease;
 use fencepost_model::vocabulary::{Group, Names, Seq, Timestamp, Token};
@@ -17,11 +19,11 @@ use crate::sqlite::session::Session;
 use crate::sqlite::statements::{StatementId as Sql, Statements};
 
 /// The time at which the first command of these names is due, in milliseconds since the Unix epoch, past or future;
-/// none if there is none. [`Timestamp::ZERO`] if there is a command that cannot be read, whatever its name: the next
-/// claim moves it to the dead. One seek for each name.
+/// none if there is none. [`Timestamp::ZERO`] if there is a command that cannot be read, of any name: the next
+/// claim moves it to the dead letters. One seek for each name.
 ///
 /// # Errors
-/// Whatever SQLite reports.
+/// Errors of SQLite.
 pub fn next_due_commands(conn: &Connection, sql: &Statements, names: &Names) -> Result<Option<Timestamp>> {
     let s = Session::new(conn, sql, Timestamp::ZERO);
     if s.any(Sql::CommandsUnreadable, named_params! {":max": 1})? {
@@ -42,7 +44,7 @@ pub fn next_due_commands(conn: &Connection, sql: &Statements, names: &Names) -> 
 /// past or future. None if it waits for nothing but new events, or does not exist.
 ///
 /// # Errors
-/// [`Error::Corrupt`](crate::Error::Corrupt) if the group's cursor is damaged, and whatever SQLite reports.
+/// [`Error::Corrupt`](crate::Error::Corrupt) if the group's cursor is damaged, and errors of SQLite.
 pub fn next_due_group(
     conn: &Connection,
     sql: &Statements,
@@ -63,11 +65,11 @@ pub fn next_due_group(
 }
 
 /// Whether this token is the current one of a lease, so that a settlement under it would not be `LeaseLost` (G3). The
-/// time of the lease does not matter: a current token settles also after that ran out, until somebody takes the lease
-/// anew. False if what is leased is gone or cannot be read.
+/// time of the lease does not matter: a current token settles also after the lease expired, until another consumer takes the
+/// lease. False if the command or the cursor is gone or cannot be read.
 ///
 /// # Errors
-/// [`Error::Corrupt`](crate::Error::Corrupt) if the cursor of the group is damaged, and whatever SQLite reports.
+/// [`Error::Corrupt`](crate::Error::Corrupt) if the cursor of the group is damaged, and errors of SQLite.
 pub fn lease_is_current(conn: &Connection, sql: &Statements, lease: &Lease, token: Token) -> Result<bool> {
     let s = Session::new(conn, sql, Timestamp::ZERO);
     match lease {

@@ -1,7 +1,8 @@
-//! One operation inside a transaction that somebody else began: the dispatch.
+//! The dispatch: one operation inside an open transaction.
 //!
-//! What always holds: a refused operation has changed nothing, since every operation checks before it writes, and
-//! several in one are taken back to a savepoint (G12). Control flow stands here, the work in the leaves.
+//! Invariant: a refused operation has changed nothing, since every operation checks before it writes, and several in one are
+//! rolled back to a savepoint (G12).
+//! Does not depend on: who began the transaction. The control flow stands here, the work in the leaves.
 
 use fencepost_model::op::{Lease, Op, Refusal, Reply, Target};
 use fencepost_model::vocabulary::Timestamp;
@@ -26,8 +27,8 @@ pub fn execute(conn: &Connection, sql: &Statements, now: Timestamp, op: &Op) -> 
     }
 }
 
-/// Applies one operation as [`execute`] does, within a transaction whose commit nobody here sees: if it changed something,
-/// it takes a number for itself (see [`Store::commit_seq`](crate::sqlite::Store::commit_seq)).
+/// Applies one operation as [`execute`] does, within a transaction that the caller commits: an operation that changed something
+/// takes a commit number for itself (see [`Store::commit_seq`](crate::sqlite::Store::commit_seq)).
 ///
 /// # Errors
 /// As [`execute`].

@@ -1,6 +1,7 @@
 //! The ids of senders and publishers: what is remembered of them, and for how long (G10).
 //!
-//! Only a digest of a message's compared content is kept. Queue and log have separate id spaces.
+//! Invariant: only a digest of the compared content is kept; queue and log have separate ids.
+//! Does not depend on: what was sent under an id.
 
 use fencepost_model::op::{Refusal, Reply};
 use fencepost_model::vocabulary::{Content, Kind, Message, MessageId, Seq, Timestamp};

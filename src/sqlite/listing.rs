@@ -1,7 +1,8 @@
-//! Records, page by page and one by one: what a person looks at before a redrive, a repair or a purge.
+//! Records, page by page and one by one, as a person reads them before a redrive, a repair or a purge.
 //!
-//! What always holds: a page costs what its limit says, however many records there are, unless a name is asked for;
-//! and no row hides the others: one whose own columns are damaged is listed as they are. This module only reads.
+//! Invariant: the cost of a page depends on its limit alone, unless a name is asked for. A damaged row hides no other: it is
+//! listed as it is.
+//! Does not depend on: what becomes of the records.
 
 use fencepost_model::state::{Place, Record};
 use fencepost_model::vocabulary::{Name, Raw, RecordId, Timestamp};
@@ -51,7 +52,7 @@ impl Listed {
 /// depends on that limit alone; with one, it passes over the records of other names too.
 ///
 /// # Errors
-/// Whatever SQLite reports. Damaged rows are no error: see [`Listed`].
+/// Errors of SQLite. Damaged rows are no error: see [`Listed`].
 pub fn records(
     conn: &Connection,
     sql: &Statements,
@@ -77,7 +78,7 @@ pub fn records(
 /// Reads one record; none if there is no such one.
 ///
 /// # Errors
-/// Whatever SQLite reports. A damaged row is no error: see [`Listed`].
+/// Errors of SQLite. A damaged row is no error: see [`Listed`].
 pub fn record(conn: &Connection, sql: &Statements, record: RecordId) -> Result<Option<Listed>> {
     let s = Session::new(conn, sql, Timestamp::ZERO);
     let found = s.first(Sql::RecordLook, named_params! {":record": int(record)}, listed)?;

@@ -1,7 +1,7 @@
-//! The log and who reads it: publish, subscribe, unsubscribe, seek, prune, and the log's lives.
+//! The log and its readers: publish, subscribe, unsubscribe, seek, prune, and the epochs of the log.
 //!
-//! What always holds: a log that is shorter than its recorded head fails closed, and numbers only go on (G15). How a
-//! cursor hands out and settles stands in `poll` and `settle`.
+//! Invariant: a log that is shorter than its recorded head fails closed, and numbers only grow (G15).
+//! Does not depend on: how a cursor hands out and settles (`poll`, `settle`).
 
 use std::sync::Arc;
 
@@ -172,7 +172,7 @@ fn needed(s: &Session<'_>, seq: Seq, body: &Body) -> Result<bool> {
     s.holds(Sql::EventNeeded, named_params! {":name": name.as_str(), ":seq": int(seq)})
 }
 
-/// Copies an event that nobody can read to the dead, once for all groups.
+/// Copies an unreadable event to the dead letters, once for all groups.
 pub(super) fn bury_for_all(s: &Session<'_>, seq: Seq) -> Result<RecordId> {
     put_aside(s, None, seq, 0, &Aside::dead(Cause::Corrupt, None))
 }

@@ -1,8 +1,8 @@
 //! The schema and its versions.
 //!
-//! What always holds: a file goes from one version to the next inside the transaction that it is opened with, and a
-//! version that this program does not know is refused before anything is written. Each version is one `.sql` file
-//! that never changes once it was released.
+//! Invariant: a file goes from one version to the next inside the transaction that opens it, and an unknown version is refused
+//! before anything is written. Each version is one `.sql` file that does not change after its release.
+//! Does not depend on: the rows.
 
 use rusqlite::Connection;
 

@@ -1,9 +1,9 @@
-//! The totals of a store: what waits where, who reads how far, what was moved aside.
+//! The totals of a store: what waits where, how far each group has read, what was dead-lettered or parked.
 //!
-//! What always holds: everything in an [`Overview`] belongs to one state of the file, and [`overview`] (in SQL) and
-//! [`overview_of`] (over a state of the model) come to the same. A damaged message breaks nothing here, nor does a
-//! command that cannot be read; a damaged counter, cursor or position is a typed error, as it is everywhere. This
-//! module only reads, and must not know who asks: a dashboard, metrics, or a person.
+//! Invariant: everything in an [`Overview`] belongs to one state of the file, and [`overview`] (in SQL) and [`overview_of`]
+//! (over a state of the model) agree. A damaged message or an unreadable command is no error; a damaged counter, cursor or
+//! position is a typed one.
+//! Does not depend on: the reader: a dashboard, metrics, or a person. Nothing is written.
 
 use std::collections::BTreeMap;
 
@@ -44,18 +44,18 @@ pub struct Overview {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct QueueOverview {
-    /// How many may be claimed now, those whose lease ran out included.
+    /// How many may be claimed now, those with an expired lease included.
     pub ready: u64,
-    /// How many wait for their time, and nobody holds them.
+    /// How many are not due yet and not held.
     pub delayed: u64,
-    /// How many are held under a lease that has not run out.
+    /// How many are held under a lease that has not expired.
     pub leased: u64,
     /// For how long the oldest ready command has been due, in milliseconds; none if none is ready.
     pub oldest_due_age_ms: Option<u64>,
     /// The same by name, for each name of which there is a command, in the order of names.
     pub names: Vec<NameOverview>,
-    /// How many have a name or bookkeeping that cannot be read. They are in none of the other totals; the next claim,
-    /// whatever it asks for, moves them to the dead (G5).
+    /// How many have a name or bookkeeping that cannot be read. They are in none of the other totals; the next claim of any name
+    /// moves them to the dead letters (G5).
     pub unreadable: u64,
 }
 
@@ -68,9 +68,9 @@ pub struct NameOverview {
     pub name: Name,
     /// How many may be claimed now.
     pub ready: u64,
-    /// How many wait for their time, and nobody holds them.
+    /// How many are not due yet and not held.
     pub delayed: u64,
-    /// How many are held under a lease that has not run out.
+    /// How many are held under a lease that has not expired.
     pub leased: u64,
 }
 
@@ -87,8 +87,8 @@ pub struct LogOverview {
     /// The number of the last event that was published.
     #[serde(with = "plain::number")]
     pub head: Seq,
-    /// How many events are kept: the numbers from `first` to `head`, but for those whose event nobody could read and
-    /// which was moved to the dead.
+    /// How many events are kept: the numbers from `first` to `head`, without the unreadable events that were moved to the dead
+    /// letters.
     pub events: u64,
 }
 
@@ -109,8 +109,8 @@ pub struct GroupOverview {
     pub lag: u64,
     /// How many times the next event of the name was handed out as first in line.
     pub attempts: u32,
-    /// Until when somebody holds the group's cursor, in milliseconds since the Unix epoch; none if nobody does, or if
-    /// the lease has run out. The cursor is one for all names of the group.
+    /// Until when the group's cursor is held, in milliseconds since the Unix epoch; none if it is not held, or if the lease has
+    /// expired. The cursor is one for all names of the group.
     #[serde(with = "plain::maybe_number")]
     pub held_until: Option<Timestamp>,
     /// How many redriven events of the name wait in the group as entries.
@@ -122,7 +122,7 @@ pub struct GroupOverview {
 /// records and ids, and with the lag of groups; payloads are not read.
 ///
 /// # Errors
-/// [`Error::Corrupt`] if a counter of the store, a cursor or a position is damaged, and whatever SQLite reports.
+/// [`Error::Corrupt`] if a counter of the store, a cursor or a position is damaged, and errors of SQLite.
 pub fn overview(conn: &Connection, sql: &Statements, now: Timestamp) -> Result<Overview> {
     reading(conn, sql, || read(&Session::new(conn, sql, now)))
 }

@@ -1,7 +1,9 @@
-//! How the words of the bus are written in reports: numbers as numbers, names as strings.
+//! The words of the bus in reports: numbers as numbers, names as strings.
 //!
-//! What always holds: what was written is validated when it is read back. These stand here, and not on the words
-//! themselves, since the model writes nothing down unless it is asked to.
+//! They stand here, since the model serializes its words only with a feature.
+//!
+//! Invariant: a value is validated when it is read back.
+//! Does not depend on: the reports.
 
 /// A number of the bus, as a number.
 pub(crate) mod number {

@@ -1,7 +1,8 @@
-//! Planting damage, for tests: a value that this program would never write, in a column of one row.
+//! Planted damage, for tests: a value that this program never writes, in a column of one row.
 //!
-//! What always holds: only the checks of the table are switched off, so indexes stay true to what is planted. Since
-//! every column is ANY, the value keeps its storage class. Nothing else in this crate may use this module.
+//! Invariant: only the checks of the table are off, so the indexes agree with the planted value. Every column is `ANY`, so the
+//! value keeps its storage class.
+//! Does not depend on: the rest of the store, and nothing in this crate uses it.
 
 use fencepost_model::vocabulary::{Raw, RawValue, Seq};
 use rusqlite::types::{ToSqlOutput, ValueRef};
@@ -28,7 +29,7 @@ impl ToSql for Planted<'_> {
 /// Puts a value into a column of the row with this number, past all checks.
 ///
 /// # Errors
-/// [`Error::Corrupt`] if there is no such row, and whatever SQLite reports.
+/// [`Error::Corrupt`] if there is no such row, and errors of SQLite.
 #[doc(hidden)]
 pub fn plant(conn: &mut Connection, table: &str, seq: Seq, column: &str, value: &RawValue) -> Result<()> {
     conn.pragma_update(None, "ignore_check_constraints", true)?;
@@ -46,7 +47,7 @@ pub fn plant(conn: &mut Connection, table: &str, seq: Seq, column: &str, value: 
 /// The columns of the row with this number, as they are.
 ///
 /// # Errors
-/// [`Error::Corrupt`] if there is no such row, and whatever SQLite reports.
+/// [`Error::Corrupt`] if there is no such row, and errors of SQLite.
 #[doc(hidden)]
 pub fn raw_columns(conn: &Connection, table: &str, seq: Seq, columns: &[&str]) -> Result<Raw> {
     let list = columns.iter().map(|column| format!("\"{column}\"")).collect::<Vec<_>>().join(", ");

@@ -1,7 +1,8 @@
-//! Polling: taking the cursor of a group and handing out what stands in line.
+//! Polling: taking the cursor of a group and handing out its next events.
 //!
-//! What always holds: the line is the merge of one range read for each name and of the group's due entries (G9), and
-//! nothing is written before every reason to refuse has been ruled out.
+//! Invariant: the order is the merge of one range read for each name and of the due entries of the group (G9), and nothing is
+//! written before every reason to refuse was checked.
+//! Does not depend on: how events are settled.
 
 use fencepost_model::op::{Delivery, Refusal, Reply, Target};
 use fencepost_model::state::{Body, Cause, CursorLease};
@@ -153,7 +154,7 @@ fn bury_exhausted(
     Ok(())
 }
 
-/// Moves a copy of a group's next event of a name aside, and the group's position past it (G6, G7).
+/// Sets a copy of a group's next event of a name aside, and moves the group's position past it (G6, G7).
 pub(super) fn pass_aside(
     s: &Session<'_>,
     group: &Group,
@@ -255,7 +256,7 @@ impl Batch<'_> {
             let params = named_params! {":seq": int(seq)};
             let body = s.first(Sql::EventRead, params, |row| body(row, 0, Kind::Event, seq.get()))?;
             let body = body.ok_or(Error::row_missing("log"))?;
-            // The index was asked, and the row is another's: nobody gets what they did not ask for.
+            // The index led to a row of another name: the group did not ask for it.
             if body.name().is_some_and(|name| *name != front.name) {
                 return Err(Damage::Index { table: "log" }.into());
             }

@@ -1,8 +1,9 @@
-//! Moving a command aside that cannot be decoded, without waiting for its turn.
+//! Dead-lettering a command that cannot be decoded, before its turn.
 //!
-//! What always holds: it comes to what the contract's own operations come to for a queue in which only this command is
-//! due: a claim of it, which mints a token and counts an attempt, and a dead-letter settlement under that token. No
-//! other command is touched, and none that somebody holds.
+//! Invariant: the effect is that of the contract's own operations on a queue in which only this command is due: a claim, which
+//! mints a token and counts an attempt, and a dead-letter settlement under that token. No other command and no held command
+//! is touched.
+//! Does not depend on: why the command is moved.
 
 use fencepost_model::op::{Reply, Settled, Settlement};
 use fencepost_model::state::Body;
@@ -16,12 +17,12 @@ use crate::sqlite::rows::{body, int};
 use crate::sqlite::session::{Answer, Session, Stop};
 use crate::sqlite::statements::{StatementId as Sql, Statements};
 
-/// Moves a command, whose name can be read and whose message cannot, to the dead at the time `now`, within the
+/// Moves a command, whose name can be read and whose message cannot, to the dead letters at the time `now`, within the
 /// caller's transaction. Returns its record; none, and nothing changed, if there is no such command, if its message is
-/// sound, if its bookkeeping cannot be read (the next claim moves it), or if somebody's lease on it runs (G2).
+/// sound, if its bookkeeping cannot be read (the next claim moves it), or if it is held (G2).
 ///
 /// # Errors
-/// Whatever SQLite reports; the caller must take the transaction back then.
+/// Errors of SQLite; the caller must take the transaction back then.
 pub fn quarantine(
     conn: &Connection,
     sql: &Statements,

@@ -1,7 +1,8 @@
 //! The queue: send, claim, settle, release, extend, cancel.
 //!
-//! What always holds: a settlement takes effect by one statement that names the current token (G3), and only when it
-//! finds nothing is it asked why. This module must not read payloads except to hand them out.
+//! Invariant: a settlement takes effect by one statement that names the current token (G3). Only when that statement finds
+//! nothing is the reason looked up.
+//! Does not depend on: payloads, except to hand them out.
 
 use std::sync::Arc;
 
@@ -99,7 +100,7 @@ pub(super) fn claim(s: &Session<'_>, names: &Names, claim: &Claim) -> Result<Rep
     Ok(Reply::HandedOut { deliveries, dead_lettered })
 }
 
-/// Moves commands to the dead that cannot be read, although nobody can ask for them (G5).
+/// Moves unreadable commands to the dead letters: no claim can name them (G5).
 fn sweep(s: &Session<'_>, max: u32) -> Result<Vec<RecordId>> {
     let found: Vec<Seq> =
         s.all(Sql::CommandsUnreadable, named_params! {":max": max}, |row| number(row, 0, ("queue", "seq")))?;
@@ -235,13 +236,13 @@ fn nack(
     Ok(s.changes(Sql::CommandNack, params)?.then_some(due_at))
 }
 
-/// Who holds a command.
+/// The holder of a command.
 pub(super) struct Held {
     pub(super) token: Option<i64>,
     pub(super) due_at: Timestamp,
 }
 
-/// Reads who holds a command; a refusal if its row cannot be read (G5).
+/// Reads the holder of a command; a refusal if its row cannot be read (G5).
 pub(super) fn inspect(s: &Session<'_>, seq: Seq) -> Answer<Option<Held>> {
     let held = s.first(Sql::CommandInspect, named_params! {":seq": int(seq)}, |row| {
         if row.get(0)? {
@@ -287,7 +288,7 @@ fn lost(s: &Session<'_>, seq: Seq, token: Token) -> Answer<crate::sqlite::sessio
     Ok(Refusal::LeaseLost.into())
 }
 
-/// Withdraws a command that nobody holds.
+/// Withdraws a command that is not held.
 pub(super) fn cancel(s: &Session<'_>, seq: Seq) -> Answer<Reply> {
     let held = inspect(s, seq)?.ok_or(Refusal::NotFound)?;
     if held.token.is_some() && held.due_at > s.now {

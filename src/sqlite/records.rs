@@ -1,8 +1,8 @@
-//! What was moved aside: the words for it, redriving it, purging it, repairing it.
+//! Dead letters and parked messages: their words, redriving, purging, repairing.
 //!
-//! What always holds: a redrive moves by copying columns as they are and deleting the record in the same transaction
-//! (G14), and purging is the one way for a record to disappear (G1). A repair writes over what cannot be decoded and over
-//! nothing else, and answers with the columns that it replaced (G5).
+//! Invariant: a redrive copies the columns as they are and deletes the record in the same transaction (G14). A record
+//! disappears only by a purge (G1). A repair replaces only what cannot be decoded, and returns the replaced columns (G5).
+//! Does not depend on: why a message was set aside.
 
 use fencepost_model::op::{Refusal, Reply, Settled, Target};
 use fencepost_model::state::{Body, Cause, Origin, Place, Record};
@@ -19,11 +19,11 @@ use crate::sqlite::rows::{
 use crate::sqlite::session::{Answer, Session};
 use crate::sqlite::statements::StatementId as Sql;
 
-/// How something is moved aside.
+/// How a message is set aside.
 pub(super) struct Aside<'a> {
     pub(super) place: Place,
     pub(super) cause: Cause,
-    /// Why; without one, that of the last nack stays.
+    /// The reason; without one, that of the last nack stays.
     pub(super) reason: Option<&'a str>,
 }
 

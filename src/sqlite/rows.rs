@@ -1,7 +1,8 @@
 //! Rows to values and back: encoding, decoding, the checksum, and raw columns.
 //!
-//! What always holds: what cannot be decoded is never guessed at. A message with any damage is a corrupt body with
-//! its columns as they are (G5); a damaged number elsewhere is a typed error. This module knows no statement.
+//! Invariant: nothing is guessed. A message with any damage is a corrupt body with its columns as they are (G5); a damaged
+//! number elsewhere is a typed error.
+//! Does not depend on: statements.
 
 use std::sync::Arc;
 
@@ -72,8 +73,8 @@ pub(super) fn text<T: std::str::FromStr>(
     text.parse().map_err(|_| Error::column(of.0, of.1))
 }
 
-/// A column that must hold a reason or nothing. SQL cannot judge UTF-8, so a reason that is not UTF-8 moves unchanged
-/// with its row, and is an error where it is read: it is never guessed at.
+/// A column that must hold a reason or nothing. SQL cannot check UTF-8, so a reason that is not UTF-8 moves unchanged
+/// with its row, and is an error where it is read.
 pub(super) fn reason(
     row: &Row<'_>,
     index: usize,

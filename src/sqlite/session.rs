@@ -1,7 +1,7 @@
-//! One transaction at work: the connection, the statements and the time, and the three ways to run a statement.
+//! One transaction at work: the connection, the statements and the time, and the ways to run a statement.
 //!
-//! What always holds: every statement goes through the registry and the cache of prepared statements. This module
-//! knows nothing of what the statements do.
+//! Invariant: every statement goes through the registry and the cache of prepared statements.
+//! Does not depend on: what the statements do.
 
 use fencepost_model::op::Refusal;
 use fencepost_model::vocabulary::Timestamp;
@@ -13,15 +13,15 @@ use crate::sqlite::statements::{StatementId, Statements};
 /// The named parameters of a statement.
 pub(super) type Params<'a> = &'a [(&'a str, &'a dyn ToSql)];
 
-/// Why an operation did not answer with a plain reply.
+/// Why an operation has no plain reply.
 pub(super) enum Stop {
-    /// It was refused, and has changed nothing.
+    /// The operation was refused, and has changed nothing.
     Refused(Refusal),
-    /// It failed; the transaction must be taken back.
+    /// The operation failed; the transaction must be rolled back.
     Failed(Error),
 }
 
-/// What an operation comes to.
+/// The result of an operation.
 pub(super) type Answer<T> = std::result::Result<T, Stop>;
 
 impl From<Refusal> for Stop {
@@ -36,20 +36,20 @@ impl From<Error> for Stop {
     }
 }
 
-/// Takes a transaction back unless it was committed.
+/// Rolls a transaction back unless it was committed.
 pub(super) struct Guard<'a>(pub(super) &'a Connection, pub(super) &'a Statements);
 
 impl Drop for Guard<'_> {
     fn drop(&mut self) {
         if !self.0.is_autocommit() {
-            // Nothing can be done about a failure here; SQLite takes the transaction back when it closes.
+            // A failure cannot be handled here; SQLite rolls the transaction back when the connection closes.
             let _ = self.0.execute_batch(self.1.get(StatementId::Rollback));
         }
     }
 }
 
-/// Reads one state of the file, whatever others commit meanwhile: within the transaction that is open, or else within
-/// one that ends with this.
+/// Reads one state of the file, although others commit meanwhile: within the open transaction, or else within a transaction of
+/// its own.
 pub(super) fn reading<T>(conn: &Connection, sql: &Statements, read: impl FnOnce() -> Result<T>) -> Result<T> {
     if !conn.is_autocommit() {
         return read();
@@ -76,7 +76,7 @@ impl<'a> Session<'a> {
         Ok(self.conn.prepare_cached(self.sql.get(id))?)
     }
 
-    /// Runs a statement that returns no rows, and says how many rows it changed.
+    /// Runs a statement that returns no rows; returns how many rows it changed.
     pub(super) fn run(&self, id: StatementId, params: Params<'_>) -> Result<usize> {
         Ok(self.prepare(id)?.execute(params)?)
     }
@@ -114,7 +114,7 @@ impl<'a> Session<'a> {
         Ok(found)
     }
 
-    /// The answer of a statement that asks whether something is so.
+    /// Runs a statement that returns one boolean; false without a row.
     pub(super) fn holds(&self, id: StatementId, params: Params<'_>) -> Result<bool> {
         Ok(self.first(id, params, |row| Ok(row.get::<_, bool>(0)?))?.unwrap_or(false))
     }

@@ -1,7 +1,8 @@
-//! Settling what a cursor handed out, and ending or extending its lease.
+//! Settling what a cursor handed out, and releasing or extending its lease.
 //!
-//! What always holds: a token that is not the cursor's current one changes nothing (G3); events are settled in order,
-//! one after the other, and a position passes an event by nothing else (G6).
+//! Invariant: a token that is not the cursor's current one changes nothing (G3). Events are settled in order, and a position
+//! passes an event only by its settlement (G6).
+//! Does not depend on: how events are handed out.
 
 use fencepost_model::op::{Refusal, Reply, Settled, Settlement};
 use fencepost_model::state::{Cause, CursorLease};
@@ -59,7 +60,7 @@ pub(super) fn event(
     Ok(Reply::Settled(settled))
 }
 
-/// How a settlement other than ack, drop and a nack with attempts left moves something aside.
+/// How a settlement other than ack, drop and a nack with attempts left sets a message aside.
 fn aside(how: &Settlement) -> Aside<'_> {
     match how {
         Settlement::Nack { reason, .. } => Aside::dead(Cause::AttemptsExhausted, Some(reason)),

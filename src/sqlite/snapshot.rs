@@ -1,7 +1,8 @@
-//! The whole store as a state of the model, to be compared and looked at.
+//! The whole store as a state of the model.
 //!
-//! What always holds: every row is accounted for, or the snapshot fails and the survey says which it was. Ids come with the digest
-//! of their content. This module only reads.
+//! Invariant: every row is in the snapshot, or the snapshot fails; a survey names the damaged rows instead. Ids come with the
+//! digest of their content.
+//! Does not depend on: operations. Nothing is written.
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry as Slot;
@@ -24,7 +25,7 @@ use crate::sqlite::statements::{StatementId as Sql, Statements};
 /// Reads all tables. Equal to the model's state, but for [`Remembered::content`], which holds the digest alone.
 ///
 /// # Errors
-/// [`Error::Corrupt`] if a row outside of what a delivery carries is damaged, and whatever SQLite reports.
+/// [`Error::Corrupt`] if a row outside of what a delivery carries is damaged, and errors of SQLite.
 pub fn snapshot(conn: &Connection) -> Result<State> {
     snapshot_by(conn, &Statements::standard())
 }
@@ -91,7 +92,7 @@ impl fmt::Display for RowKey {
 /// Reads all tables as [`snapshot`] does, past what is damaged.
 ///
 /// # Errors
-/// Whatever SQLite reports, a malformed file included. Damaged rows are no error: see [`Survey::damaged`].
+/// Errors of SQLite, a malformed file included. Damaged rows are no error: see [`Survey::damaged`].
 pub fn survey(conn: &Connection) -> Result<Survey> {
     survey_by(conn, &Statements::standard())
 }

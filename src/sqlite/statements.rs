@@ -1,8 +1,10 @@
 //! The one place of SQL text: every statement with its purpose and the guarantees that it carries.
 //!
-//! The schema stands beside it in `.sql` files. A statement is named by a [`StatementId`] and looked up in
-//! [`Statements`], so that a test can replace one and show that the checkers notice: a mutant of the store is a
-//! replaced statement. This module knows nothing of what the statements are used for.
+//! The schema stands beside it in `.sql` files. A statement is named by a [`StatementId`] and looked up in [`Statements`], so
+//! that a test can replace a statement by a mutant and show that the checkers notice it.
+//!
+//! Invariant: every statement of an operation is here; values are bound by name.
+//! Does not depend on: the use of the statements.
 
 mod registry;
 

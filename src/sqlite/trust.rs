@@ -1,8 +1,8 @@
-//! Whether the tables of a file are this program's, and nothing of others hangs on them.
+//! Whether the tables of a file are this program's, and whether a foreign object hangs on them.
 //!
-//! What always holds: a file is believed by what its schema says as SQLite reads it, the text of each object, and not by
-//! what it says of itself beside that: the column that names the table of a trigger can lie. Tables of the caller's
-//! own, with what hangs on those, are no business of this module, nor is what rows hold.
+//! Invariant: the check compares the text of each object of the schema as SQLite reads it. The column that names the table of a
+//! trigger is not believed.
+//! Does not depend on: tables of the caller's own and what hangs on them; rows.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -17,12 +17,11 @@ use crate::sqlite::statements::{StatementId as Sql, Statements};
 /// What the schema holds: the kind, the table and the text of each object by its name.
 type Objects = BTreeMap<String, (String, String, String)>;
 
-/// Fails unless all that this program makes is there as it makes it, and nothing of others hangs on its tables: a
-/// trigger or an index of theirs would run whenever a row changes, with whatever it does, and a reference of theirs
-/// would keep rows from being deleted.
+/// Fails unless every object of this program is there and unchanged, and no foreign object hangs on its tables: a foreign
+/// trigger or index would run whenever a row changes, and a foreign reference would keep rows from being deleted.
 ///
 /// # Errors
-/// [`Damage::Schema`] in an [`Error::Corrupt`], and whatever SQLite reports.
+/// [`Damage::Schema`] in an [`Error::Corrupt`], and errors of SQLite.
 pub(super) fn check_schema(conn: &Connection, sql: &Statements, next: Option<&str>) -> Result<()> {
     static OURS: OnceLock<Objects> = OnceLock::new();
     let ours = match (next, OURS.get()) {

@@ -1,9 +1,10 @@
-//! A look at a WAL for commits that lie behind damage.
+//! A look at a WAL for commits behind damage.
 //!
-//! SQLite reads a WAL up to the first frame whose checksum is wrong, since a power cut may have torn the last commit, and
-//! takes what lies behind it for something that never happened. If more than that one commit lies there, something
-//! was lost that had happened. What always holds: nothing is written, and the database file itself is not touched. This
-//! module must not know what is in the pages.
+//! SQLite reads a WAL up to the first frame with a wrong checksum, since a power cut may have torn the last commit. If more
+//! than that one commit lies behind the frame, commits that had happened were lost.
+//!
+//! Invariant: nothing is written, and the database file is not touched.
+//! Does not depend on: the content of the pages.
 
 use std::fs::File;
 use std::io::{BufReader, ErrorKind, Read};
@@ -35,11 +36,11 @@ const FRAME_HEADER_BYTES: usize = 24;
 /// The magic number of a WAL whose checksums are over little-endian numbers; one more for big-endian ones.
 const MAGIC: u32 = 0x377f_0682;
 
-/// Looks at the WAL beside a file; none has no commits. Nobody needs to hold still: a WAL that was begun anew meanwhile
-/// says nothing of damage.
+/// Looks at the WAL beside a file; a file without a WAL has no commits in it. Writers may go on: a WAL that was begun anew
+/// meanwhile is not reported as damaged.
 ///
 /// # Errors
-/// Whatever the operating system reports.
+/// Errors of the operating system.
 pub(super) fn look(path: &Path) -> Result<Wal> {
     let mut name = path.as_os_str().to_owned();
     name.push("-wal");
@@ -53,7 +54,7 @@ pub(super) fn look(path: &Path) -> Result<Wal> {
 fn look_at<R: Read>(mut open: impl FnMut() -> std::io::Result<Option<R>>) -> std::io::Result<Wal> {
     let Some(wal) = open()? else { return Ok(Wal::default()) };
     let (header, mut found) = find(BufReader::new(wal))?;
-    // Whoever begins it anew writes its header first.
+    // A writer that begins the WAL anew writes its header first.
     if found.damaged.is_some() {
         let mut now = [0; HEADER_BYTES];
         let same =

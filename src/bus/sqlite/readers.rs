@@ -1,7 +1,7 @@
 //! Connections that read beside the one that writes.
 //!
-//! What always holds: a reader can write nothing, and never makes the writer wait. This module knows nothing of what
-//! is read.
+//! Invariant: a reader can write nothing, and never makes the writer wait.
+//! Does not depend on: what is read.
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -13,7 +13,7 @@ use crate::error::{Error, Result};
 use crate::sqlite::{OpenOptions, open_reader};
 use crate::threads;
 
-/// No more idle connections than this are kept.
+/// How many idle connections are kept at most.
 const IDLE_MAX: usize = 4;
 
 /// A pool that opens as many connections as are needed at once, and keeps a few.

@@ -1,8 +1,8 @@
 //! The one thread that owns the writing connection.
 //!
-//! What always holds: it takes all that waits into one transaction, and answers after the commit; requests are
-//! applied in the order in which they arrived; whoever is to be woken is woken after the answer can be seen. This
-//! module must not know what operations do, nor who asks.
+//! Invariant: all requests that wait go into one transaction, and are answered after its commit; requests are applied in the
+//! order in which they arrived; a consumer is woken after the answer was sent.
+//! Does not depend on: what operations do; the callers.
 
 mod wrong;
 
@@ -26,13 +26,13 @@ use crate::telemetry;
 use crate::threads::mutant::Mutant;
 use crate::threads::{self, mutates, point};
 
-/// What the thread is asked to do.
+/// A request to the writing thread.
 pub(super) enum Request {
-    /// Apply operations, each for itself.
+    /// Apply operations, each of which succeeds or fails for itself.
     Apply { ops: Vec<Op>, reply: oneshot::Sender<Vec<Result<Reply>>> },
     /// Apply an operation together with the caller's own work.
     Transact { op: Option<Op>, work: Work, reply: oneshot::Sender<Transacted> },
-    /// Look whether another connection has committed something, and wake everybody if so.
+    /// Look whether another connection has committed something, and wake all consumers if so.
     Look { reply: oneshot::Sender<bool> },
     /// Commit what came before, and close the file.
     Close { reply: oneshot::Sender<Result<()>> },
@@ -52,11 +52,10 @@ impl Request {
 /// Operations that wait for their answers.
 type Waiting = (Vec<Op>, oneshot::Sender<Vec<Result<Reply>>>);
 
-/// No transaction takes more operations than this, unless they were asked for together, so that no answer waits too long
-/// for its commit.
+/// How many operations a transaction takes at most, unless one request has more. The bound keeps the wait for a commit short.
 pub const BATCH_OPS_MAX: usize = 1_024;
 
-/// How often ids are forgotten whose time is over, in milliseconds.
+/// How often expired ids are forgotten, in milliseconds.
 const FORGET_EVERY_MS: u64 = 60_000;
 
 pub(super) struct Writer {
@@ -73,7 +72,7 @@ pub(super) struct Writer {
 }
 
 impl Writer {
-    /// Works until it is told to close, or nobody is left who could ask.
+    /// Works until a request to close, or until the last sender of requests is dropped.
     pub(super) fn run(mut self, mut requests: mpsc::Receiver<Request>) {
         let mut batch = Vec::new();
         while let Some(mut request) = threads::receive(&mut requests) {
@@ -102,11 +101,11 @@ impl Writer {
         }
         point("closes the file");
         self.end_observer();
-        // The file is closed with the last clone of the bus; nobody is left to tell how that went.
+        // The last clone of the bus is gone, so no caller is left for the result.
         let _ = self.store.close();
     }
 
-    /// Closes the file, and tells so: whoever asked for it, whoever asks for something else, and whoever sleeps.
+    /// Closes the file, answers the request to close, refuses the requests behind it, and wakes all consumers.
     fn end(mut self, mut requests: mpsc::Receiver<Request>, reply: oneshot::Sender<Result<()>>) {
         point("closes the line");
         requests.close();
@@ -122,13 +121,13 @@ impl Writer {
         let closed = self.store.close();
         point("answers");
         let _ = reply.send(closed);
-        // Nothing else would tell a consumer that sleeps.
+        // Nothing else wakes a consumer that sleeps.
         if !mutates(Mutant::TheCloseIsNotTold) {
             self.signals.announce(&[Change::Everything]);
         }
     }
 
-    /// Does what is not a plain operation; gives back who waits for the end, if this is it.
+    /// Answers a request that is not a plain operation; returns the channel of a request to close.
     fn single(&mut self, request: Request) -> Option<oneshot::Sender<Result<()>>> {
         match request {
             Request::Transact { op, work, reply } => {
@@ -173,7 +172,7 @@ impl Writer {
             if mutates(Mutant::AnswersSlip) && reply.is_closed() {
                 continue;
             }
-            // Who has gone away does not need the answer; the effect is there all the same.
+            // A caller that is gone needs no answer; the effect stays.
             let told = reply.send(replies.by_ref().take(ops.len()).collect());
             if told.is_err() && mutates(Mutant::AnswersEndWithAGoneCaller) {
                 break;
@@ -287,7 +286,7 @@ impl Writer {
         changed
     }
 
-    /// Forgets ids whose time is over, now and then. If it fails, it is tried the next time.
+    /// Forgets expired ids, at most once a minute. A failure is a warning, and the next call tries again.
     fn forget(&mut self) {
         let now = self.clock.now();
         if now.get().abs_diff(self.forgot_at.get()) >= FORGET_EVERY_MS {
@@ -302,7 +301,7 @@ impl Writer {
     }
 }
 
-/// Tells one who came after the end that nothing was done.
+/// Answers a request after the end: nothing was done.
 fn refuse(request: Request) {
     match request {
         Request::Apply { ops, reply } => {
@@ -323,7 +322,7 @@ pub(super) fn closed<T>(_: T) -> Error {
     Error::Closed
 }
 
-/// The error of a request that was taken and not answered: the thread is gone, and nobody knows how far it came.
+/// The error of a request that was taken and not answered: the thread is gone, and the effect is not known.
 pub(super) fn unanswered<T>(_: T) -> Error {
     Error::Indeterminate { source: Box::new(Error::Closed) }
 }

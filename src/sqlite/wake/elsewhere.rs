@@ -1,6 +1,7 @@
-//! Where no system tells of changes in a way that was measured: nothing is heard, so changes are polled for.
+//! Notifications of file changes on systems where none was measured: there are none, so changes are polled for.
 //!
-//! What always holds: there is no value of these types. This module must not know when to look.
+//! Invariant: there is no value of these types.
+//! Does not depend on: when to look.
 
 use std::convert::Infallible;
 use std::io;

@@ -1,8 +1,10 @@
-//! What Linux tells of changes to a database: inotify on its directory, and a bell that ends a wait.
+//! Notifications of file changes on Linux: inotify on the directory of a database, and a bell that ends a wait.
 //!
-//! What always holds: the watch is on the directory and nothing is opened, so SQLite's locks stay, and a write-ahead
-//! log that is deleted and made anew is heard all the same. An event says that a frame was written, not that a commit
-//! can be seen. This module must not know when to look.
+//! An event says that a frame was written, not that a commit can be seen.
+//!
+//! Invariant: the watch is on the directory and opens no file, so SQLite's locks stay, and a WAL that is deleted and made anew
+//! is noticed as well.
+//! Does not depend on: when to look.
 
 use std::io;
 use std::mem::MaybeUninit;
@@ -30,7 +32,7 @@ pub(super) struct Bell(Arc<OwnedFd>);
 
 impl Bell {
     pub(super) fn ring(&self) {
-        // It fails only if it was rung 2^64 times and nobody came.
+        // It fails only after 2^64 rings without a wait.
         let _ = rustix::io::write(&self.0, &1_u64.to_ne_bytes());
     }
 }
@@ -57,7 +59,7 @@ impl Files {
     /// Waits for the bell and, if that is wanted, for events, and says whether there are any. A ring that ended a wait
     /// is over.
     pub(super) fn wait(&self, timeout: Option<Duration>, listen: bool) -> io::Result<bool> {
-        // Nobody waits so long that the seconds overflow.
+        // No timeout is so long that the seconds overflow.
         let timeout = timeout.and_then(|timeout| Timespec::try_from(timeout).ok());
         let mut fds = [PollFd::new(&self.bell, PollFlags::IN), PollFd::new(&self.inotify, PollFlags::IN)];
         let wanted = if listen { &mut fds[..] } else { &mut fds[..1] };
