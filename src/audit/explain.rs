@@ -20,7 +20,7 @@ const BEFORE_MAX: usize = 8;
 
 /// A thing that an operation or its reply is about.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Subject {
+enum Topic {
     Command(Seq),
     Event(Seq),
     Group(Group),
@@ -56,12 +56,12 @@ pub(super) fn explain(paths: &[PathBuf], mismatch: Mismatch, operations: u64) ->
             return Violation { path, number, what, explanation: String::new() };
         }
     };
-    let mut subjects = of_op(op);
+    let mut topics = of_op(op);
     let of_expected = expected.map(|expected| of_reply(op, expected)).unwrap_or_default();
-    // Of a reply, only the subjects that it has and the model's reply lacks, or the other way round.
-    subjects.extend(of_reply(op, reply).symmetric_difference(&of_expected).cloned());
+    // Of a reply, only the topics that it has and the model's reply lacks, or the other way round.
+    topics.extend(of_reply(op, reply).symmetric_difference(&of_expected).cloned());
     let mut listener =
-        Listener { subjects, left: operations, told: VecDeque::new(), stood: String::new(), earlier: 0 };
+        TopicListener { topics, left: operations, told: VecDeque::new(), stood: String::new(), earlier: 0 };
     Replay::new(paths).run(Some(&mut listener));
     let mut explanation = String::new();
     if listener.earlier > 0 {
@@ -100,9 +100,9 @@ fn answer_in_full(expected: &Reply, reply: &Reply) -> String {
     }
 }
 
-/// Remembers the last operations on some subjects.
-struct Listener {
-    subjects: BTreeSet<Subject>,
+/// Remembers the last operations on some topics.
+struct TopicListener {
+    topics: BTreeSet<Topic>,
     /// How many operations are left, the last one included.
     left: u64,
     told: VecDeque<String>,
@@ -110,7 +110,7 @@ struct Listener {
     stood: String,
 }
 
-impl ReplayListener for Listener {
+impl ReplayListener for TopicListener {
     fn before(&mut self, ledger: &mut Ledger, file: &Path, number: u64, recorded: &Recorded) {
         self.left = self.left.saturating_sub(1);
         let Recorded { now, op, reply, .. } = recorded;
@@ -119,7 +119,7 @@ impl ReplayListener for Listener {
             return;
         }
         let touched = of_op(op).into_iter().chain(of_reply(op, reply));
-        if touched.into_iter().any(|subject| self.subjects.contains(&subject)) {
+        if touched.into_iter().any(|topic| self.topics.contains(&topic)) {
             self.told.push_back(line(file, number, now.get(), op, reply));
             if self.told.len() > BEFORE_MAX {
                 self.told.pop_front();
@@ -129,31 +129,31 @@ impl ReplayListener for Listener {
     }
 }
 
-fn of_target(target: &Target) -> Vec<Subject> {
+fn of_target(target: &Target) -> Vec<Topic> {
     match target {
-        Target::Command(seq) => vec![Subject::Command(*seq)],
-        Target::Event { group, seq } => vec![Subject::Group(group.clone()), Subject::Event(*seq)],
-        Target::Entry { group, record } => vec![Subject::Group(group.clone()), Subject::Record(*record)],
+        Target::Command(seq) => vec![Topic::Command(*seq)],
+        Target::Event { group, seq } => vec![Topic::Group(group.clone()), Topic::Event(*seq)],
+        Target::Entry { group, record } => vec![Topic::Group(group.clone()), Topic::Record(*record)],
     }
 }
 
-fn of_op(op: &Op) -> BTreeSet<Subject> {
-    let subjects = match op {
+fn of_op(op: &Op) -> BTreeSet<Topic> {
+    let topics = match op {
         Op::Send { message, .. } | Op::Publish { message } => {
-            message.id.iter().map(|id| Subject::Id(message.kind, id.clone())).collect()
+            message.id.iter().map(|id| Topic::Id(message.kind, id.clone())).collect()
         }
         Op::Subscribe { group, .. }
         | Op::Unsubscribe { group, .. }
         | Op::Poll { group, .. }
         | Op::Seek { group, .. }
         | Op::Release { lease: Lease::Cursor(group), .. }
-        | Op::Extend { lease: Lease::Cursor(group), .. } => vec![Subject::Group(group.clone())],
+        | Op::Extend { lease: Lease::Cursor(group), .. } => vec![Topic::Group(group.clone())],
         Op::Settle { target, .. } => of_target(target),
         Op::Release { lease: Lease::Command(seq), .. }
         | Op::Extend { lease: Lease::Command(seq), .. }
-        | Op::Cancel { seq } => vec![Subject::Command(*seq)],
+        | Op::Cancel { seq } => vec![Topic::Command(*seq)],
         Op::Redrive { record } | Op::Purge { record } | Op::Repair { record, .. } => {
-            vec![Subject::Record(*record)]
+            vec![Topic::Record(*record)]
         }
         Op::Atomic(ops) => return ops.iter().flat_map(of_op).collect(),
         Op::Claim { .. }
@@ -163,20 +163,20 @@ fn of_op(op: &Op) -> BTreeSet<Subject> {
         | Op::Reboot
         | Op::Restore { .. } => Vec::new(),
     };
-    subjects.into_iter().collect()
+    topics.into_iter().collect()
 }
 
-fn of_reply(op: &Op, reply: &Reply) -> BTreeSet<Subject> {
-    let of_records = |records: &[RecordId]| records.iter().copied().map(Subject::Record).collect::<Vec<_>>();
-    let subjects = match reply {
-        Reply::Accepted { seq, .. } if matches!(op, Op::Publish { .. }) => vec![Subject::Event(*seq)],
-        Reply::Accepted { seq, .. } => vec![Subject::Command(*seq)],
+fn of_reply(op: &Op, reply: &Reply) -> BTreeSet<Topic> {
+    let of_records = |records: &[RecordId]| records.iter().copied().map(Topic::Record).collect::<Vec<_>>();
+    let topics = match reply {
+        Reply::Accepted { seq, .. } if matches!(op, Op::Publish { .. }) => vec![Topic::Event(*seq)],
+        Reply::Accepted { seq, .. } => vec![Topic::Command(*seq)],
         Reply::HandedOut { deliveries, dead_lettered } => {
             let delivered = deliveries.iter().flat_map(|delivery| of_target(&delivery.target));
             delivered.chain(of_records(dead_lettered)).collect()
         }
         Reply::Settled(Settled::DeadLettered { record } | Settled::Parked { record }) => {
-            vec![Subject::Record(*record)]
+            vec![Topic::Record(*record)]
         }
         Reply::Redriven(target) => of_target(target),
         Reply::Unsubscribed { returned } | Reply::EpochBegun { returned } => of_records(returned),
@@ -187,5 +187,5 @@ fn of_reply(op: &Op, reply: &Reply) -> BTreeSet<Subject> {
         }
         _ => Vec::new(),
     };
-    subjects.into_iter().collect()
+    topics.into_iter().collect()
 }

@@ -14,7 +14,7 @@ use crate::record::format::{Frame, FrameReader, Recorded, Unreadable};
 
 /// The next step of a replay.
 #[derive(Debug)]
-pub(super) enum Next {
+pub(super) enum MergeStep {
     /// The sequence begins, or begins again after a gap, with the state that a recording begins with.
     Begin { state: Box<State>, number: u64 },
     /// The sequence has reached the number at which a recording begins, and must have led to the state of the recording.
@@ -25,7 +25,7 @@ pub(super) enum Next {
 
 /// One recording.
 #[derive(Debug)]
-struct Source {
+struct MergedRecording {
     path: PathBuf,
     reader: FrameReader,
     /// The next transaction in it.
@@ -44,7 +44,7 @@ struct Source {
 /// The recordings.
 #[derive(Debug)]
 pub(super) struct Merge {
-    sources: Vec<Source>,
+    sources: Vec<MergedRecording>,
     /// The number of the last change of the sequence, once it has begun.
     at: Option<u64>,
     /// The number of the state that the sequence began with.
@@ -61,7 +61,7 @@ impl Merge {
         let (mut sources, mut doubts) = (Vec::new(), Vec::new());
         for path in paths {
             match FrameReader::open(path) {
-                Ok(reader) => sources.push(Source::new(path, reader)),
+                Ok(reader) => sources.push(MergedRecording::new(path, reader)),
                 Err(why) => doubts.push(Doubt::Unreadable { path: path.clone(), why }),
             }
         }
@@ -79,7 +79,7 @@ impl Merge {
     }
 
     /// The next step; none when nothing more can be put in order.
-    pub(super) fn next(&mut self) -> Option<Next> {
+    pub(super) fn next(&mut self) -> Option<MergeStep> {
         loop {
             let Some(at) = self.at else { return self.begin(0) };
             if let Some(index) = self.sources.iter().position(|source| !source.used && source.begins <= at) {
@@ -87,7 +87,7 @@ impl Merge {
                     // The sequence began again behind it.
                     self.sources[index].used = true;
                 } else if let Some(state) = self.state_of(index) {
-                    return Some(Next::Check { state, file: index });
+                    return Some(MergeStep::Check { state, file: index });
                 }
                 continue;
             }
@@ -102,7 +102,7 @@ impl Merge {
             let is_next = if changed { commit_seq == at + 1 } else { commit_seq == at };
             if is_next {
                 self.at = Some(commit_seq);
-                return Some(Next::Transaction { file, commit_seq, changed, ops });
+                return Some(MergeStep::Transaction { file, commit_seq, changed, ops });
             }
             if commit_seq <= self.base {
                 self.before += ops.len() as u64;
@@ -121,7 +121,7 @@ impl Merge {
     pub(super) fn finish(&mut self) {
         for (index, source) in self.sources.iter().enumerate() {
             let after = source.last.0;
-            let follows = |(other, next): (usize, &Source)| other != index && next.begins >= after;
+            let follows = |(other, next): (usize, &MergedRecording)| other != index && next.begins >= after;
             if source.continued && !self.sources.iter().enumerate().any(follows) {
                 self.doubts.push(Doubt::Continued { path: source.path.clone(), after });
             }
@@ -129,7 +129,7 @@ impl Merge {
     }
 
     /// Begins with the earliest state at number `from` or later.
-    fn begin(&mut self, from: u64) -> Option<Next> {
+    fn begin(&mut self, from: u64) -> Option<MergeStep> {
         let gap = self.at.map(|at| at + 1);
         let later = self.sources.iter().enumerate().filter(|(_, s)| !s.used && s.begins >= from);
         let earliest = later.min_by_key(|(_, source)| source.begins).map(|(index, _)| index);
@@ -141,7 +141,7 @@ impl Merge {
         let number = self.sources[index].begins;
         let state = self.state_of(index)?;
         (self.at, self.base) = (Some(number), number);
-        Some(Next::Begin { state, number })
+        Some(MergeStep::Begin { state, number })
     }
 
     /// Reads the state that a recording begins with.
@@ -179,7 +179,7 @@ impl Merge {
     }
 }
 
-impl Source {
+impl MergedRecording {
     fn new(path: &Path, reader: FrameReader) -> Self {
         let beginning = reader.beginning();
         Self {

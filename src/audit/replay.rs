@@ -13,7 +13,7 @@ use fencepost_model::vocabulary::Timestamp;
 use crate::audit::difference::difference;
 use crate::audit::doubt::Doubt;
 use crate::audit::ledger::Ledger;
-use crate::audit::merge::{Merge, Next};
+use crate::audit::merge::{Merge, MergeStep};
 use crate::record::contents;
 use crate::record::format::Recorded;
 
@@ -65,13 +65,13 @@ impl Replay {
     pub(super) fn run(&mut self, mut listener: Option<&mut dyn ReplayListener>) -> Option<Mismatch> {
         while let Some(next) = self.merge.next() {
             match next {
-                Next::Begin { state, number } => {
+                MergeStep::Begin { state, number } => {
                     if let Err(why) = self.begin(*state, number) {
                         self.merge.doubts.push(Doubt::Beginning { number, why });
                         return None;
                     }
                 }
-                Next::Check { state, file } => {
+                MergeStep::Check { state, file } => {
                     if *state != *self.ledger.state() {
                         let path = self.merge.path(file).to_owned();
                         let number = self.merge.at().unwrap_or_default();
@@ -79,7 +79,7 @@ impl Replay {
                         return Some(Mismatch { path, number, what });
                     }
                 }
-                Next::Transaction { file, commit_seq, changed, ops } => {
+                MergeStep::Transaction { file, commit_seq, changed, ops } => {
                     self.transactions += 1;
                     for recorded in ops {
                         let path = self.merge.path(file);

@@ -75,7 +75,7 @@ impl MemoryBus {
             signals: Arc::default(),
             clock,
         });
-        Self { backend: Arc::new(Shared(Arc::clone(&memory))), memory, manual: None }
+        Self { backend: Arc::new(MemoryBackend(Arc::clone(&memory))), memory, manual: None }
     }
 
     /// Moves the clock on, in milliseconds, and wakes the consumers that wait for the new time. It does nothing to a bus
@@ -194,9 +194,9 @@ impl Memory {
 
 /// The memory as a backend, whose futures own it.
 #[derive(Debug)]
-struct Shared(Arc<Memory>);
+struct MemoryBackend(Arc<Memory>);
 
-impl Backend for Shared {
+impl Backend for MemoryBackend {
     fn apply_all(&self, ops: Vec<Op>) -> BoxFuture<'static, Vec<Result<Reply>>> {
         let memory = Arc::clone(&self.0);
         Box::pin(async move { memory.apply_all(&ops) })

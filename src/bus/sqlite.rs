@@ -191,7 +191,7 @@ impl SqliteBusBuilder {
             limits: self.limits,
             durability: self.options.durability,
         });
-        Ok(SqliteBus { backend: Arc::new(Shared(Arc::clone(&file))), file })
+        Ok(SqliteBus { backend: Arc::new(SqliteBackend(Arc::clone(&file))), file })
     }
 }
 
@@ -313,14 +313,14 @@ struct File {
 
 /// The file as a backend, whose futures own it.
 #[derive(Debug)]
-struct Shared(Arc<File>);
+struct SqliteBackend(Arc<File>);
 
 /// One error for each operation.
 fn failed(count: usize, error: &Error) -> Vec<Result<Reply>> {
     (0..count).map(|_| Err(error.again())).collect()
 }
 
-impl Backend for Shared {
+impl Backend for SqliteBackend {
     fn apply_all(&self, ops: Vec<Op>) -> BoxFuture<'static, Vec<Result<Reply>>> {
         let requests = self.0.requests.clone();
         Box::pin(async move {

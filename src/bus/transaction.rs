@@ -34,8 +34,11 @@ pub struct OpenTransaction<'a> {
     /// The limits and defaults of the bus.
     pub limits: Limits,
     /// Applies one operation in it.
-    pub apply: Box<dyn Fn(&Op) -> Result<Reply> + 'a>,
+    pub apply: ApplyOp<'a>,
 }
+
+/// Applies one operation in an open transaction.
+pub type ApplyOp<'a> = Box<dyn Fn(&Op) -> Result<Reply> + 'a>;
 
 /// What to run after the commit of a transaction, in order. A rollback drops it.
 pub type AfterCommit = Vec<Box<dyn FnOnce() + Send>>;

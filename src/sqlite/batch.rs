@@ -31,6 +31,9 @@ pub enum Undone<E> {
     Panicked(Box<dyn Any + Send>),
 }
 
+/// The result of an operation together with the caller's own work: the reply and what the work returned.
+pub(crate) type WithEffects<T, E> = Result<(Option<Reply>, T), Undone<E>>;
+
 impl<E> From<Error> for Undone<E> {
     fn from(error: Error) -> Self {
         Self::Store(error)
@@ -143,7 +146,7 @@ impl Store {
         op: Option<&Op>,
         work: impl FnOnce(&Connection, &Statements) -> Result<T, E>,
         numbering: Numbering,
-    ) -> (Result<(Option<Reply>, T), Undone<E>>, Option<CommitNumber>) {
+    ) -> (WithEffects<T, E>, Option<CommitNumber>) {
         let (mut undone, steps) = (None, self.steps.clone());
         let done = self.transaction(numbering, |conn, sql| {
             let reply = op.map(|op| execute(conn, sql, now, op)).transpose()?;

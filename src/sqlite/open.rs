@@ -77,7 +77,7 @@ impl Default for OpenOptions {
 }
 
 /// What the first look at a file finds.
-enum Look {
+enum FoundFile {
     /// Nothing yet, or a file of no bytes.
     Empty,
     /// A fencepost store.
@@ -97,7 +97,7 @@ pub(super) struct Opened {
 /// Opens a connection.
 pub(super) fn open(path: &Path, options: &OpenOptions, sql: &Statements) -> Result<Opened> {
     let look = look(path, options)?;
-    if matches!(look, Look::Empty) && !options.create {
+    if matches!(look, FoundFile::Empty) && !options.create {
         return Err(Error::NotFound);
     }
     let mut flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
@@ -143,7 +143,7 @@ fn prepare(conn: &Connection, path: &Path, options: &OpenOptions, sql: &Statemen
 /// Opens a connection to an existing store, only to read it beside other connections. It keeps to SQLite's
 /// locks, and puts the store's WAL and its index beside the file while it is open, as every connection does.
 pub(super) fn attach(path: &Path, options: &OpenOptions) -> Result<Connection> {
-    if matches!(look(path, options)?, Look::Empty) {
+    if matches!(look(path, options)?, FoundFile::Empty) {
         return Err(Error::NotFound);
     }
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
@@ -207,7 +207,7 @@ pub fn check_connection(conn: &Connection) -> Result<i64> {
 /// without its index gets one.
 pub(super) fn still(path: &Path, alone: bool) -> Result<(Connection, Steps)> {
     let options = OpenOptions::default();
-    if matches!(look(path, &options)?, Look::Empty) {
+    if matches!(look(path, &options)?, FoundFile::Empty) {
         return Err(Error::NotFound);
     }
     let how = match alone {
@@ -268,7 +268,7 @@ pub(super) fn harden(conn: &Connection) -> Result<()> {
 }
 
 /// Looks at a file without a lock and without writing anything, not even beside it.
-fn look(path: &Path, options: &OpenOptions) -> Result<Look> {
+fn look(path: &Path, options: &OpenOptions) -> Result<FoundFile> {
     match glance(path, options, false) {
         // A checkpoint that is under way, or was killed, has written a header that counts pages which only the WAL has
         // yet: the file is shorter than it says, and that is no damage. If no WAL is there by now, it is over.
@@ -280,7 +280,7 @@ fn look(path: &Path, options: &OpenOptions) -> Result<Look> {
 }
 
 /// Looks once. A file that is shorter than its header says is malformed, unless it `may_be_short`.
-fn glance(path: &Path, options: &OpenOptions, may_be_short: bool) -> Result<Look> {
+fn glance(path: &Path, options: &OpenOptions, may_be_short: bool) -> Result<FoundFile> {
     let flags =
         OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let conn = match connect(&uri(path, "immutable=1"), flags, options) {
@@ -296,14 +296,14 @@ fn glance(path: &Path, options: &OpenOptions, may_be_short: bool) -> Result<Look
         Ok(APPLICATION_ID) => match pragma("user_version")? {
             // There is no version before the first: what says so was not written by this program.
             found if !(1..=supported).contains(&found) => Err(Error::NewerVersion { found, supported }),
-            _ => Ok(Look::Ours),
+            _ => Ok(FoundFile::Ours),
         },
         Ok(application_id) => match pragma("page_count")? {
-            0 => Ok(Look::Empty),
+            0 => Ok(FoundFile::Empty),
             _ => Err(Error::NotOurs { application_id }),
         },
         Err(Error::NotADatabase | Error::Corrupt { .. }) if may_have(path, options, "-journal") => {
-            Ok(Look::Interrupted)
+            Ok(FoundFile::Interrupted)
         }
         Err(Error::CannotOpen { source }) => cannot_open(path, options, Error::CannotOpen { source }),
         Err(error) => Err(error),
@@ -311,11 +311,11 @@ fn glance(path: &Path, options: &OpenOptions, may_be_short: bool) -> Result<Look
 }
 
 /// Tells a missing file from a directory and from one that may not be read.
-fn cannot_open(path: &Path, options: &OpenOptions, error: Error) -> Result<Look> {
+fn cannot_open(path: &Path, options: &OpenOptions, error: Error) -> Result<FoundFile> {
     match std::fs::metadata(path) {
         Ok(found) if found.is_dir() => Err(Error::IsADirectory),
         Ok(_) if options.vfs.is_none() => Err(error),
-        _ => Ok(Look::Empty),
+        _ => Ok(FoundFile::Empty),
     }
 }
 

@@ -237,13 +237,13 @@ fn nack(
 }
 
 /// The holder of a command.
-pub(super) struct Held {
+pub(super) struct CommandHolder {
     pub(super) token: Option<i64>,
     pub(super) due_at: Timestamp,
 }
 
 /// Reads the holder of a command; a refusal if its row cannot be read (G5).
-pub(super) fn inspect(s: &Session<'_>, seq: Seq) -> Answer<Option<Held>> {
+pub(super) fn inspect(s: &Session<'_>, seq: Seq) -> Answer<Option<CommandHolder>> {
     let held = s.first(Sql::CommandInspect, named_params! {":seq": int(seq)}, |row| {
         if row.get(0)? {
             return Ok(Err(Refusal::Corrupt));
@@ -252,7 +252,7 @@ pub(super) fn inspect(s: &Session<'_>, seq: Seq) -> Answer<Option<Held>> {
             ValueRef::Integer(token) => Some(token),
             _ => None,
         };
-        Ok(Ok(Held { token, due_at: number(row, 2, ("queue", "due_at"))? }))
+        Ok(Ok(CommandHolder { token, due_at: number(row, 2, ("queue", "due_at"))? }))
     })?;
     Ok(held.transpose()?)
 }

@@ -285,9 +285,7 @@ async fn what_others_did_is_a_gap_and_closes_with_their_recording() {
         let audit = audited(&[alone], None);
         let [Doubt::Gap { number, again: None }] = doubts(&audit) else { panic!("{audit:?}") };
         assert_eq!(audit.stretches.last().unwrap().1 + 1, *number);
-        assert!(
-            doubts(&audit)[0].to_string().contains("taken by somebody whose operations are not in these")
-        );
+        assert!(doubts(&audit)[0].to_string().contains("taken by operations that are not in these"));
     }
 }
 

@@ -33,7 +33,8 @@ fn cargo(arguments: &[&str]) -> String {
 #[test]
 fn a_crate_uses_only_those_before_it() {
     let metadata: serde_json::Value =
-        serde_json::from_str(&cargo(&["metadata", "--no-deps", "--offline", "--format-version", "1"])).unwrap();
+        serde_json::from_str(&cargo(&["metadata", "--no-deps", "--offline", "--format-version", "1"]))
+            .unwrap();
     let packages = metadata["packages"].as_array().unwrap();
     let names: BTreeSet<&str> = packages.iter().map(|package| package["name"].as_str().unwrap()).collect();
     assert_eq!(names, MAY_USE.iter().map(|(name, _)| *name).collect());
@@ -51,7 +52,8 @@ fn a_crate_uses_only_those_before_it() {
 
 /// The crates that a package brings, itself among them, without development.
 fn brings(package: &str) -> BTreeSet<String> {
-    let tree = cargo(&["tree", "--offline", "-p", package, "-e", "normal", "--prefix", "none", "--format", "{p}"]);
+    let tree =
+        cargo(&["tree", "--offline", "-p", package, "-e", "normal", "--prefix", "none", "--format", "{p}"]);
     tree.lines().map(|line| line.split(" (").next().unwrap_or_default().to_owned()).collect()
 }
 
@@ -61,7 +63,10 @@ fn an_application_gets_a_small_library() {
     assert!(crates.len() <= CRATES_MAX, "{} crates: {crates:#?}", crates.len());
     assert!(crates.iter().any(|name| name.starts_with("rusqlite ")), "the crates were not found: {crates:?}");
     for foreign in FOREIGN {
-        assert!(!crates.iter().any(|name| name.starts_with(&format!("{foreign} "))), "the library brings {foreign}");
+        assert!(
+            !crates.iter().any(|name| name.starts_with(&format!("{foreign} "))),
+            "the library brings {foreign}"
+        );
     }
     assert_eq!(brings("fencepost-model").len(), 1, "the model has a dependency");
 }
@@ -95,7 +100,9 @@ fn paths(declaration: &str) -> Vec<String> {
     members.push(member);
     let members = members.iter().map(|member| member.trim()).filter(|member| !member.is_empty());
     // A brace that was closed above belongs to the last member.
-    let closed = |member: &str| member.to_owned() + &"}".repeat(member.matches('{').count() - member.matches('}').count());
+    let closed = |member: &str| {
+        member.to_owned() + &"}".repeat(member.matches('{').count() - member.matches('}').count())
+    };
     members.flat_map(|member| paths(&closed(member))).map(|path| head.trim().to_owned() + &path).collect()
 }
 
