@@ -8,10 +8,10 @@ use clap::Parser as _;
 use clap::error::ErrorKind;
 
 use super::{Arguments, sentence};
-use fencepost_verify::fuzz::Target;
+use fencepost_verify::fuzz::FuzzTarget;
 
 /// The target.
-pub const TARGET: Target = Target { name: "cli_args", play, seeds };
+pub const TARGET: FuzzTarget = FuzzTarget { name: "cli_args", play, seeds };
 
 /// Plays bytes: arguments with a zero between them.
 fn play(data: &[u8]) {

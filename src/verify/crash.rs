@@ -6,12 +6,9 @@
 //! [`ProcessCrash`](fencepost::internals::sqlite::Durability::ProcessCrash), after some prefix. This room must not know how a disk
 //! fails (that is `disk`), nor what operations do (that is the model).
 
-pub mod act;
 pub mod case;
 pub mod control;
-pub mod judge;
+pub mod images;
 pub mod phase;
-pub mod recorder;
-pub mod recovery;
 pub mod replay;
 pub mod search;

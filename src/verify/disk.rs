@@ -27,7 +27,7 @@
 //! A killed process is the simplest of cuts: everything that was written is kept, in order.
 //!
 //! What it does not cover: a device that reports a sync which did not happen (a positive control shows what that
-//! does), files that change at rest (that is a fault, see [`Fault`], and no crash), and file systems without
+//! does), files that change at rest (that is a fault, see [`DiskFault`], and no crash), and file systems without
 //! working locks or shared memory, such as NFS.
 //!
 //! Creating and syncing follow SQLite's own file system for Unix: the first sync of a new journal or WAL syncs the
@@ -36,20 +36,20 @@
 mod content;
 mod cut;
 mod device;
+mod durable;
 mod enumerate;
 mod event;
 mod ffi;
 mod files;
+mod footprint;
 mod pace;
-mod platter;
-mod touch;
 
-pub use content::Content;
-pub use cut::{Choice, Fate, Image, NameFate};
-pub use device::{Call, Disk, Fault, FaultKind, Lie, Lock, Profile};
+pub use content::FileContent;
+pub use cut::{CutChoice, DiskImage, Fate, NameFate};
+pub use device::{Disk, DiskCall, DiskFault, DiskMutant, FaultKind, Lock, Profile};
+pub use durable::DurableContent;
 pub use enumerate::{Budget, Enumerated};
 pub use event::{Event, FileId, Mark};
 pub use ffi::{AllocationFaults, Mounted, busy_code, keep_no_account_of_memory, seed_salts};
+pub use footprint::{FilePart, Footprint};
 pub use pace::{Pace, Point};
-pub use platter::Platter;
-pub use touch::{Part, Touch};

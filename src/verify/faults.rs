@@ -9,17 +9,17 @@ use std::sync::OnceLock;
 
 use crate::disk::{AllocationFaults, keep_no_account_of_memory};
 
+pub mod answers;
 pub mod case;
 pub mod control;
 pub mod flips;
-pub mod judge;
-mod lie;
+pub mod harness;
+mod mutant;
 pub mod phase;
-pub mod stage;
-pub mod stranger;
+pub mod reboot;
 pub mod sync;
 
-pub use phase::{FaultsPhase, Found, run};
+pub use phase::{FaultsFigures, FaultsFindings, run};
 
 /// Makes SQLite's allocations such that they can fail, and lets it keep no account of its memory. This must come before
 /// SQLite's first use in the process: none if it came too late, however often it is called.

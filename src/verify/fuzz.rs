@@ -20,7 +20,7 @@ use std::cell::RefCell;
 use std::fmt;
 use std::thread::LocalKey;
 
-pub use bytes::{Bytes, Writer};
+pub use bytes::{ByteSource, ByteWriter};
 pub use furnished::Sent;
 
 use fencepost::error::Result;
@@ -47,7 +47,7 @@ fn on_stage<S>(
 
 /// Something to be fuzzed.
 #[derive(Clone, Copy)]
-pub struct Target {
+pub struct FuzzTarget {
     /// Its name, which is also that of its folders.
     pub name: &'static str,
     /// Plays bytes.
@@ -56,23 +56,23 @@ pub struct Target {
     pub seeds: fn() -> Vec<(String, Vec<u8>)>,
 }
 
-impl fmt::Debug for Target {
+impl fmt::Debug for FuzzTarget {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Target").field("name", &self.name).finish_non_exhaustive()
     }
 }
 
 /// Every target of the library; the program has one more, for its arguments.
-pub const TARGETS: &[Target] = &[
-    Target { name: "decode_row", play: decode_row::play, seeds: decode_row::seeds },
-    Target { name: "ops", play: ops::play, seeds: ops::seeds },
-    Target { name: "open_file", play: open_file::play, seeds: open_file::seeds },
-    Target { name: "page_flip", play: page_flip::play, seeds: page_flip::seeds },
-    Target { name: "metadata", play: metadata::play, seeds: metadata::seeds },
-    Target { name: "trace", play: trace::play, seeds: trace::seeds },
+pub const TARGETS: &[FuzzTarget] = &[
+    FuzzTarget { name: "decode_row", play: decode_row::play, seeds: decode_row::seeds },
+    FuzzTarget { name: "ops", play: ops::play, seeds: ops::seeds },
+    FuzzTarget { name: "open_file", play: open_file::play, seeds: open_file::seeds },
+    FuzzTarget { name: "page_flip", play: page_flip::play, seeds: page_flip::seeds },
+    FuzzTarget { name: "metadata", play: metadata::play, seeds: metadata::seeds },
+    FuzzTarget { name: "trace", play: trace::play, seeds: trace::seeds },
 ];
 
 /// The target of this name.
-pub fn by_name(name: &str) -> Option<&'static Target> {
+pub fn by_name(name: &str) -> Option<&'static FuzzTarget> {
     TARGETS.iter().find(|target| target.name == name)
 }

@@ -16,17 +16,17 @@
 //! This room must not know how the store works: it has its operations and its answers.
 
 pub mod alter;
+pub mod checkers;
 pub mod client;
+pub mod commit_order;
 pub mod control;
-pub mod judge;
+pub mod linearizability;
 pub mod log;
-pub mod mistake;
-pub mod numbers;
+pub mod mutant;
 pub mod phase;
-pub mod player;
 pub mod record;
+pub mod recording;
 pub mod replay;
-pub mod search;
 pub mod shrink;
-pub mod stage;
+pub mod task;
 pub mod timeline;

@@ -15,7 +15,7 @@ use crate::pool;
 
 /// A guarantee that was found broken, with how to see it.
 #[derive(Clone, Debug)]
-pub struct Counterexample {
+pub struct ModelCounterexample {
     /// The name of the guarantee, or what else is wrong.
     pub property: &'static str,
     /// The scope.
@@ -28,7 +28,7 @@ pub struct Counterexample {
 
 /// What the phase found.
 #[derive(Debug)]
-pub struct Found {
+pub struct ModelFindings {
     /// Each scope with its states and transitions.
     pub scopes: Vec<(&'static str, usize, usize)>,
     /// How often each guarantee had something to judge.
@@ -36,14 +36,19 @@ pub struct Found {
     /// How often each liveness property had something to judge.
     pub live: [u64; LIVENESS.len()],
     /// What is broken.
-    pub broken: Option<Counterexample>,
+    pub broken: Option<ModelCounterexample>,
     /// What is wrong with the search itself: pinned numbers, cells, premises.
     pub complaints: Vec<String>,
 }
 
 /// Explores these scopes. `complete` says that they are all of them, so that every cell must be reached.
-pub fn run(scopes: &[Scope], complete: bool, threads: usize, mut progress: impl FnMut(&str) + Send) -> Found {
-    let mut found = Found {
+pub fn run(
+    scopes: &[Scope],
+    complete: bool,
+    threads: usize,
+    mut progress: impl FnMut(&str) + Send,
+) -> ModelFindings {
+    let mut found = ModelFindings {
         scopes: Vec::new(),
         tally: Tally::new(),
         live: [0; LIVENESS.len()],
@@ -69,7 +74,8 @@ pub fn run(scopes: &[Scope], complete: bool, threads: usize, mut progress: impl 
         }
         if !run.broken.is_empty() {
             let shorter = shortest(&search, name);
-            let length = |broken: &Option<Counterexample>| broken.as_ref().map(|broken| broken.moves.len());
+            let length =
+                |broken: &Option<ModelCounterexample>| broken.as_ref().map(|broken| broken.moves.len());
             if found.broken.is_none() || length(&shorter) < length(&found.broken) {
                 found.broken = shorter;
             }
@@ -83,13 +89,13 @@ pub fn run(scopes: &[Scope], complete: bool, threads: usize, mut progress: impl 
     found
 }
 
-fn shortest(search: &Search, scope: &'static str) -> Option<Counterexample> {
+fn shortest(search: &Search, scope: &'static str) -> Option<ModelCounterexample> {
     let (property, moves) = search.shortest().broken.into_iter().next()?;
     let story = story::tell(&search.scope, &moves, &Contract);
-    Some(Counterexample { property, scope, moves, story })
+    Some(ModelCounterexample { property, scope, moves, story })
 }
 
-fn complain(found: &mut Found) {
+fn complain(found: &mut ModelFindings) {
     let (missing, unknown) = difference(&found.tally.cells());
     found.complaints.extend(missing.into_iter().map(|cell| format!("no scope reaches the cell {cell}")));
     found.complaints.extend(unknown.into_iter().map(|cell| format!("a cell that nobody reviewed: {cell}")));

@@ -17,7 +17,7 @@ use fencepost::internals::sqlite::{StatementId, Statements, Store};
 
 /// A statement with one small mistake in it.
 #[derive(Clone, Debug)]
-pub struct Mutant {
+pub struct StatementMutant {
     /// The statement.
     pub statement: StatementId,
     /// The kind of slip.
@@ -28,7 +28,7 @@ pub struct Mutant {
     pub text: String,
 }
 
-impl Mutant {
+impl StatementMutant {
     /// All statements, with this one in the place of its own.
     pub fn statements(&self) -> Statements {
         Statements::standard().replaced(self.statement, self.text.clone())
@@ -44,18 +44,18 @@ impl Mutant {
 ///
 /// # Errors
 /// If there is no memory for a database.
-pub fn all() -> Result<Vec<Mutant>> {
+pub fn all() -> Result<Vec<StatementMutant>> {
     let store = Store::in_memory()?;
     let standard = Statements::standard();
-    let mut mutants: Vec<Mutant> = Vec::new();
+    let mut mutants: Vec<StatementMutant> = Vec::new();
     for statement in StatementId::ALL {
         let mut texts = vec![standard.get(*statement).to_owned()];
-        let mut of_statement: Vec<Mutant> = Vec::new();
+        let mut of_statement: Vec<StatementMutant> = Vec::new();
         for slip in text::slips(standard.get(*statement)) {
             if !texts.contains(&slip.text) && is_sql(store.connection(), &slip.text) {
-                let text::Slip { kind, what, text } = slip;
+                let text::TextChange { kind, what, text } = slip;
                 texts.push(text.clone());
-                of_statement.push(Mutant { statement: *statement, kind, what, text });
+                of_statement.push(StatementMutant { statement: *statement, kind, what, text });
             }
         }
         let whats: Vec<String> = of_statement.iter().map(|mutant| mutant.what.clone()).collect();
@@ -78,16 +78,20 @@ fn is_sql(conn: &Connection, text: &str) -> bool {
 
 /// What became of each mutant.
 #[derive(Debug)]
-pub struct Judged {
+pub struct MutantOutcome {
     /// The mutant.
-    pub mutant: Mutant,
+    pub mutant: StatementMutant,
     /// By what it was noticed; nothing if it was not.
     pub noticed: Option<Noticed>,
 }
 
 /// Examines mutants. `begin` is told of each.
-pub fn judge(threads: usize, mutants: &[Mutant], begin: impl FnMut(&Mutant) + Send) -> Vec<Judged> {
+pub fn check(
+    threads: usize,
+    mutants: &[StatementMutant],
+    begin: impl FnMut(&StatementMutant) + Send,
+) -> Vec<MutantOutcome> {
     let noticed = pool::map(threads, mutants, begin, |mutant| examine(&mutant.statements()).err());
     let judged = mutants.iter().cloned().zip(noticed);
-    judged.map(|(mutant, noticed)| Judged { mutant, noticed }).collect()
+    judged.map(|(mutant, noticed)| MutantOutcome { mutant, noticed }).collect()
 }

@@ -9,16 +9,16 @@ use fencepost_model::invariant::GUARANTEES;
 use fencepost_model::liveness::LIVENESS;
 use serde::Serialize;
 
-use crate::crash::phase::CrashPhase;
-use crate::faults::FaultsPhase;
-use crate::history::phase::HistoryPhase;
+use crate::crash::phase::CrashFigures;
+use crate::faults::FaultsFigures;
+use crate::history::phase::HistoryFigures;
 use crate::mutants::Killed;
-use crate::schedule::phase::SchedulePhase;
+use crate::schedule::phase::ScheduleFigures;
 
 /// Whether everything that was checked held.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Outcome {
+pub enum GuaranteeVerdict {
     /// It held.
     Held,
     /// It is broken.
@@ -31,7 +31,7 @@ pub enum Outcome {
 #[derive(Debug, Serialize)]
 pub struct Report {
     /// `held` or `broken`.
-    pub verdict: Outcome,
+    pub verdict: GuaranteeVerdict,
     /// How long it took.
     pub seconds: f64,
     /// The seed of everything random.
@@ -41,7 +41,7 @@ pub struct Report {
     /// Each phase that was run.
     pub phases: Phases,
     /// Guarantee by guarantee.
-    pub guarantees: Vec<Line>,
+    pub guarantees: Vec<GuaranteeLine>,
     /// What is wrong with the search itself, or what broke, in words.
     pub complaints: Vec<String>,
 }
@@ -51,30 +51,30 @@ pub struct Report {
 pub struct Phases {
     /// The model alone.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub model: Option<ModelPhase>,
+    pub model: Option<ModelFigures>,
     /// The store held against the model.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub lockstep: Option<LockstepPhase>,
+    pub lockstep: Option<LockstepFigures>,
     /// Known mistakes.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub mutants: Option<MutantsPhase>,
+    pub mutants: Option<MutantsFigures>,
     /// Cuts of the power.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub crash: Option<CrashPhase>,
+    pub crash: Option<CrashFigures>,
     /// Faults besides crashes.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub faults: Option<FaultsPhase>,
+    pub faults: Option<FaultsFigures>,
     /// Several connections, in every order.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub schedule: Option<SchedulePhase>,
+    pub schedule: Option<ScheduleFigures>,
     /// Real clients on a real file.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub history: Option<HistoryPhase>,
+    pub history: Option<HistoryFigures>,
 }
 
 /// Figures of the phase `model`.
 #[derive(Debug, Serialize)]
-pub struct ModelPhase {
+pub struct ModelFigures {
     /// How many scopes.
     pub scopes: usize,
     /// How many states, all scopes together.
@@ -105,7 +105,7 @@ impl Coverage {
 
 /// Figures of the phase `lockstep`.
 #[derive(Debug, Serialize)]
-pub struct LockstepPhase {
+pub struct LockstepFigures {
     /// How many scopes.
     pub scopes: usize,
     /// How many pairs of a world and an image.
@@ -124,7 +124,7 @@ pub struct LockstepPhase {
 
 /// Figures of the phase `mutants`.
 #[derive(Debug, Serialize)]
-pub struct MutantsPhase {
+pub struct MutantsFigures {
     /// Mutants of the model.
     pub model: MutantsLine,
     /// Mutants of the SQL.
@@ -166,7 +166,7 @@ impl From<&Killed> for MutantsLine {
 
 /// One guarantee.
 #[derive(Debug, Serialize)]
-pub struct Line {
+pub struct GuaranteeLine {
     /// Its number in the contract.
     pub id: &'static str,
     /// Its name.
@@ -177,7 +177,7 @@ pub struct Line {
     #[serde(rename = "where")]
     pub places: Vec<&'static str>,
     /// Held or broken.
-    pub verdict: Outcome,
+    pub verdict: GuaranteeVerdict,
 }
 
 /// The lines of all guarantees, from what was counted where.
@@ -185,18 +185,18 @@ pub fn lines(
     model: Option<(&Tally, &[u64; LIVENESS.len()])>,
     lockstep: Option<&Tally>,
     broken: &[&str],
-) -> Vec<Line> {
+) -> Vec<GuaranteeLine> {
     let mut lines = Vec::new();
     let mut line = |id, name, of_model: u64, of_lockstep: u64| {
         let places = [("model", of_model), ("lockstep", of_lockstep)];
         let places = places.iter().filter(|(_, count)| *count > 0).map(|(place, _)| *place).collect();
         let checked = of_model + of_lockstep;
         let verdict = match checked {
-            _ if broken.contains(&name) => Outcome::Broken,
-            0 => Outcome::Unchecked,
-            _ => Outcome::Held,
+            _ if broken.contains(&name) => GuaranteeVerdict::Broken,
+            0 => GuaranteeVerdict::Unchecked,
+            _ => GuaranteeVerdict::Held,
         };
-        lines.push(Line { id, name, checked, places, verdict });
+        lines.push(GuaranteeLine { id, name, checked, places, verdict });
     };
     for (index, guarantee) in GUARANTEES.iter().enumerate() {
         let of = |tally: &Tally| tally.times_checked(index);
@@ -229,9 +229,9 @@ impl Report {
         let _ = writeln!(text, "{:4} {:>12}  {:15}  {:9}  guarantee", "", "checked", "where", "verdict");
         for line in &self.guarantees {
             let verdict = match line.verdict {
-                Outcome::Held => "held",
-                Outcome::Broken => "BROKEN",
-                Outcome::Unchecked => "unchecked",
+                GuaranteeVerdict::Held => "held",
+                GuaranteeVerdict::Broken => "BROKEN",
+                GuaranteeVerdict::Unchecked => "unchecked",
             };
             let (checked, places) = (grouped(line.checked), line.places.join(", "));
             let _ = writeln!(text, "{:4} {checked:>12}  {places:15}  {verdict:9}  {}", line.id, line.name);
@@ -291,7 +291,7 @@ impl Report {
         for complaint in &self.complaints {
             let _ = writeln!(text, "complaint {complaint}");
         }
-        let verdict = if self.verdict == Outcome::Held { "held" } else { "BROKEN" };
+        let verdict = if self.verdict == GuaranteeVerdict::Held { "held" } else { "BROKEN" };
         let _ = writeln!(text, "verdict   {verdict}, {:.1} s, seed {}", self.seconds, self.seed);
     }
 }

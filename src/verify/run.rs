@@ -3,84 +3,24 @@
 //! Further phases join here: a phase is a function that adds its figures to the report, and a counterexample if it
 //! finds one. What is printed on the way is the caller's business.
 
-use std::path::PathBuf;
 use std::time::Instant;
 
 use fencepost_model::coverage::Tally;
 use fencepost_model::invariant::GUARANTEES;
 use fencepost_model::liveness::LIVENESS;
-use fencepost_model::op::Op;
 use fencepost_model::scope::{self, Scope};
 use fencepost_model::world::Move;
 
-use crate::lockstep::{AGREES, Found, Lockstep};
-use crate::report::{Coverage, LockstepPhase, ModelPhase, MutantsPhase, Outcome, Phases, Report, lines};
+use crate::lockstep::{Lockstep, LockstepResult};
+use crate::plan::{PhaseId, Plan, Progress, Reach};
+use crate::report::{
+    Coverage, GuaranteeVerdict, LockstepFigures, ModelFigures, MutantsFigures, Phases, Report, lines,
+};
+use crate::system::at_stake;
 use crate::trace::Trace;
 use crate::{crash, faults, history, model, mutants, pool, schedule, sequence};
 use fencepost::error::Result;
 use fencepost::internals::sqlite::Statements;
-
-/// How far to go.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Reach {
-    /// A part of the scopes and of the cuts, for every commit.
-    Quick,
-    /// All scopes.
-    Standard,
-    /// All scopes with wider limits.
-    Deep,
-}
-
-/// The phases there are.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Phase {
-    /// The model alone.
-    Model,
-    /// The store held against the model.
-    Lockstep,
-    /// Known mistakes.
-    Mutants,
-    /// Cuts of the power.
-    Crash,
-    /// Faults besides crashes.
-    Faults,
-    /// Several connections, in every order.
-    Schedule,
-    /// Real clients on a real file.
-    History,
-}
-
-/// What to verify.
-#[derive(Clone, Debug)]
-pub struct Plan {
-    /// How far to go.
-    pub reach: Reach,
-    /// Which phases.
-    pub phases: Vec<Phase>,
-    /// The seed of everything random.
-    pub seed: u64,
-    /// How many threads.
-    pub threads: usize,
-    /// This program, which plays the clients of the phase `history`.
-    pub program: PathBuf,
-}
-
-/// A counterexample, ready to be told and replayed.
-#[derive(Clone, Debug)]
-pub struct Failure {
-    /// What is broken.
-    pub property: String,
-    /// The story of it.
-    pub story: String,
-    /// The trace that replays it, if it is one that can be written down; otherwise the same seed finds it again.
-    pub trace: Option<Trace>,
-}
-
-/// What happens on the way.
-pub trait Progress {
-    /// A phase or a part of it has begun; `done` of `total` parts lie behind.
-    fn at(&mut self, phase: &str, part: &str, done: usize, total: usize);
-}
 
 /// The scopes of the quick run: one for each part of the contract.
 const QUICK: &[&str] = &[
@@ -160,7 +100,7 @@ pub fn run(plan: &Plan, progress: &mut (dyn Progress + Send)) -> Result<(Report,
     // Before anything uses SQLite.
     let _ = faults::prepare();
     let began = Instant::now();
-    let mut run = Run { plan, phases: Phases::default(), complaints: Vec::new(), failure: None };
+    let mut run = Verification { plan, phases: Phases::default(), complaints: Vec::new(), failure: None };
     let mut of_model: Option<(Tally, [u64; LIVENESS.len()])> = None;
     let mut of_lockstep: Option<Tally> = None;
     for phase in &plan.phases {
@@ -168,13 +108,13 @@ pub fn run(plan: &Plan, progress: &mut (dyn Progress + Send)) -> Result<(Report,
             break;
         }
         match phase {
-            Phase::Model => of_model = Some(run.model(progress)),
-            Phase::Lockstep => of_lockstep = Some(run.lockstep(progress)?),
-            Phase::Mutants => run.mutants(progress),
-            Phase::Crash => run.crash(progress)?,
-            Phase::Faults => run.faults(progress)?,
-            Phase::Schedule => run.schedule(progress)?,
-            Phase::History => run.history(progress)?,
+            PhaseId::Model => of_model = Some(run.model(progress)),
+            PhaseId::Lockstep => of_lockstep = Some(run.lockstep(progress)?),
+            PhaseId::Mutants => run.mutants(progress),
+            PhaseId::Crash => run.crash(progress)?,
+            PhaseId::Faults => run.faults(progress)?,
+            PhaseId::Schedule => run.schedule(progress)?,
+            PhaseId::History => run.history(progress)?,
         }
     }
     let broken: Vec<&str> = run.failure.iter().map(|failure| failure.property.as_str()).collect();
@@ -182,7 +122,7 @@ pub fn run(plan: &Plan, progress: &mut (dyn Progress + Send)) -> Result<(Report,
     let guarantees = lines(model, of_lockstep.as_ref(), &broken);
     let held = run.failure.is_none() && run.complaints.is_empty();
     let report = Report {
-        verdict: if held { Outcome::Held } else { Outcome::Broken },
+        verdict: if held { GuaranteeVerdict::Held } else { GuaranteeVerdict::Broken },
         seconds: began.elapsed().as_secs_f64(),
         seed: plan.seed,
         scope: format!("{:?}", plan.reach).to_lowercase(),
@@ -193,14 +133,25 @@ pub fn run(plan: &Plan, progress: &mut (dyn Progress + Send)) -> Result<(Report,
     Ok((report, run.failure))
 }
 
-struct Run<'a> {
+/// A counterexample, ready to be told and replayed.
+#[derive(Clone, Debug)]
+pub struct Failure {
+    /// What is broken.
+    pub property: String,
+    /// The story of it.
+    pub story: String,
+    /// The trace that replays it, if it is one that can be written down; otherwise the same seed finds it again.
+    pub trace: Option<Trace>,
+}
+
+struct Verification<'a> {
     plan: &'a Plan,
     phases: Phases,
     complaints: Vec<String>,
     failure: Option<Failure>,
 }
 
-impl Run<'_> {
+impl Verification<'_> {
     fn model(&mut self, progress: &mut (dyn Progress + Send)) -> (Tally, [u64; LIVENESS.len()]) {
         let began = Instant::now();
         let mut scopes = scopes(self.plan.reach);
@@ -217,7 +168,7 @@ impl Run<'_> {
             let (property, story) = (broken.property.to_owned(), broken.story);
             self.failure = Some(Failure { property, story, trace: Some(trace) });
         }
-        self.phases.model = Some(ModelPhase {
+        self.phases.model = Some(ModelFigures {
             scopes: found.scopes.len(),
             states: found.scopes.iter().map(|(_, states, _)| states).sum(),
             transitions: found.scopes.iter().map(|(_, _, transitions)| transitions).sum(),
@@ -231,7 +182,7 @@ impl Run<'_> {
         let began = Instant::now();
         let tally = Tally::new();
         let sql = Statements::standard();
-        let mut figures = LockstepPhase {
+        let mut figures = LockstepFigures {
             scopes: 0,
             states: 0,
             transitions: 0,
@@ -278,9 +229,9 @@ impl Run<'_> {
         &mut self,
         scope: &Scope,
         sql: &Statements,
-        found: &Found,
+        found: &LockstepResult,
         agree: std::result::Result<usize, String>,
-        figures: &mut LockstepPhase,
+        figures: &mut LockstepFigures,
     ) -> Result<()> {
         let name = scope.name;
         if !found.broken.is_empty() {
@@ -308,7 +259,7 @@ impl Run<'_> {
         Ok(())
     }
 
-    fn sequences(&mut self, sql: &Statements, tally: &Tally, figures: &mut LockstepPhase) -> Result<()> {
+    fn sequences(&mut self, sql: &Statements, tally: &Tally, figures: &mut LockstepFigures) -> Result<()> {
         let (sequences, steps) = match self.plan.reach {
             Reach::Quick => (8, 200),
             Reach::Standard => (32, 400),
@@ -423,7 +374,7 @@ impl Run<'_> {
             }
         }
         let seconds = began.elapsed().as_secs_f64();
-        self.phases.mutants = Some(MutantsPhase { model: (&model).into(), sql: (&sql).into(), seconds });
+        self.phases.mutants = Some(MutantsFigures { model: (&model).into(), sql: (&sql).into(), seconds });
     }
 }
 
@@ -445,26 +396,4 @@ fn failure(
     story += wrong.as_ref().map_or(difference, |wrong| &wrong.why);
     let trace = Trace::new(scope.name, None, property, moves);
     Ok(Failure { property: property.to_owned(), story, trace: Some(trace) })
-}
-
-/// The guarantees that an operation carries, for a difference that breaks none of them by itself yet.
-pub fn at_stake(action: Option<&Move>) -> &'static str {
-    let Some(Move::Do { op, .. }) = action else { return AGREES };
-    match **op {
-        Op::Send { .. } => "G1, G10, G15",
-        Op::Claim { .. } => "G2, G4, G8, G9",
-        Op::Publish { .. } => "G10, G15",
-        Op::Subscribe { .. } | Op::Unsubscribe { .. } | Op::Seek { .. } => "G6, G7",
-        Op::Poll { .. } => "G2, G4, G6, G8, G9",
-        Op::Settle { .. } => "G1, G3, G6",
-        Op::Release { .. } | Op::Extend { .. } => "G2, G3, G8",
-        Op::Cancel { .. } | Op::Purge { .. } => "G1",
-        Op::Redrive { .. } => "G14",
-        Op::Repair { .. } => "G5",
-        Op::Prune { .. } => "G13",
-        Op::ForgetIds { .. } => "G10",
-        Op::Reset { .. } | Op::Restore { .. } => "G4, G11",
-        Op::Reboot => "G4",
-        Op::Atomic(_) => "G12",
-    }
 }

@@ -6,11 +6,10 @@
 //! one that respects real time. This room must not know what operations do (that is the model), nor how a disk works.
 
 pub mod case;
+pub mod connections;
 pub mod control;
 pub mod cuts;
-pub mod explore;
-pub mod judge;
-pub mod mistake;
+pub mod mutant;
+pub mod orders;
 pub mod phase;
 pub mod replay;
-pub mod stage;

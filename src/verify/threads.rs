@@ -28,10 +28,10 @@ pub use control::{Control, controls};
 pub use director::Wrong;
 pub use fencepost::internals::threads::mutant::Mutant;
 
-use crate::crash::recorder::beside_others;
+use crate::plan::Reach;
 use crate::pool;
-use crate::run::Reach;
-use crate::schedule::explore::{Board, Explored, Search, explore};
+use crate::rig::recorder::beside_others;
+use crate::scheduler::{Board, Explored, Strategy as Search, explore};
 use director::{Caught, Director};
 use fencepost::error::{Error, Result};
 use scenario::Scenario;

@@ -10,7 +10,7 @@ use fencepost_model::world::Move;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::crash::case::Case;
+use crate::crash::case::CrashCase;
 use crate::crash::search::Cut;
 use crate::history::record::History;
 use crate::schedule;
@@ -24,7 +24,7 @@ const FORMAT: &str = "fencepost-trace";
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Trace {
     /// What is said at the head.
-    pub head: Head,
+    pub head: TraceHead,
     /// What happens.
     pub moves: Vec<Move>,
 }
@@ -32,7 +32,7 @@ pub struct Trace {
 /// The head of a trace.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Head {
+pub struct TraceHead {
     format: String,
     version: u32,
     /// The scope in which it begins.
@@ -60,7 +60,7 @@ pub struct Head {
 #[serde(deny_unknown_fields)]
 pub struct Scheduled {
     /// What was done.
-    pub case: schedule::case::Case,
+    pub case: schedule::case::ScheduleCase,
     /// Who went on at each point where several could: clients by their numbers from 1.
     pub choices: Vec<u8>,
 }
@@ -70,14 +70,14 @@ pub struct Scheduled {
 #[serde(deny_unknown_fields)]
 pub struct PowerCut {
     /// What was done.
-    pub case: Case,
+    pub case: CrashCase,
     /// What was left.
     pub cut: Cut,
 }
 
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct End {
+struct TraceEnd {
     end: usize,
     sha256: String,
 }
@@ -134,7 +134,7 @@ impl Trace {
     /// A trace of moves in a scope.
     pub fn new(scope: &str, mutant: Option<String>, broken: &str, moves: Vec<Move>) -> Self {
         let (scope, broken) = (scope.to_owned(), broken.to_owned());
-        let head = Head {
+        let head = TraceHead {
             format: FORMAT.to_owned(),
             version: VERSION,
             scope,
@@ -149,7 +149,7 @@ impl Trace {
     }
 
     /// A trace of a cut of the power.
-    pub fn of_cut(broken: &str, case: Case, cut: Cut) -> Self {
+    pub fn of_cut(broken: &str, case: CrashCase, cut: Cut) -> Self {
         let scope = case.start.clone().unwrap_or_default();
         let mut trace = Self::new(&scope, None, broken, Vec::new());
         trace.head.cut = Some(Box::new(PowerCut { case, cut }));
@@ -157,7 +157,7 @@ impl Trace {
     }
 
     /// A trace of a schedule.
-    pub fn of_schedule(broken: &str, case: schedule::case::Case, choices: Vec<u8>) -> Self {
+    pub fn of_schedule(broken: &str, case: schedule::case::ScheduleCase, choices: Vec<u8>) -> Self {
         let mut trace = Self::new(&case.start, None, broken, Vec::new());
         trace.head.schedule = Some(Box::new(Scheduled { case, choices }));
         trace
@@ -187,7 +187,7 @@ impl Trace {
             text += &serde_json::to_string(action)?;
             text.push('\n');
         }
-        let end = End { end: self.moves.len(), sha256: sha256(&text) };
+        let end = TraceEnd { end: self.moves.len(), sha256: sha256(&text) };
         text += &serde_json::to_string(&end)?;
         text.push('\n');
         Ok(text)
@@ -213,13 +213,13 @@ impl Trace {
         }
         let body = text.strip_suffix('\n').ok_or(TraceError::Truncated)?;
         let cut = body.rfind('\n').ok_or(TraceError::Truncated)? + 1;
-        let end: End = serde_json::from_str(&body[cut..]).map_err(|_| TraceError::Truncated)?;
+        let end: TraceEnd = serde_json::from_str(&body[cut..]).map_err(|_| TraceError::Truncated)?;
         let before = &text[..cut];
         if end.sha256 != sha256(before) || end.end + 1 != before.lines().count() {
             return Err(TraceError::Edited);
         }
         let at = |number| move |source| TraceError::Line { number, source };
-        let head: Head = serde_json::from_str(first).map_err(at(1))?;
+        let head: TraceHead = serde_json::from_str(first).map_err(at(1))?;
         let lines = before.lines().enumerate().skip(1);
         let moves = lines
             .map(|(index, line)| serde_json::from_str(line).map_err(at(index + 1)))

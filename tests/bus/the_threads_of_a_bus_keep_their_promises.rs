@@ -4,9 +4,10 @@
 
 use std::collections::BTreeSet;
 
-use fencepost_verify::run::Reach;
-use fencepost_verify::schedule::explore::Search;
-use fencepost_verify::threads::{self, Controls, Mutant, PROMISES, controls, replay, search, shorten};
+use fencepost_verify::plan::Reach;
+use fencepost_verify::scheduler::Strategy as Search;
+use fencepost_verify::threads;
+use fencepost_verify::threads::{Controls, Mutant, PROMISES, controls, replay, search, shorten};
 
 const SEED: u64 = 1;
 

@@ -4,14 +4,15 @@
 //! Allocations can be made to fail before SQLite's first use in a process alone, so these tests have one of their own.
 
 use fencepost_model::scope;
-use fencepost_verify::crash::act::next;
-use fencepost_verify::crash::case::Level;
 use fencepost_verify::disk::Profile;
-use fencepost_verify::faults::case::{Manner, Setting};
-use fencepost_verify::faults::stage::Beginning;
+use fencepost_verify::faults;
+use fencepost_verify::faults::case::{FaultSetting as Setting, Manner};
+use fencepost_verify::faults::control;
+use fencepost_verify::faults::harness::FaultStart as Beginning;
 use fencepost_verify::faults::sync::{Going, Syncs};
-use fencepost_verify::faults::{self, control};
-use fencepost_verify::run::Reach;
+use fencepost_verify::plan::Reach;
+use fencepost_verify::rig::act::next;
+use fencepost_verify::rig::setting::Level;
 
 use crate::alone::ran_alone;
 

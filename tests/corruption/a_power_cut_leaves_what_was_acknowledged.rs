@@ -8,13 +8,16 @@ use std::collections::HashSet;
 
 use fencepost_model::op::Reply;
 use fencepost_model::scope::{cuts, cuts_with_damage};
-use fencepost_verify::crash::act::{Act, next};
-use fencepost_verify::crash::case::{Case, Level, Setting};
+use fencepost_verify::crash::case::CrashCase as Case;
 use fencepost_verify::crash::control;
-use fencepost_verify::crash::recorder::{Recorder, Start};
 use fencepost_verify::crash::replay::{replay, shrink};
-use fencepost_verify::crash::search::{Class, Figures, Limits, Search};
+use fencepost_verify::crash::search::{
+    CutClass as Class, CutFigures as Figures, CutLimits as Limits, CutSearch as Search,
+};
 use fencepost_verify::disk::{Budget, Profile};
+use fencepost_verify::rig::act::{Act, next};
+use fencepost_verify::rig::recorder::{DiskRecorder as Recorder, StartPoint as Start};
+use fencepost_verify::rig::setting::{Level, Setting};
 use fencepost_verify::trace::Trace;
 
 use crate::alone::ran_alone;

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use fencepost::internals::sqlite::{StatementId, Statements};
 use fencepost_verify::mutation::examine::{Noticed, examine};
-use fencepost_verify::mutation::{Mutant, all, judge};
+use fencepost_verify::mutation::{StatementMutant as Mutant, all, check as judge};
 
 /// Of so many mutants one is examined.
 const ONE_IN: usize = 10;

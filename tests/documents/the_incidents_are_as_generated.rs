@@ -6,7 +6,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use fencepost_model::mutant;
-use fencepost_verify::museum::{self, Exhibit, NotShown, Shown, tell};
+use fencepost_verify::incidents as museum;
+use fencepost_verify::incidents::{Incident as Exhibit, NotShown, ShownBy as Shown, explain as tell};
 
 /// How many there are to be at least.
 const EXHIBITS_MIN: usize = 30;

@@ -9,14 +9,15 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::Command;
 
+use fencepost_verify::history::checkers::{HistoryVerdict as Verdict, asks, check as judge};
 use fencepost_verify::history::client::Theme;
-use fencepost_verify::history::control;
-use fencepost_verify::history::judge::{Verdict, asks, judge};
-use fencepost_verify::history::record::Answer;
+use fencepost_verify::history::record::HistoryAnswer as Answer;
+use fencepost_verify::history::recording::{
+    ClientKind as Kind, RecordedHistory as Recorded, RecordingPlan as Plan, record,
+};
 use fencepost_verify::history::replay::replay;
 use fencepost_verify::history::shrink::shrink;
-use fencepost_verify::history::stage::{Kind, Plan, Recorded, record};
-use fencepost_verify::history::{alter, numbers, search};
+use fencepost_verify::history::{alter, commit_order as numbers, control, linearizability as search};
 use fencepost_verify::trace::Trace;
 
 fn recorded(kind: Kind, theme: Theme, seed: u64, operations: u32) -> Recorded {

@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use fencepost_verify::fuzz::{TARGETS, Target};
+use fencepost_verify::fuzz::{FuzzTarget as Target, TARGETS};
 
 fn folder(of: &str, target: &str) -> PathBuf {
     // In whichever package these tests stand, the targets are above it.

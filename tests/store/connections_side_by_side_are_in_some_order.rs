@@ -7,13 +7,15 @@
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
 
-use fencepost_verify::run::Reach;
-use fencepost_verify::schedule::case::{Act, Case, Client, Wal};
-use fencepost_verify::schedule::control;
-use fencepost_verify::schedule::explore::{Explored, Search};
-use fencepost_verify::schedule::phase::{self, acts};
+use fencepost_verify::plan::Reach;
+use fencepost_verify::schedule::case::{
+    ClientAct as Act, ScheduleCase as Case, ScheduledClient as Client, WalAtStart as Wal,
+};
+use fencepost_verify::schedule::connections::{Connections as Stage, ScheduleRun as Run};
+use fencepost_verify::schedule::phase::acts;
 use fencepost_verify::schedule::replay::{look_for, replay, shrink, start_of};
-use fencepost_verify::schedule::stage::{Run, Stage};
+use fencepost_verify::schedule::{control, phase};
+use fencepost_verify::scheduler::{Explored, Strategy as Search};
 use fencepost_verify::trace::Trace;
 
 fn pair(wal: Wal, acts: &[Act], kinds: [&str; 2]) -> Case {

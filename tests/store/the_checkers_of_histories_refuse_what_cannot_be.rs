@@ -8,10 +8,12 @@ use fencepost_model::op::{Delivery, Op, Refusal, Reply, Settled, Settlement, Sta
 use fencepost_model::state::{Body, State};
 use fencepost_model::step::apply;
 use fencepost_model::vocabulary::{Group, Kind, Message, Name, Names, Seq, Timestamp, Token};
-use fencepost_verify::history::judge::{ANSWERS, PATIENCE, Verdict, judge};
+use fencepost_verify::history::checkers::{ANSWERS, HistoryVerdict as Verdict, PATIENCE, check as judge};
 use fencepost_verify::history::log::{AGAIN, HOLDERS, INVERTED, LOST, SKIPPED, UNCOMMITTED};
-use fencepost_verify::history::record::{Answer, End, Entry, History, Place};
-use fencepost_verify::history::{log, numbers, search};
+use fencepost_verify::history::record::{
+    CommitPlace as Place, History, HistoryAnswer as Answer, HistoryEnd as End, HistoryEntry as Entry,
+};
+use fencepost_verify::history::{commit_order as numbers, linearizability as search, log};
 use stateright::semantics::{ConsistencyTester, LinearizabilityTester, SequentialSpec};
 
 fn name(text: &str) -> Name {

@@ -8,8 +8,9 @@ use clap::{Args, ValueEnum};
 use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::ended::{Ended, Failed, write};
-use fencepost_verify::history::player::play;
-use fencepost_verify::run::{Failure, Phase, Plan, Progress, Reach, run as verify};
+use fencepost_verify::history::task::run_task;
+use fencepost_verify::plan::{PhaseId, Plan, Progress, Reach};
+use fencepost_verify::run::{Failure, run as verify};
 
 /// Check the whole contract. Exit status: 0 all held, 1 a guarantee is broken, 2 it could not run.
 #[derive(Debug, Args)]
@@ -62,14 +63,14 @@ enum PhaseName {
     History,
 }
 
-const PHASES: [(PhaseName, Phase); 7] = [
-    (PhaseName::Model, Phase::Model),
-    (PhaseName::Lockstep, Phase::Lockstep),
-    (PhaseName::Mutants, Phase::Mutants),
-    (PhaseName::Crash, Phase::Crash),
-    (PhaseName::Faults, Phase::Faults),
-    (PhaseName::Schedule, Phase::Schedule),
-    (PhaseName::History, Phase::History),
+const PHASES: [(PhaseName, PhaseId); 7] = [
+    (PhaseName::Model, PhaseId::Model),
+    (PhaseName::Lockstep, PhaseId::Lockstep),
+    (PhaseName::Mutants, PhaseId::Mutants),
+    (PhaseName::Crash, PhaseId::Crash),
+    (PhaseName::Faults, PhaseId::Faults),
+    (PhaseName::Schedule, PhaseId::Schedule),
+    (PhaseName::History, PhaseId::History),
 ];
 
 pub(crate) fn run(arguments: &Arguments) -> Result<Ended, Failed> {
@@ -96,14 +97,14 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Ended, Failed> {
         tell(failure, arguments.seed, &arguments.traces)?;
     }
     print!("{}", report.table());
-    let held = report.verdict == fencepost_verify::report::Outcome::Held;
+    let held = report.verdict == fencepost_verify::report::GuaranteeVerdict::Held;
     Ok(if held { Ended::Held } else { Ended::Broken })
 }
 
 /// Plays the part of a client that is told on standard input.
 pub(crate) fn play_client() -> Result<Ended, Failed> {
     let told = std::io::read_to_string(std::io::stdin()).map_err(Failed::System)?;
-    play(&serde_json::from_str(&told).map_err(Failed::Json)?)?;
+    run_task(&serde_json::from_str(&told).map_err(Failed::Json)?)?;
     Ok(Ended::Held)
 }
 

@@ -10,22 +10,23 @@ use std::time::Instant;
 use fencepost_model::scope::{cuts, cuts_with_damage};
 use serde::Serialize;
 
-use crate::crash::act::{Act, next};
-use crate::crash::case::{Level, Setting};
-use crate::crash::control::{self, Control};
-use crate::crash::judge::NOTHING_LOST;
-use crate::crash::recorder::{Recorder, Start, Unrecorded};
+use crate::crash::control;
+use crate::crash::control::CrashControl;
 use crate::crash::replay::shrink;
-use crate::crash::search::{Broken, Class, Figures, Limits, Search};
+use crate::crash::search::{BrokenByCut, CutClass, CutFigures, CutLimits, CutSearch};
 use crate::disk::{Budget, Profile};
+use crate::plan::Reach;
 use crate::pool;
 use crate::report::grouped;
-use crate::run::Reach;
+use crate::rig::act::{Act, next};
+use crate::rig::promises::NOTHING_LOST;
+use crate::rig::recorder::{DiskRecorder, StartPoint, Unrecorded};
+use crate::rig::setting::{Level, Setting};
 use fencepost::error::{Error, Result};
 
 /// Figures of the phase `crash`.
 #[derive(Debug, Default, PartialEq, Serialize)]
-pub struct CrashPhase {
+pub struct CrashFigures {
     /// How many sequences of acts.
     pub sequences: u64,
     /// How many I/O events the power was cut after.
@@ -53,16 +54,16 @@ pub struct CrashPhase {
     /// How many images of second cuts, during recovery.
     pub again: u64,
     /// The positive controls.
-    pub controls: Controls,
+    pub controls: CrashControls,
     /// How many images were judged: level by act by what the cut did.
-    pub cells: Vec<Cell>,
+    pub cells: Vec<CrashCell>,
     /// How long it took.
     pub seconds: f64,
 }
 
 /// The positive controls.
 #[derive(Debug, Default, PartialEq, Serialize)]
-pub struct Controls {
+pub struct CrashControls {
     /// How many were caught, by the promise that was named for each.
     pub caught: usize,
     /// How many there are.
@@ -71,7 +72,7 @@ pub struct Controls {
 
 /// A cell of the table.
 #[derive(Debug, PartialEq, Serialize)]
-pub struct Cell {
+pub struct CrashCell {
     /// The durability level.
     pub level: &'static str,
     /// What was in flight, or was done last.
@@ -84,26 +85,26 @@ pub struct Cell {
 
 /// What the phase found.
 #[derive(Debug)]
-pub struct Found {
+pub struct CrashFindings {
     /// Its figures.
-    pub figures: CrashPhase,
+    pub figures: CrashFigures,
     /// The shortest thing that is broken.
-    pub broken: Option<Broken>,
+    pub broken: Option<BrokenByCut>,
     /// What is wrong with the search itself.
     pub complaints: Vec<String>,
 }
 
 /// One piece of work.
-enum Work<'a> {
+enum CrashWork<'a> {
     /// Every sequence that begins with this act.
-    Explore(&'a Start, Setting, Limits, Act),
+    Explore(&'a StartPoint, Setting, CutLimits, Act),
     /// Long sequences, chosen by these seeds.
-    Walk(&'a Start, Setting, Limits, std::ops::Range<u64>),
+    Walk(&'a StartPoint, Setting, CutLimits, std::ops::Range<u64>),
     /// A control.
-    Control(&'static Control),
+    Control(&'static CrashControl),
 }
 
-impl Work<'_> {
+impl CrashWork<'_> {
     fn name(&self) -> String {
         match self {
             Self::Explore(start, setting, _, act) => {
@@ -116,7 +117,7 @@ impl Work<'_> {
 }
 
 /// How far searches go in a setting.
-fn limits(reach: Reach, setting: &Setting, seed: u64) -> Limits {
+fn limits(reach: Reach, setting: &Setting, seed: u64) -> CutLimits {
     // What is used everywhere goes the furthest: PowerLoss, on what SQLite takes a disk of Unix for.
     let main = *setting == Setting::honest(Level::PowerLoss, Profile::UNIX);
     let (depth, heavy) = match reach {
@@ -127,7 +128,7 @@ fn limits(reach: Reach, setting: &Setting, seed: u64) -> Limits {
     let thorough = reach == Reach::Deep && main;
     let budget = Budget { subsets: 10, samples: usize::from(thorough) * 2, thorough, combinations: 1_000 };
     let (stranger_in, again_in) = if reach == Reach::Deep { (64, 8) } else { (256, 16) };
-    Limits { depth, heavy, budget, stranger_in, again_in, seed }
+    CutLimits { depth, heavy, budget, stranger_in, again_in, seed }
 }
 
 /// The settings without a mistake.
@@ -141,13 +142,18 @@ pub fn settings() -> Vec<Setting> {
 ///
 /// # Errors
 /// If it could not be run.
-pub fn run(reach: Reach, seed: u64, threads: usize, at: impl FnMut(&str, usize) + Send) -> Result<Found> {
+pub fn run(
+    reach: Reach,
+    seed: u64,
+    threads: usize,
+    at: impl FnMut(&str, usize) + Send,
+) -> Result<CrashFindings> {
     let began = Instant::now();
     let mut complaints = Vec::new();
     let mut starts = Vec::new();
     // What a store leaves in its WAL depends on what the disk says of itself.
     for profile in [Profile::UNIX, Profile::PLAIN] {
-        let mut recorder = Recorder::new(Setting::honest(Level::PowerLoss, profile))?;
+        let mut recorder = DiskRecorder::new(Setting::honest(Level::PowerLoss, profile))?;
         for scope in cuts().into_iter().chain([cuts_with_damage()]) {
             match recorder.start(&scope) {
                 Ok(start) => starts.push((profile, start)),
@@ -158,21 +164,21 @@ pub fn run(reach: Reach, seed: u64, threads: usize, at: impl FnMut(&str, usize) 
             }
         }
     }
-    let nothing = Recorder::nothing();
+    let nothing = DiskRecorder::nothing();
     let work = plan(reach, seed, &starts, &nothing);
     let total = work.len();
     let mut at = at;
     let done = pool::map(threads, &work, |work| at(&work.name(), total), do_work);
-    let mut figures = Figures::default();
-    let mut controls = Controls::default();
+    let mut figures = CutFigures::default();
+    let mut controls = CrashControls::default();
     for done in done {
         match done? {
-            Done::Searched(found) => figures.add(*found),
-            Done::Caught => {
+            CrashDone::Searched(found) => figures.add(*found),
+            CrashDone::Caught => {
                 controls.caught += 1;
                 controls.total += 1;
             }
-            Done::Missed(why) => {
+            CrashDone::Missed(why) => {
                 controls.total += 1;
                 complaints.push(why);
             }
@@ -180,15 +186,21 @@ pub fn run(reach: Reach, seed: u64, threads: usize, at: impl FnMut(&str, usize) 
     }
     complaints.extend(std::mem::take(&mut figures.unrecorded));
     complain(&mut complaints, &figures);
-    let shortest = |broken: &&Broken| (broken.case.acts.len(), broken.cut.choice.losses(), broken.cut.events);
+    let shortest =
+        |broken: &&BrokenByCut| (broken.case.acts.len(), broken.cut.choice.losses(), broken.cut.events);
     let broken = figures.broken.iter().min_by_key(shortest).map(shrink);
     let mut figures = summary(figures, controls);
     figures.seconds = began.elapsed().as_secs_f64();
-    Ok(Found { figures, broken, complaints })
+    Ok(CrashFindings { figures, broken, complaints })
 }
 
-fn plan<'a>(reach: Reach, seed: u64, starts: &'a [(Profile, Start)], nothing: &'a Start) -> Vec<Work<'a>> {
-    let mut work: Vec<Work<'_>> = control::ALL.iter().map(Work::Control).collect();
+fn plan<'a>(
+    reach: Reach,
+    seed: u64,
+    starts: &'a [(Profile, StartPoint)],
+    nothing: &'a StartPoint,
+) -> Vec<CrashWork<'a>> {
+    let mut work: Vec<CrashWork<'_>> = control::ALL.iter().map(CrashWork::Control).collect();
     let (walks, chunk) = match reach {
         Reach::Quick => (2, 1),
         Reach::Standard => (16, 4),
@@ -198,21 +210,21 @@ fn plan<'a>(reach: Reach, seed: u64, starts: &'a [(Profile, Start)], nothing: &'
         let limits = limits(reach, &setting, seed);
         for (_, start) in starts.iter().filter(|(profile, _)| *profile == setting.profile) {
             let acts = next(&start.scope, setting.level, &start.moment, limits.heavy > 0);
-            work.extend(acts.into_iter().map(|act| Work::Explore(start, setting, limits, act)));
+            work.extend(acts.into_iter().map(|act| CrashWork::Explore(start, setting, limits, act)));
             for from in (0..walks).step_by(chunk) {
                 let seeds = from..(from + chunk as u64).min(walks);
-                work.push(Work::Walk(start, setting, limits, seeds));
+                work.push(CrashWork::Walk(start, setting, limits, seeds));
             }
         }
         // What is not there yet is created, and then worked on.
-        let created = Limits { depth: limits.depth.min(2), ..limits };
-        work.push(Work::Explore(nothing, setting, created, Act::Create));
+        let created = CutLimits { depth: limits.depth.min(2), ..limits };
+        work.push(CrashWork::Explore(nothing, setting, created, Act::Create));
     }
     work
 }
 
-enum Done {
-    Searched(Box<Figures>),
+enum CrashDone {
+    Searched(Box<CutFigures>),
     Caught,
     Missed(String),
 }
@@ -220,19 +232,19 @@ enum Done {
 /// How many acts a walk has.
 const WALK: usize = 12;
 
-fn do_work(work: &Work<'_>) -> Result<Done> {
+fn do_work(work: &CrashWork<'_>) -> Result<CrashDone> {
     match work {
-        Work::Control(control) => Ok(match control.run()? {
-            Ok(_) => Done::Caught,
-            Err(why) => Done::Missed(format!("a mistake was not noticed ({}): {why}", control.name)),
+        CrashWork::Control(control) => Ok(match control.run()? {
+            Ok(_) => CrashDone::Caught,
+            Err(why) => CrashDone::Missed(format!("a mistake was not noticed ({}): {why}", control.name)),
         }),
-        Work::Explore(start, setting, limits, act) => {
-            let mut search = Search::new(start, *setting, *limits)?;
+        CrashWork::Explore(start, setting, limits, act) => {
+            let mut search = CutSearch::new(start, *setting, *limits)?;
             search.explore(&mut vec![act.clone()]);
-            Ok(Done::Searched(Box::new(search.finish())))
+            Ok(CrashDone::Searched(Box::new(search.finish())))
         }
-        Work::Walk(start, setting, limits, seeds) => {
-            let mut search = Search::new(start, *setting, *limits)?;
+        CrashWork::Walk(start, setting, limits, seeds) => {
+            let mut search = CutSearch::new(start, *setting, *limits)?;
             for seed in seeds.clone() {
                 let mut acts = Vec::new();
                 let mut moment = start.moment.clone();
@@ -241,20 +253,20 @@ fn do_work(work: &Work<'_>) -> Result<Done> {
                     if all.is_empty() {
                         return Err(Error::NotFound);
                     }
-                    let which = crate::crash::search::mix(limits.seed, &[seed, step]);
+                    let which = crate::rig::seed::mix(limits.seed, &[seed, step]);
                     let act = all.swap_remove(usize::try_from(which).unwrap_or(0) % all.len());
                     moment.perform(&act);
                     acts.push(act);
                 }
                 search.look_at(&acts, 0);
             }
-            Ok(Done::Searched(Box::new(search.finish())))
+            Ok(CrashDone::Searched(Box::new(search.finish())))
         }
     }
 }
 
 /// A search that never saw what it is for has shown nothing.
-fn complain(complaints: &mut Vec<String>, figures: &Figures) {
+fn complain(complaints: &mut Vec<String>, figures: &CutFigures) {
     let mut need = |seen: bool, what: &str| {
         if !seen && figures.broken.is_empty() {
             complaints.push(format!("no cut {what}, so the search shows nothing"));
@@ -265,21 +277,21 @@ fn complain(complaints: &mut Vec<String>, figures: &Figures) {
     need(figures.suffixes > 0, "took acknowledged operations of ProcessCrash");
     need(figures.both_ways > 0, "was recovered in both ways");
     need(figures.gone_on > 0, "was followed by work");
-    for class in Class::ALL {
+    for class in CutClass::ALL {
         let seen = figures.cells.keys().any(|(_, _, seen)| *seen == class);
         need(seen, &format!("was of the class {}", class.name()));
     }
 }
 
-fn summary(figures: Figures, controls: Controls) -> CrashPhase {
+fn summary(figures: CutFigures, controls: CrashControls) -> CrashFigures {
     let lost = figures.broken.iter().filter(|broken| broken.wrong.property == NOTHING_LOST).count();
-    let cell = |((level, act, class), images): (&(Level, &'static str, Class), &u64)| Cell {
+    let cell = |((level, act, class), images): (&(Level, &'static str, CutClass), &u64)| CrashCell {
         level: level.name(),
         act,
         class: class.name(),
         images: *images,
     };
-    CrashPhase {
+    CrashFigures {
         sequences: figures.sequences,
         events: figures.events,
         images: figures.images.len(),
@@ -299,7 +311,7 @@ fn summary(figures: Figures, controls: Controls) -> CrashPhase {
     }
 }
 
-impl CrashPhase {
+impl CrashFigures {
     /// The figures for people.
     pub fn figures(&self, text: &mut String) {
         let (sequences, events) = (grouped(self.sequences), grouped(self.events));
@@ -333,7 +345,7 @@ impl CrashPhase {
     /// The table for people: durability level by act by what the cut did.
     pub fn table(&self) -> String {
         let mut text = format!("{:13} {:27}", "level", "act");
-        for class in Class::ALL {
+        for class in CutClass::ALL {
             let _ = write!(text, " {:>9}", class.name());
         }
         text.push('\n');
@@ -343,7 +355,7 @@ impl CrashPhase {
         }
         for ((level, act), row) in rows {
             let _ = write!(text, "{level:13} {act:27}");
-            for class in Class::ALL {
+            for class in CutClass::ALL {
                 let images = row.get(class.name()).map_or("-".to_owned(), |images| images.to_string());
                 let _ = write!(text, " {images:>9}");
             }

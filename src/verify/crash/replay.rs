@@ -5,57 +5,50 @@
 
 use std::fmt::Write as _;
 
-use crate::crash::act::Act;
-use crate::crash::case::{Case, Setting};
-use crate::crash::judge::{Judge, Wrong, guarantee};
-use crate::crash::recorder::{Recorder, Recording, Start, Unrecorded};
-use crate::crash::recovery::in_words;
-use crate::crash::search::{Broken, Cut, Limits, Search};
-use crate::disk::{Budget, Event, Fate, Mark, NameFate, Platter};
+use crate::crash::case::CrashCase;
+use crate::crash::images::ImageChecker;
+use crate::crash::search::{BrokenByCut, Cut, CutLimits, CutSearch};
+use crate::disk::{Budget, DurableContent, Event, Fate, Mark, NameFate};
+use crate::rig::act::Act;
+use crate::rig::promises::{Replayed, Violation, guarantee};
+use crate::rig::recorder::{DiskRecorder, DiskRecording, StartPoint, Unrecorded};
+use crate::rig::recovery::in_words;
+use crate::rig::setting::Setting;
 
 /// A cut is looked at in every way: by a stranger, worked on, and cut again.
-fn limits(seed: u64) -> Limits {
+fn limits(seed: u64) -> CutLimits {
     let budget = Budget { subsets: 8, samples: 0, thorough: false, combinations: 200 };
-    Limits { depth: 0, heavy: 0, budget, stranger_in: 1, again_in: 1, seed }
+    CutLimits { depth: 0, heavy: 0, budget, stranger_in: 1, again_in: 1, seed }
 }
 
-/// What happened when a cut was made again.
-#[derive(Debug)]
-pub struct Replayed {
-    /// What is wrong, if anything still is.
-    pub wrong: Option<Wrong>,
-    /// The story, line by line.
-    pub story: String,
-}
-
-fn start_of(case: &Case) -> std::result::Result<Start, Unrecorded> {
+fn start_of(case: &CrashCase) -> std::result::Result<StartPoint, Unrecorded> {
     let honest = Setting::honest(case.setting.level, case.setting.profile);
-    let in_rollback_mode = case.setting.mistake == Some(super::case::Mistake::DeleteMode);
-    Recorder::new(if in_rollback_mode { case.setting } else { honest })?.start_of(case)
+    let in_rollback_mode = case.setting.mistake == Some(crate::rig::setting::RigMutant::DeleteMode);
+    DiskRecorder::new(if in_rollback_mode { case.setting } else { honest })?.start_of(case.scope().as_ref())
 }
 
 /// Makes a cut again, and judges it.
 ///
 /// # Errors
 /// If the store cannot do the acts, in words.
-pub fn replay(case: &Case, cut: &Cut) -> std::result::Result<Replayed, String> {
+pub fn replay(case: &CrashCase, cut: &Cut) -> std::result::Result<Replayed, String> {
     let told = |unrecorded| match unrecorded {
         Unrecorded::Failed(error) => in_words(&error),
         Unrecorded::Differs(why) => why,
     };
     let start = start_of(case).map_err(told)?;
-    let recording = Recorder::new(case.setting)
+    let recording = DiskRecorder::new(case.setting)
         .map_err(|error| in_words(&error))?
         .record(&start, &case.acts)
         .map_err(told)?;
-    let mut search = Search::new(&start, case.setting, limits(1)).map_err(|error| in_words(&error))?;
-    let judge = Judge::new(case.setting.level, &case.acts, &recording.moments, &start.earlier);
+    let mut search = CutSearch::new(&start, case.setting, limits(1)).map_err(|error| in_words(&error))?;
+    let judge = ImageChecker::new(case.setting.level, &case.acts, &recording.moments, &start.earlier);
     let wrong = search.again(&recording, &judge, cut);
     Ok(Replayed { story: tell(case, cut, &recording, wrong.as_ref()), wrong })
 }
 
 /// Makes what is broken as small as it gets: the fewest acts, and then the fewest losses.
-pub fn shrink(broken: &Broken) -> Broken {
+pub fn shrink(broken: &BrokenByCut) -> BrokenByCut {
     let mut best = broken.clone();
     while let Some(shorter) = (0..best.case.acts.len()).find_map(|left_out| without(&best, left_out)) {
         best = shorter;
@@ -67,20 +60,20 @@ pub fn shrink(broken: &Broken) -> Broken {
 }
 
 /// The same without one act, if the same promise is broken then.
-fn without(broken: &Broken, left_out: usize) -> Option<Broken> {
+fn without(broken: &BrokenByCut, left_out: usize) -> Option<BrokenByCut> {
     let mut case = broken.case.clone();
     case.acts.remove(left_out);
     if case.acts.is_empty() {
         return None;
     }
     let start = start_of(&case).ok()?;
-    let mut search = Search::new(&start, case.setting, limits(1)).ok()?.until(broken.wrong.property);
+    let mut search = CutSearch::new(&start, case.setting, limits(1)).ok()?.until(broken.wrong.property);
     search.look_at(&case.acts, 0);
     search.finish().broken.into_iter().find(|other| other.wrong.property == broken.wrong.property)
 }
 
-fn fewer_losses(best: &mut Broken) {
-    let same = |case: &Case, cut: &Cut, property: &str| {
+fn fewer_losses(best: &mut BrokenByCut) {
+    let same = |case: &CrashCase, cut: &Cut, property: &str| {
         replay(case, cut).ok().and_then(|replayed| replayed.wrong).filter(|wrong| wrong.property == property)
     };
     let shape: Vec<usize> = best.cut.choice.files.iter().map(|(_, fates)| fates.len()).collect();
@@ -106,7 +99,7 @@ fn fewer_losses(best: &mut Broken) {
 }
 
 /// The story of a cut: what was done, what the disk saw, what was lost, and what was found.
-fn tell(case: &Case, cut: &Cut, recording: &Recording, wrong: Option<&Wrong>) -> String {
+fn tell(case: &CrashCase, cut: &Cut, recording: &DiskRecording, wrong: Option<&Violation>) -> String {
     let mut text = String::new();
     let setting = &case.setting;
     let start = case.start.as_deref().unwrap_or("a disk without a store");
@@ -142,7 +135,7 @@ fn tell(case: &Case, cut: &Cut, recording: &Recording, wrong: Option<&Wrong>) ->
     text
 }
 
-fn line(text: &mut String, case: &Case, platter: &Platter, index: usize, event: &Event) {
+fn line(text: &mut String, case: &CrashCase, platter: &DurableContent, index: usize, event: &Event) {
     let number = index + 1;
     let _ = match event {
         Event::Mark(Mark::Called(act)) => {
@@ -173,7 +166,7 @@ fn line(text: &mut String, case: &Case, platter: &Platter, index: usize, event: 
     };
 }
 
-fn losses(text: &mut String, platter: &Platter, cut: &Cut) {
+fn losses(text: &mut String, platter: &DurableContent, cut: &Cut) {
     let mut kept = 0_usize;
     for (file, fates) in &cut.choice.files {
         for (index, fate) in fates.iter().enumerate() {

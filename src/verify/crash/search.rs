@@ -7,17 +7,20 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::rc::Rc;
 
-use crate::crash::act::{Act, Moment, next};
-use crate::crash::case::{Case, Level, Setting};
-use crate::crash::judge::{BOTH_WAYS, Judge, Progress, Wrong};
-use crate::crash::recorder::{Recorder, Recording, Start, Unrecorded};
-use crate::crash::recovery::{Recovered, Recovery, digested, go_on, in_words};
-use crate::disk::{Budget, Choice, Event, Fate, FileId, Image, Mark, NameFate, Platter};
+use crate::crash::case::CrashCase;
+use crate::crash::images::{BOTH_WAYS, CutProgress, ImageChecker};
+use crate::disk::{Budget, CutChoice, DiskImage, DurableContent, Event, Fate, FileId, Mark, NameFate};
+use crate::rig::act::{Act, Moment, next};
+use crate::rig::promises::Violation;
+use crate::rig::recorder::{DiskRecorder, DiskRecording, StartPoint, Unrecorded, beside_others};
+use crate::rig::recovery::{Recovered, Recovery, digested, go_on, in_words, rebooted};
+use crate::rig::seed::mix;
+use crate::rig::setting::{Level, Setting};
 use fencepost::error::Result;
 
 /// How far a search goes.
 #[derive(Clone, Copy, Debug)]
-pub struct Limits {
+pub struct CutLimits {
     /// How many acts a sequence has at most.
     pub depth: usize,
     /// Up to which length sequences also have acts that open files anew.
@@ -34,7 +37,7 @@ pub struct Limits {
 
 /// What a cut did to what was not durable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Class {
+pub enum CutClass {
     /// Nothing: the process was killed.
     Killed,
     /// Writes were lost.
@@ -51,7 +54,7 @@ pub enum Class {
     Again,
 }
 
-impl Class {
+impl CutClass {
     /// All of them.
     pub const ALL: [Self; 7] =
         [Self::Killed, Self::Lost, Self::Torn, Self::Grown, Self::Spoiled, Self::Directory, Self::Again];
@@ -69,7 +72,7 @@ impl Class {
         }
     }
 
-    fn of(choice: &Choice) -> Self {
+    fn of(choice: &CutChoice) -> Self {
         let mut class = Self::Killed;
         for fate in choice.files.iter().flat_map(|(_, fates)| fates) {
             class = class.max(match fate {
@@ -91,25 +94,25 @@ pub struct Cut {
     /// How many events had happened.
     pub events: usize,
     /// What became of what was pending.
-    pub choice: Choice,
+    pub choice: CutChoice,
     /// If the recovery was cut: how far that had come, and what became of its own changes.
-    pub again: Option<(usize, Choice)>,
+    pub again: Option<(usize, CutChoice)>,
 }
 
 /// Something that is broken.
 #[derive(Clone, Debug)]
-pub struct Broken {
+pub struct BrokenByCut {
     /// What was done.
-    pub case: Case,
+    pub case: CrashCase,
     /// The cut.
     pub cut: Cut,
     /// What is wrong.
-    pub wrong: Wrong,
+    pub wrong: Violation,
 }
 
 /// What a search did.
 #[derive(Debug, Default)]
-pub struct Figures {
+pub struct CutFigures {
     /// How many sequences.
     pub sequences: u64,
     /// How many I/O events the power was cut after.
@@ -131,14 +134,14 @@ pub struct Figures {
     /// How many images of second cuts.
     pub again: u64,
     /// How many images were judged by level, act and class.
-    pub cells: BTreeMap<(Level, &'static str, Class), u64>,
+    pub cells: BTreeMap<(Level, &'static str, CutClass), u64>,
     /// What is broken.
-    pub broken: Vec<Broken>,
+    pub broken: Vec<BrokenByCut>,
     /// What could not be recorded, which is no cut's fault.
     pub unrecorded: Vec<String>,
 }
 
-impl Figures {
+impl CutFigures {
     /// Adds what another search did.
     pub fn add(&mut self, other: Self) {
         self.sequences += other.sequences;
@@ -162,40 +165,32 @@ impl Figures {
 }
 
 /// A search from one beginning, in one setting.
-pub struct Search<'a> {
-    start: &'a Start,
+pub struct CutSearch<'a> {
+    start: &'a StartPoint,
     setting: Setting,
-    limits: Limits,
-    recorder: Recorder,
+    limits: CutLimits,
+    recorder: DiskRecorder,
     recovery: Recovery,
     recovered: HashMap<u64, Rc<Recovered>>,
-    figures: Figures,
+    figures: CutFigures,
     /// Only this ends it: other broken promises are noted, and it goes on.
     wanted: Option<&'static str>,
 }
 
-/// A mixture of a seed and numbers that name a place.
-pub(crate) fn mix(seed: u64, parts: &[u64]) -> u64 {
-    parts.iter().fold(seed ^ 0x9e37_79b9_7f4a_7c15, |mixed, part| {
-        let mixed = (mixed ^ part).wrapping_mul(0xff51_afd7_ed55_8ccd);
-        mixed ^ (mixed >> 32)
-    })
-}
-
-impl<'a> Search<'a> {
+impl<'a> CutSearch<'a> {
     /// A search that stops at the first broken promise of each sequence.
     ///
     /// # Errors
     /// If SQLite refuses a disk.
-    pub fn new(start: &'a Start, setting: Setting, limits: Limits) -> Result<Self> {
+    pub fn new(start: &'a StartPoint, setting: Setting, limits: CutLimits) -> Result<Self> {
         Ok(Self {
             start,
             setting,
             limits,
-            recorder: Recorder::new(setting)?,
+            recorder: DiskRecorder::new(setting)?,
             recovery: Recovery::new(setting)?,
             recovered: HashMap::new(),
-            figures: Figures::default(),
+            figures: CutFigures::default(),
             wanted: None,
         })
     }
@@ -214,18 +209,18 @@ impl<'a> Search<'a> {
     }
 
     /// Makes one cut of a recording again, in every way: what is wrong after it, if anything is.
-    pub fn again(&mut self, recording: &Recording, judge: &Judge, cut: &Cut) -> Option<Wrong> {
+    pub fn again(&mut self, recording: &DiskRecording, judge: &ImageChecker, cut: &Cut) -> Option<Violation> {
         let mut platter = recording.base.clone();
-        let mut progress = Progress { answered: 0, called: 0 };
+        let mut progress = CutProgress { answered: 0, called: 0 };
         for event in recording.events.iter().take(cut.events) {
             platter.advance(event);
             progress.see(event);
         }
         let events = cut.events;
-        let place = Place { recording, judge, platter: &platter, progress, events, from: 0 };
+        let place = CutPlace { recording, judge, platter: &platter, progress, events, from: 0 };
         let image = platter.image(&cut.choice);
         let (recovered, _) = self.recover(&image, judge.migrates());
-        let judged = self.judge(&place, &image, &recovered, Class::of(&cut.choice), true);
+        let judged = self.judge(&place, &image, &recovered, CutClass::of(&cut.choice), true);
         let judged = judged.and_then(|moment| self.work_on(&place, &image, moment));
         judged.err().map(|(wrong, _)| wrong)
     }
@@ -265,14 +260,14 @@ impl<'a> Search<'a> {
     }
 
     /// Forgets the images that were recovered, and gives away what was found.
-    pub fn finish(self) -> Figures {
+    pub fn finish(self) -> CutFigures {
         self.figures
     }
 
-    fn cut_all(&mut self, recording: &Recording, acts: &[Act], from: usize) {
-        let judge = Judge::new(self.setting.level, acts, &recording.moments, &self.start.earlier);
+    fn cut_all(&mut self, recording: &DiskRecording, acts: &[Act], from: usize) {
+        let judge = ImageChecker::new(self.setting.level, acts, &recording.moments, &self.start.earlier);
         let mut platter = recording.base.clone();
-        let mut progress = Progress { answered: 0, called: 0 };
+        let mut progress = CutProgress { answered: 0, called: 0 };
         let mut worked = HashSet::new();
         for (index, event) in recording.events.iter().enumerate() {
             platter.advance(event);
@@ -282,7 +277,7 @@ impl<'a> Search<'a> {
             }
             let newest = newest(event);
             let events = index + 1;
-            let place = Place { recording, judge: &judge, platter: &platter, progress, events, from };
+            let place = CutPlace { recording, judge: &judge, platter: &platter, progress, events, from };
             self.cut(&place, newest, &mut worked);
             if self.is_over() {
                 return;
@@ -290,7 +285,7 @@ impl<'a> Search<'a> {
         }
     }
 
-    fn cut(&mut self, place: &Place<'_>, newest: Option<FileId>, worked: &mut HashSet<usize>) {
+    fn cut(&mut self, place: &CutPlace<'_>, newest: Option<FileId>, worked: &mut HashSet<usize>) {
         let acts = place.judge.acts();
         self.figures.events += u64::from(!matches!(place.recording.events[place.events - 1], Event::Mark(_)));
         let seed = mix(self.limits.seed, &[acts.len() as u64, place.events as u64]);
@@ -298,7 +293,7 @@ impl<'a> Search<'a> {
         self.figures.capped += u64::from(found.capped);
         for choice in found.choices {
             let image = place.platter.image(&choice);
-            let class = Class::of(&choice);
+            let class = CutClass::of(&choice);
             let (recovered, is_new) = self.recover(&image, place.judge.migrates());
             self.figures.judged += 1;
             let kind = acts[place.progress.called - 1].kind();
@@ -313,7 +308,7 @@ impl<'a> Search<'a> {
             if let Err((wrong, again)) = judged {
                 let case = self.case(acts);
                 let cut = Cut { events: place.events, choice, again };
-                self.figures.broken.push(Broken { case, cut, wrong });
+                self.figures.broken.push(BrokenByCut { case, cut, wrong });
                 if self.is_over() {
                     return;
                 }
@@ -323,19 +318,19 @@ impl<'a> Search<'a> {
 
     /// One in so many images, and more of those in which the database file itself is being written: who opens a store
     /// looks at that before the WAL.
-    fn wants_a_stranger(&self, place: &Place<'_>, newest: Option<FileId>) -> bool {
+    fn wants_a_stranger(&self, place: &CutPlace<'_>, newest: Option<FileId>) -> bool {
         let in_database = newest.is_some_and(|file| !place.platter.name(file).ends_with("-wal"));
         let one_in = if in_database { self.limits.stranger_in.div_ceil(4) } else { self.limits.stranger_in };
         (self.figures.images.len() as u64).is_multiple_of(one_in)
     }
 
-    fn case(&self, acts: &[Act]) -> Case {
+    fn case(&self, acts: &[Act]) -> CrashCase {
         let start = (!self.start.image.files.is_empty()).then(|| self.start.scope.name.to_owned());
-        Case { start, setting: self.setting, acts: acts.to_vec() }
+        CrashCase { start, setting: self.setting, acts: acts.to_vec() }
     }
 
     /// Recovers an image, unless that was done before. Says whether it is new.
-    fn recover(&mut self, image: &Image, migrating: bool) -> (Rc<Recovered>, bool) {
+    fn recover(&mut self, image: &DiskImage, migrating: bool) -> (Rc<Recovered>, bool) {
         let digest = image.digest();
         if let Some(known) = self.recovered.get(&digest) {
             return (Rc::clone(known), false);
@@ -352,13 +347,13 @@ impl<'a> Search<'a> {
     /// Judges what was found, and if asked to, whether a stranger finds the same, also after a second cut.
     fn judge(
         &mut self,
-        place: &Place<'_>,
-        image: &Image,
+        place: &CutPlace<'_>,
+        image: &DiskImage,
         recovered: &Recovered,
-        class: Class,
+        class: CutClass,
         strange: bool,
-    ) -> std::result::Result<usize, (Wrong, Option<(usize, Choice)>)> {
-        let (judge, progress, killed) = (place.judge, place.progress, class == Class::Killed);
+    ) -> std::result::Result<usize, (Violation, Option<(usize, CutChoice)>)> {
+        let (judge, progress, killed) = (place.judge, place.progress, class == CutClass::Killed);
         let moment = judge.judge(recovered, progress, killed).map_err(|wrong| (wrong, None))?;
         let copy = self.recovery.copy(image);
         judge.judge_copy(copy.as_deref(), progress).map_err(|wrong| (wrong, None))?;
@@ -375,7 +370,7 @@ impl<'a> Search<'a> {
         // Tokens that were told to anyone until the cut, or would have been.
         let last = place.recording.moments.get(progress.called).cloned();
         let at = &place.recording.moments[moment];
-        let booted = super::judge::rebooted(at.state());
+        let booted = rebooted(at.state());
         let (stranger, worked) = self.recovery.as_a_stranger(image, judge.migrates(), |store| {
             // A store that is created only now has not booted since.
             let is_new = store.snapshot().is_ok_and(|found| found == digested(at.state()));
@@ -384,11 +379,11 @@ impl<'a> Search<'a> {
         });
         judge.judge(&stranger, progress, killed).map_err(|wrong| (wrong, None))?;
         if let Some(Err((property, why))) = worked {
-            return Err((Wrong { property, why }, None));
+            return Err((Violation { property, why }, None));
         }
         if !agree(recovered, &stranger) {
             let why = format!("the quick way finds {recovered:#?},\na stranger {stranger:#?}");
-            return Err((Wrong { property: BOTH_WAYS, why }, None));
+            return Err((Violation { property: BOTH_WAYS, why }, None));
         }
         self.figures.gone_on += 1;
         if self.figures.both_ways.is_multiple_of(self.limits.again_in) {
@@ -400,10 +395,10 @@ impl<'a> Search<'a> {
     /// Cuts the recovery of an image at each of its events.
     fn cut_again(
         &mut self,
-        place: &Place<'_>,
-        image: &Image,
+        place: &CutPlace<'_>,
+        image: &DiskImage,
         killed: bool,
-    ) -> std::result::Result<(), (Wrong, Option<(usize, Choice)>)> {
+    ) -> std::result::Result<(), (Violation, Option<(usize, CutChoice)>)> {
         let (mut platter, events) = self.recovery.events_of_recovery(image, place.judge.migrates());
         let budget = Budget { subsets: 4, samples: 0, thorough: false, combinations: 32 };
         let kind = place.judge.acts()[place.progress.called - 1].kind();
@@ -421,7 +416,7 @@ impl<'a> Search<'a> {
                 let (recovered, _) = self.recovery.as_a_stranger(&image, place.judge.migrates(), |_| ());
                 self.figures.images.insert(digest);
                 self.figures.again += 1;
-                *self.figures.cells.entry((self.setting.level, kind, Class::Again)).or_default() += 1;
+                *self.figures.cells.entry((self.setting.level, kind, CutClass::Again)).or_default() += 1;
                 let judged = place.judge.judge(&recovered, place.progress, killed);
                 judged.map_err(|wrong| (wrong, Some((index + 1, choice))))?;
             }
@@ -432,19 +427,19 @@ impl<'a> Search<'a> {
     /// Works on the image that was recovered last, if that was the quick way.
     fn work_on(
         &mut self,
-        place: &Place<'_>,
-        image: &Image,
+        place: &CutPlace<'_>,
+        image: &DiskImage,
         moment: usize,
-    ) -> std::result::Result<(), (Wrong, Option<(usize, Choice)>)> {
+    ) -> std::result::Result<(), (Violation, Option<(usize, CutChoice)>)> {
         let at = &place.recording.moments[moment];
         // The open connection knows the newest schema, and no newer one.
         if at.migrated || self.recovery.quickly(image).is_none() {
             return Ok(());
         }
-        let _beside = super::recorder::beside_others();
+        let _beside = beside_others();
         let Some(store) = self.recovery.quick_store() else { return Ok(()) };
         self.figures.gone_on += 1;
-        go_on(store, at, at.state(), at, false).map_err(|(property, why)| (Wrong { property, why }, None))
+        go_on(store, at, at.state(), at, false).map_err(|(property, why)| (Violation { property, why }, None))
     }
 }
 
@@ -452,7 +447,7 @@ impl<'a> Search<'a> {
 fn agree(recovered: &Recovered, stranger: &Recovered) -> bool {
     match (recovered, stranger) {
         (Recovered::Sound(one), Recovered::Sound(other)) => {
-            let state = if one.booted { one.state.clone() } else { super::judge::rebooted(&one.state) };
+            let state = if one.booted { one.state.clone() } else { rebooted(&one.state) };
             state == other.state && one.effects == other.effects
         }
         _ => recovered == stranger,
@@ -467,7 +462,7 @@ fn newest(event: &Event) -> Option<FileId> {
     }
 }
 
-impl Progress {
+impl CutProgress {
     fn see(&mut self, event: &Event) {
         match event {
             Event::Mark(Mark::Called(act)) => self.called = act + 1,
@@ -477,11 +472,11 @@ impl Progress {
     }
 }
 
-struct Place<'a> {
-    recording: &'a Recording,
-    judge: &'a Judge,
-    platter: &'a Platter,
-    progress: Progress,
+struct CutPlace<'a> {
+    recording: &'a DiskRecording,
+    judge: &'a ImageChecker,
+    platter: &'a DurableContent,
+    progress: CutProgress,
     events: usize,
     /// How many acts were cut before, in shorter sequences.
     from: usize,

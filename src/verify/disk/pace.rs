@@ -4,7 +4,7 @@
 //! decides.
 
 use super::device::Lock;
-use super::touch::Touch;
+use super::footprint::Footprint;
 
 /// A point at which another connection may go on, before what it names is done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,15 +56,15 @@ impl std::fmt::Display for Point {
 /// Who decides.
 pub trait Pace: Send + Sync + std::fmt::Debug {
     /// A point is reached, at which whoever calls has changed this of shared memory, and goes on to this.
-    fn pause(&self, changed: Touch, point: Point, next: Touch);
+    fn pause(&self, changed: Footprint, point: Point, next: Footprint);
     /// Something is touched.
-    fn touch(&self, touch: Touch);
+    fn touch(&self, touch: Footprint);
     /// A lock on this was refused, since another connection holds it.
-    fn refused(&self, touch: Touch);
+    fn refused(&self, touch: Footprint);
     /// A lock on this was released.
-    fn released(&self, touch: Touch);
+    fn released(&self, touch: Footprint);
     /// Somebody has changed this of shared memory, and waits before it asks for a lock again.
-    fn sleep(&self, changed: Touch);
+    fn sleep(&self, changed: Footprint);
     /// Somebody has changed this of shared memory, and does no more.
-    fn settle(&self, changed: Touch);
+    fn settle(&self, changed: Footprint);
 }

@@ -1,32 +1,32 @@
 //! What is done while something fails: from which beginning, how, on what kind of disk, and what it is that fails.
 //!
-//! A [`Case`] can be written down, and plays the same each time. This module must not know what is judged.
+//! A [`FaultCase`] can be written down, and plays the same each time. This module must not know what is judged.
 
 use fencepost_model::scope::{self, Scope};
 use serde::{Deserialize, Serialize};
 
-use crate::crash::act::Act;
-use crate::crash::case::Level;
-use crate::disk::{Fault, FaultKind, Profile};
+use crate::disk::{DiskFault, FaultKind, Profile};
+use crate::rig::act::Act;
+use crate::rig::setting::Level;
 
 /// Something that is done while something fails.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Case {
+pub struct FaultCase {
     /// The scope with which it begins; none for a disk without a store.
     pub start: Option<String>,
     /// How the store is opened.
-    pub setting: Setting,
+    pub setting: FaultSetting,
     /// What is done.
     pub deed: Deed,
     /// What fails meanwhile.
     pub trouble: Trouble,
     /// A mistake that must be noticed.
-    pub lie: Option<Lie>,
+    pub lie: Option<FaultMutant>,
 }
 
 /// The circumstances.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Setting {
+pub struct FaultSetting {
     /// The level that the store is opened with.
     pub level: Level,
     /// What the disk tells of itself.
@@ -68,7 +68,7 @@ pub enum Deed {
 #[serde(rename_all = "kebab-case")]
 pub enum Trouble {
     /// A call of the disk.
-    Call(Fault),
+    Call(DiskFault),
     /// The n-th allocation, counted from 0.
     Allocation(u64),
 }
@@ -76,7 +76,7 @@ pub enum Trouble {
 /// A deliberate mistake of a store, which must be noticed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Lie {
+pub enum FaultMutant {
     /// It says `Busy`, and what was asked was committed.
     BusyAfterCommit,
     /// Its commit failed, and it answers as if it had not.
@@ -109,7 +109,7 @@ impl Trouble {
     #[must_use]
     pub fn at(self, at: u64) -> Self {
         match self {
-            Self::Call(fault) => Self::Call(Fault { at, ..fault }),
+            Self::Call(fault) => Self::Call(DiskFault { at, ..fault }),
             Self::Allocation(_) => Self::Allocation(at),
         }
     }
@@ -125,15 +125,15 @@ impl Trouble {
     /// What it is called in tables.
     pub fn kind(self) -> &'static str {
         match self {
-            Self::Call(Fault { kind: FaultKind::Io, .. }) => "I/O error",
-            Self::Call(Fault { kind: FaultKind::Full, .. }) => "full disk",
-            Self::Call(Fault { kind: FaultKind::Short, .. }) => "short read",
+            Self::Call(DiskFault { kind: FaultKind::Io, .. }) => "I/O error",
+            Self::Call(DiskFault { kind: FaultKind::Full, .. }) => "full disk",
+            Self::Call(DiskFault { kind: FaultKind::Short, .. }) => "short read",
             Self::Allocation(_) => "allocation",
         }
     }
 }
 
-impl Case {
+impl FaultCase {
     /// The scope that it begins with.
     pub fn scope(&self) -> Option<Scope> {
         self.start.as_deref().and_then(scope::by_name)

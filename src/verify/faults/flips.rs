@@ -13,15 +13,15 @@ use fencepost_model::op::{Delivery, Op, Reply};
 use fencepost_model::state::{Body, State};
 use fencepost_model::vocabulary::{Message, Timestamp};
 
-use crate::crash::act::{Act, Moment, routine};
-use crate::crash::judge::{WHOLE, Wrong};
-use crate::crash::recorder::{BOOT, FILE};
-use crate::crash::recovery::digested;
-use crate::crash::search::mix;
-use crate::disk::{Disk, Image, Mounted, Profile};
-use crate::faults::judge::{PANIC, SENT};
-use crate::faults::stage::{Beginning, said};
-use crate::faults::stranger::options;
+use crate::disk::{Disk, DiskImage, Mounted, Profile};
+use crate::faults::answers::{PANIC, SENT};
+use crate::faults::harness::{FaultStart, said};
+use crate::faults::reboot::options;
+use crate::rig::act::{Act, Moment, routine};
+use crate::rig::promises::{Violation, WHOLE};
+use crate::rig::recorder::{BOOT, FILE};
+use crate::rig::recovery::digested;
+use crate::rig::seed::mix;
 use fencepost::error::{Error, Result};
 use fencepost::internals::sqlite::{Durability, Store};
 
@@ -38,7 +38,7 @@ pub struct Flip {
 
 /// What came of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Outcome {
+pub enum FlipOutcome {
     /// The store could not be opened, read or worked with, and said so.
     Refused,
     /// Something was delivered as corrupt, or moved to the dead.
@@ -56,7 +56,7 @@ const WAL_HEADER_BYTES: usize = 32;
 const FRAME_HEADER_BYTES: usize = 24;
 
 /// The bits that are flipped in an image, some in each of its pieces.
-pub fn flips(image: &Image, each: u64, seed: u64) -> Vec<Flip> {
+pub fn flips(image: &DiskImage, each: u64, seed: u64) -> Vec<Flip> {
     let mut flips = Vec::new();
     for (number, (file, content)) in (0_u64..).zip(&image.files) {
         let mut pieces: Vec<(usize, usize)> = Vec::new();
@@ -109,7 +109,12 @@ impl Flipped {
     ///
     /// # Errors
     /// What is wrong.
-    pub fn play(&mut self, beginning: &Beginning, image: &Image, flip: &Flip) -> Result<Outcome, Wrong> {
+    pub fn play(
+        &mut self,
+        beginning: &FaultStart,
+        image: &DiskImage,
+        flip: &Flip,
+    ) -> Result<FlipOutcome, Violation> {
         let mut image = image.clone();
         if let Some(content) = image.files.get_mut(&flip.file) {
             let mut byte = [0];
@@ -118,8 +123,8 @@ impl Flipped {
         }
         self.mounted.disk().exchange(&image);
         let taken = catch_unwind(AssertUnwindSafe(|| self.take(beginning)));
-        let taken = taken.map_err(|panic| Wrong { property: PANIC, why: said(&*panic) })?;
-        let Ok((state, mut replies)) = taken else { return Ok(Outcome::Refused) };
+        let taken = taken.map_err(|panic| Violation { property: PANIC, why: said(&*panic) })?;
+        let Ok((state, mut replies)) = taken else { return Ok(FlipOutcome::Refused) };
         if self.changes_a_payload {
             replies.iter_mut().for_each(change);
         }
@@ -127,7 +132,7 @@ impl Flipped {
     }
 
     /// Everything that a stranger can read and take, in the same boot.
-    fn take(&self, beginning: &Beginning) -> Result<(State, Vec<Reply>)> {
+    fn take(&self, beginning: &FaultStart) -> Result<(State, Vec<Reply>)> {
         let options = options(&self.mounted, Durability::PowerLoss, BOOT);
         let mut store = Store::open(Path::new(FILE), &options)?;
         let state = store.snapshot();
@@ -147,7 +152,7 @@ fn late() -> Timestamp {
     Timestamp::from(1_000)
 }
 
-fn asked(beginning: &Beginning) -> Vec<Op> {
+fn asked(beginning: &FaultStart) -> Vec<Op> {
     let mut ops = routine(&beginning.moment);
     ops.retain(|op| matches!(op, Op::Claim { .. } | Op::Poll { .. }));
     ops
@@ -163,7 +168,12 @@ fn change(reply: &mut Reply) {
 }
 
 /// Judges what was handed out.
-fn judge(beginning: &Beginning, flip: &Flip, state: State, replies: &[Reply]) -> Result<Outcome, Wrong> {
+fn judge(
+    beginning: &FaultStart,
+    flip: &Flip,
+    state: State,
+    replies: &[Reply],
+) -> Result<FlipOutcome, Violation> {
     use fencepost_model::world::{Contract, Rules as _};
     let mut sent = BTreeSet::new();
     let all = beginning.scope.start.iter();
@@ -176,7 +186,7 @@ fn judge(beginning: &Beginning, flip: &Flip, state: State, replies: &[Reply]) ->
             match &delivery.body {
                 Body::Sound { message, .. } if !sent.contains(&told(message)) => {
                     let why = format!("{delivery:?} was delivered, and nobody sent it");
-                    return Err(Wrong { property: SENT, why });
+                    return Err(Violation { property: SENT, why });
                 }
                 Body::Sound { .. } => {}
                 _ => corrupt = true,
@@ -184,29 +194,29 @@ fn judge(beginning: &Beginning, flip: &Flip, state: State, replies: &[Reply]) ->
         }
     }
     if corrupt {
-        return Ok(Outcome::Corrupt);
+        return Ok(FlipOutcome::Corrupt);
     }
     if is_earlier(beginning, &state) {
-        return Ok(Outcome::Earlier);
+        return Ok(FlipOutcome::Earlier);
     }
     let mut expected = beginning.moment.state().clone();
     let same = state == digested(&expected);
     let expected: Vec<Reply> =
         asked(beginning).iter().map(|op| Contract.apply(&mut expected, late(), op)).collect();
     if same && expected == replies {
-        return Ok(Outcome::Same);
+        return Ok(FlipOutcome::Same);
     }
     if flip.file.ends_with("-wal") {
         // SQLite's own checksums cover every frame.
         let why = format!("a WAL with a wrong bit left what the store never held: {state:#?}");
-        return Err(Wrong { property: WHOLE, why });
+        return Err(Violation { property: WHOLE, why });
     }
-    Ok(Outcome::Books)
+    Ok(FlipOutcome::Books)
 }
 
 /// Whether this is a moment before the last one.
-fn is_earlier(beginning: &Beginning, state: &State) -> bool {
-    let Beginning { scope, moment: last, .. } = beginning;
+fn is_earlier(beginning: &FaultStart, state: &State) -> bool {
+    let FaultStart { scope, moment: last, .. } = beginning;
     let mut moment = Moment::empty(scope.workers);
     let is_at = |moment: &Moment| moment.state() != last.state() && digested(moment.state()) == *state;
     is_at(&moment)

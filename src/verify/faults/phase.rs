@@ -10,24 +10,25 @@ use std::time::Instant;
 use fencepost_model::scope::cuts;
 use serde::Serialize;
 
-use crate::crash::act::{Act, next};
-use crate::crash::case::Level;
-use crate::crash::judge::Wrong;
-use crate::disk::{AllocationFaults, Fault, FaultKind, Profile};
-use crate::faults::case::{Case, Deed, Manner, Setting, Trouble};
-use crate::faults::control::{self, Control};
-use crate::faults::flips::{Flipped, Outcome, flips};
-use crate::faults::judge::{PANIC, SUCCESS};
-use crate::faults::stage::{Beginning, Stage};
+use crate::disk::{AllocationFaults, DiskFault, FaultKind, Profile};
+use crate::faults::answers::{PANIC, SUCCESS};
+use crate::faults::case::{Deed, FaultCase, FaultSetting, Manner, Trouble};
+use crate::faults::control;
+use crate::faults::control::FaultControl;
+use crate::faults::flips::{FlipOutcome, Flipped, flips};
+use crate::faults::harness::{FaultHarness, FaultStart};
 use crate::faults::sync::{Going, Syncs};
+use crate::plan::Reach;
 use crate::pool;
 use crate::report::grouped;
-use crate::run::Reach;
+use crate::rig::act::{Act, next};
+use crate::rig::promises::Violation;
+use crate::rig::setting::Level;
 use fencepost::error::Result;
 
 /// Figures of the phase `faults`.
 #[derive(Debug, Default, PartialEq, Serialize)]
-pub struct FaultsPhase {
+pub struct FaultsFigures {
     /// How many runs met an I/O error of the disk.
     pub io_errors: u64,
     /// How many met a full disk.
@@ -45,7 +46,7 @@ pub struct FaultsPhase {
     /// Bits that were flipped at rest.
     pub flips: Flips,
     /// The positive controls.
-    pub controls: Controls,
+    pub controls: FaultsControls,
     /// How long it took.
     pub seconds: f64,
 }
@@ -82,7 +83,7 @@ pub struct Flips {
 
 /// The positive controls.
 #[derive(Debug, Default, PartialEq, Serialize)]
-pub struct Controls {
+pub struct FaultsControls {
     /// How many were caught, by the promise that was named for each.
     pub caught: usize,
     /// How many there are.
@@ -91,7 +92,7 @@ pub struct Controls {
 
 /// A promise that was broken.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Broken {
+pub struct BrokenByFault {
     /// Which promise.
     pub property: &'static str,
     /// What was found.
@@ -102,30 +103,30 @@ pub struct Broken {
 
 /// What the phase found.
 #[derive(Debug)]
-pub struct Found {
+pub struct FaultsFindings {
     /// Its figures.
-    pub figures: FaultsPhase,
+    pub figures: FaultsFigures,
     /// The first thing that is broken.
-    pub broken: Option<Broken>,
+    pub broken: Option<BrokenByFault>,
     /// What is wrong with the search itself.
     pub complaints: Vec<String>,
 }
 
 /// One piece of work.
-enum Work<'a> {
+enum FaultsWork<'a> {
     /// A deed, and each so many-th call or allocation in it that fails.
-    Trouble(&'a Beginning, Setting, Deed, Trouble, u64),
+    Trouble(&'a FaultStart, FaultSetting, Deed, Trouble, u64),
     /// An act, and each sync in it that fails.
-    Syncs(&'a Beginning, Level, Act),
+    Syncs(&'a FaultStart, Level, Act),
     /// So many bits of each piece of what a store left or, if `true`, of what it closed.
-    Flips(&'a Beginning, bool, u64),
+    Flips(&'a FaultStart, bool, u64),
     /// A control.
-    Control(&'static Control),
+    Control(&'static FaultControl),
 }
 
-impl Work<'_> {
+impl FaultsWork<'_> {
     fn name(&self) -> String {
-        let name = |beginning: &Beginning| beginning.name.unwrap_or("nothing");
+        let name = |beginning: &FaultStart| beginning.name.unwrap_or("nothing");
         match self {
             Self::Trouble(beginning, setting, deed, trouble, _) => {
                 format!("{} {} {}: {}", setting.level.name(), name(beginning), deed.kind(), trouble.kind())
@@ -141,9 +142,9 @@ impl Work<'_> {
 
 /// What came of a piece of work.
 #[derive(Default)]
-struct Done {
-    figures: FaultsPhase,
-    broken: Vec<Broken>,
+struct FaultsDone {
+    figures: FaultsFigures,
+    broken: Vec<BrokenByFault>,
     complaints: Vec<String>,
 }
 
@@ -151,10 +152,15 @@ struct Done {
 ///
 /// # Errors
 /// If it could not be run.
-pub fn run(reach: Reach, seed: u64, threads: usize, at: impl FnMut(&str, usize) + Send) -> Result<Found> {
+pub fn run(
+    reach: Reach,
+    seed: u64,
+    threads: usize,
+    at: impl FnMut(&str, usize) + Send,
+) -> Result<FaultsFindings> {
     let began = Instant::now();
     let allocations = super::prepare();
-    let mut all = Done::default();
+    let mut all = FaultsDone::default();
     if allocations.is_none() {
         let why = "no allocation was made to fail: SQLite was in use before this was prepared";
         all.complaints.push(why.to_owned());
@@ -162,12 +168,12 @@ pub fn run(reach: Reach, seed: u64, threads: usize, at: impl FnMut(&str, usize) 
     let mut beginnings = Vec::new();
     for setting in settings(reach) {
         for scope in cuts() {
-            match Beginning::new(&scope, setting) {
+            match FaultStart::new(&scope, setting) {
                 Ok(beginning) => beginnings.push((setting, beginning)),
                 Err(why) => all.complaints.push(format!("{} cannot begin: {why}", scope.name)),
             }
         }
-        beginnings.push((setting, Beginning::nothing()));
+        beginnings.push((setting, FaultStart::nothing()));
     }
     let work = plan(reach, &beginnings, allocations);
     let total = work.len();
@@ -178,14 +184,14 @@ pub fn run(reach: Reach, seed: u64, threads: usize, at: impl FnMut(&str, usize) 
         all.add(done?);
     }
     all.complain(reach, allocations);
-    let Done { mut figures, broken, complaints } = all;
+    let FaultsDone { mut figures, broken, complaints } = all;
     figures.seconds = began.elapsed().as_secs_f64();
-    Ok(Found { figures, broken: broken.into_iter().next(), complaints })
+    Ok(FaultsFindings { figures, broken: broken.into_iter().next(), complaints })
 }
 
 /// The circumstances, what is used most first.
-fn settings(reach: Reach) -> Vec<Setting> {
-    let setting = |level, manner| Setting { level, profile: Profile::UNIX, manner };
+fn settings(reach: Reach) -> Vec<FaultSetting> {
+    let setting = |level, manner| FaultSetting { level, profile: Profile::UNIX, manner };
     let mut settings = vec![setting(Level::PowerLoss, Manner::Cold)];
     if reach != Reach::Quick {
         settings.push(setting(Level::ProcessCrash, Manner::Cold));
@@ -201,10 +207,10 @@ fn settings(reach: Reach) -> Vec<Setting> {
 
 fn plan(
     reach: Reach,
-    beginnings: &[(Setting, Beginning)],
+    beginnings: &[(FaultSetting, FaultStart)],
     allocations: Option<AllocationFaults>,
-) -> Vec<Work<'_>> {
-    let mut work: Vec<Work<'_>> = control::ALL.iter().map(Work::Control).collect();
+) -> Vec<FaultsWork<'_>> {
+    let mut work: Vec<FaultsWork<'_>> = control::ALL.iter().map(FaultsWork::Control).collect();
     for (setting, beginning) in beginnings {
         let main = setting.level == Level::PowerLoss;
         let (cold, warm) = (setting.manner == Manner::Cold, setting.manner == Manner::Warm);
@@ -213,7 +219,7 @@ fn plan(
             // A quick run tries every other call.
             let each = if reach == Reach::Quick { 2 } else { 1 };
             let mut calls =
-                |kind, lasting| troubles.push((Trouble::Call(Fault { kind, at: 0, lasting }), each));
+                |kind, lasting| troubles.push((Trouble::Call(DiskFault { kind, at: 0, lasting }), each));
             if reach != Reach::Quick || cold {
                 calls(FaultKind::Io, false);
                 calls(FaultKind::Full, false);
@@ -228,12 +234,12 @@ fn plan(
             if allocations.is_some() && main && warm {
                 troubles.push((Trouble::Allocation(0), step(reach, &deed)));
             }
-            let of = |(trouble, step)| Work::Trouble(beginning, *setting, deed.clone(), trouble, step);
+            let of = |(trouble, step)| FaultsWork::Trouble(beginning, *setting, deed.clone(), trouble, step);
             work.extend(troubles.into_iter().map(of));
             if let Deed::Act(act) = deed
                 && cold
             {
-                work.push(Work::Syncs(beginning, setting.level, act));
+                work.push(FaultsWork::Syncs(beginning, setting.level, act));
             }
         }
         if main && cold && beginning.name.is_some() {
@@ -242,9 +248,9 @@ fn plan(
                 Reach::Standard => 4,
                 Reach::Deep => 40,
             };
-            work.push(Work::Flips(beginning, false, each));
+            work.push(FaultsWork::Flips(beginning, false, each));
             // Without a WAL, and so without SQLite's checksums, more can happen.
-            work.push(Work::Flips(beginning, true, 8 * each));
+            work.push(FaultsWork::Flips(beginning, true, 8 * each));
         }
     }
     work
@@ -261,7 +267,7 @@ fn step(reach: Reach, deed: &Deed) -> u64 {
     }
 }
 
-fn deeds(level: Level, beginning: &Beginning) -> Vec<Deed> {
+fn deeds(level: Level, beginning: &FaultStart) -> Vec<Deed> {
     if beginning.name.is_none() {
         return vec![Deed::Create];
     }
@@ -279,18 +285,23 @@ fn deeds(level: Level, beginning: &Beginning) -> Vec<Deed> {
 /// More calls and allocations than a deed has: a search that comes so far does not end.
 const CALLS_MAX: u64 = 100_000;
 
-fn do_work(work: &Work<'_>, seed: u64, allocations: Option<AllocationFaults>) -> Result<Done> {
-    let mut done = Done::default();
+fn do_work(work: &FaultsWork<'_>, seed: u64, allocations: Option<AllocationFaults>) -> Result<FaultsDone> {
+    let mut done = FaultsDone::default();
     match work {
-        Work::Trouble(beginning, setting, deed, trouble, step) => {
-            let mut stage = Stage::new(*setting, allocations)?;
+        FaultsWork::Trouble(beginning, setting, deed, trouble, step) => {
+            let mut stage = FaultHarness::new(*setting, allocations)?;
             let start = beginning.name.map(str::to_owned);
             // Of those that are not all tried, other seeds try others.
             let first = seed % step;
             for at in (first..).step_by(usize::try_from(*step).unwrap_or(1)) {
                 let trouble = trouble.at(at);
-                let case =
-                    Case { start: start.clone(), setting: *setting, deed: deed.clone(), trouble, lie: None };
+                let case = FaultCase {
+                    start: start.clone(),
+                    setting: *setting,
+                    deed: deed.clone(),
+                    trouble,
+                    lie: None,
+                };
                 if at > CALLS_MAX {
                     done.complaints.push(format!("no run meets no fault: {}", case.story()));
                 }
@@ -300,7 +311,7 @@ fn do_work(work: &Work<'_>, seed: u64, allocations: Option<AllocationFaults>) ->
                 }
             }
         }
-        Work::Syncs(beginning, level, act) => {
+        FaultsWork::Syncs(beginning, level, act) => {
             let mut syncs = Syncs::new(*level)?;
             for going in Going::ALL {
                 for at in 0..CALLS_MAX {
@@ -321,27 +332,27 @@ fn do_work(work: &Work<'_>, seed: u64, allocations: Option<AllocationFaults>) ->
                 }
             }
         }
-        Work::Flips(beginning, shut, each) => {
+        FaultsWork::Flips(beginning, shut, each) => {
             let image = if *shut { &beginning.shut } else { &beginning.left };
             let mut flipped = Flipped::new()?;
             for flip in flips(image, *each, seed) {
                 let figures = &mut done.figures.flips;
                 figures.total += 1;
                 match flipped.play(beginning, image, &flip) {
-                    Ok(Outcome::Refused) => figures.refused += 1,
-                    Ok(Outcome::Corrupt) => figures.corrupt += 1,
-                    Ok(Outcome::Same) => figures.unnoticed += 1,
-                    Ok(Outcome::Earlier) => figures.earlier += 1,
-                    Ok(Outcome::Books) => figures.books += 1,
+                    Ok(FlipOutcome::Refused) => figures.refused += 1,
+                    Ok(FlipOutcome::Corrupt) => figures.corrupt += 1,
+                    Ok(FlipOutcome::Same) => figures.unnoticed += 1,
+                    Ok(FlipOutcome::Earlier) => figures.earlier += 1,
+                    Ok(FlipOutcome::Books) => figures.books += 1,
                     Err(wrong) => {
                         done.broken(wrong, format!("from {}\n{flip:?}", beginning.scope.name));
                     }
                 }
             }
         }
-        Work::Control(control) => {
+        FaultsWork::Control(control) => {
             let caught = control.run()?;
-            done.figures.controls = Controls { caught: usize::from(caught.is_ok()), total: 1 };
+            done.figures.controls = FaultsControls { caught: usize::from(caught.is_ok()), total: 1 };
             let complaint = caught.err();
             let told = |why| format!("a mistake was not noticed ({}): {why}", control.name);
             done.complaints.extend(complaint.map(told));
@@ -350,11 +361,11 @@ fn do_work(work: &Work<'_>, seed: u64, allocations: Option<AllocationFaults>) ->
     Ok(done)
 }
 
-impl Done {
+impl FaultsDone {
     /// Counts a case. Says whether to go on to the next call.
-    fn count(&mut self, case: &Case, played: Result<super::stage::Played, Wrong>) -> bool {
+    fn count(&mut self, case: &FaultCase, played: Result<super::harness::FaultRun, Violation>) -> bool {
         let figures = &mut self.figures;
-        if let Trouble::Call(Fault { kind: FaultKind::Short, .. }) = case.trouble {
+        if let Trouble::Call(DiskFault { kind: FaultKind::Short, .. }) = case.trouble {
             let short = &mut figures.short_reads;
             match played {
                 Ok(played) if played.met == 0 => return false,
@@ -374,7 +385,7 @@ impl Done {
                     *figures.errors.entry(name).or_default() += 1;
                 }
                 match case.trouble {
-                    Trouble::Call(Fault { kind: FaultKind::Full, .. }) => figures.disk_full += 1,
+                    Trouble::Call(DiskFault { kind: FaultKind::Full, .. }) => figures.disk_full += 1,
                     Trouble::Call(_) => figures.io_errors += 1,
                     Trouble::Allocation(_) => figures.allocations += 1,
                 }
@@ -387,8 +398,8 @@ impl Done {
         true
     }
 
-    fn broken(&mut self, wrong: Wrong, story: String) {
-        self.broken.push(Broken { property: wrong.property, why: wrong.why, story });
+    fn broken(&mut self, wrong: Violation, story: String) {
+        self.broken.push(BrokenByFault { property: wrong.property, why: wrong.why, story });
     }
 
     fn add(&mut self, other: Self) {
@@ -440,7 +451,7 @@ impl Done {
     }
 }
 
-impl FaultsPhase {
+impl FaultsFigures {
     /// The figures for people.
     pub fn figures(&self, text: &mut String) {
         let _ = writeln!(

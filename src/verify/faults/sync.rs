@@ -8,17 +8,19 @@ use std::path::Path;
 
 use rusqlite::config::DbConfig;
 
-use crate::crash::act::{Act, Moment, perform};
-use crate::crash::case::Level;
-use crate::crash::judge::{NOTHING_LOST, Wrong};
-use crate::crash::recorder::{BOOT, FILE};
-use crate::crash::recovery::{contents, in_words};
 use crate::disk::{
-    Choice, Disk, Event, Fate, Fault, FaultKind, Image, Lie, Mounted, NameFate, Platter, Profile,
+    CutChoice, Disk, DiskFault, DiskImage, DiskMutant, DurableContent, Event, Fate, FaultKind, Mounted,
+    NameFate, Profile,
 };
-use crate::faults::judge::{self, SAID, WORKS};
-use crate::faults::stage::Beginning;
-use crate::faults::stranger::{Strangers, booted, options, which, work};
+use crate::faults::answers;
+use crate::faults::answers::{SAID, WORKS};
+use crate::faults::harness::FaultStart;
+use crate::faults::reboot::{RebootedProcess, booted, options, which, work};
+use crate::rig::act::{Act, Moment, perform};
+use crate::rig::promises::{NOTHING_LOST, Violation};
+use crate::rig::recorder::{BOOT, FILE};
+use crate::rig::recovery::{contents, in_words};
+use crate::rig::setting::Level;
 use fencepost::error::{Error, Result};
 use fencepost::internals::sqlite::Store;
 
@@ -41,7 +43,7 @@ impl Going {
 pub struct Syncs {
     level: Level,
     mounted: Mounted,
-    strangers: Strangers,
+    strangers: RebootedProcess,
     /// A mistake that must be noticed: once a sync has failed, those of the WAL do nothing.
     pub ignored_afterwards: bool,
 }
@@ -50,11 +52,11 @@ pub struct Syncs {
 const PENDING_MAX: usize = 4_096;
 
 /// What a cut leaves if nothing that was pending is kept.
-fn nothing_kept(disk: &Disk) -> Choice {
+fn nothing_kept(disk: &Disk) -> CutChoice {
     // A file keeps its number for as long as it is in the journal; those without a name by now have one still pending.
     let last = disk.files().map(|(_, file)| file.0).max().unwrap_or_default() + 8;
     let of = |file| (crate::disk::FileId(file), vec![Fate::Lost; PENDING_MAX]);
-    Choice { files: (0..=last).map(of).collect(), names: vec![NameFate::Lost; PENDING_MAX] }
+    CutChoice { files: (0..=last).map(of).collect(), names: vec![NameFate::Lost; PENDING_MAX] }
 }
 
 impl Syncs {
@@ -62,7 +64,7 @@ impl Syncs {
     /// If SQLite refuses a disk.
     pub fn new(level: Level) -> Result<Self> {
         let mounted = Mounted::new(Disk::new(Profile::UNIX)).ok_or(Error::Closed)?;
-        Ok(Self { level, mounted, strangers: Strangers::new()?, ignored_afterwards: false })
+        Ok(Self { level, mounted, strangers: RebootedProcess::new()?, ignored_afterwards: false })
     }
 
     fn open(&self) -> Result<Store> {
@@ -76,18 +78,18 @@ impl Syncs {
     /// What is wrong.
     pub fn play(
         &mut self,
-        beginning: &Beginning,
+        beginning: &FaultStart,
         act: &Act,
         at: u64,
         going: Going,
-    ) -> Result<Option<bool>, Wrong> {
-        let unprepared = |error: Error| Wrong { property: WORKS, why: in_words(&error) };
+    ) -> Result<Option<bool>, Violation> {
+        let unprepared = |error: Error| Violation { property: WORKS, why: in_words(&error) };
         let before = &beginning.moment;
         self.mounted.disk().exchange(&beginning.left);
         let mut store = self.open().map_err(unprepared)?;
-        let mut platter = Platter::settled(&self.mounted.disk());
+        let mut platter = DurableContent::settled(&self.mounted.disk());
         self.mounted.disk().record();
-        self.mounted.disk().set_fault(Some(Fault { kind: FaultKind::Io, at, lasting: false }));
+        self.mounted.disk().set_fault(Some(DiskFault { kind: FaultKind::Io, at, lasting: false }));
         let answers = perform(&mut store, act, before.next_time(), before.next_effect());
         let met = self.mounted.disk().faults_met();
         self.mounted.disk().set_fault(None);
@@ -99,7 +101,7 @@ impl Syncs {
             return Ok(Some(false));
         }
         events.iter().for_each(|event| platter.advance(event));
-        let mut moments = judge::possible(before, act, &answers)?;
+        let mut moments = answers::possible(before, act, &answers)?;
         self.cut(&platter, before, &moments, SAID)?;
 
         // The process goes, and another one opens the store in the same boot.
@@ -114,7 +116,7 @@ impl Syncs {
         let found = contents(store.connection(), false).map_err(unprepared)?;
         let mut moment = moments.swap_remove(which(&found, &moments, SAID)?);
         if self.ignored_afterwards {
-            self.mounted.disk().set_lie(Some(Lie::NoSyncOfWal));
+            self.mounted.disk().set_lie(Some(DiskMutant::NoSyncOfWal));
         }
         let worked = work(&mut store, &mut moment);
         self.mounted.disk().set_lie(None);
@@ -129,14 +131,14 @@ impl Syncs {
     /// Cuts the power: all that was pending is kept, or nothing of it.
     fn cut(
         &mut self,
-        platter: &Platter,
+        platter: &DurableContent,
         before: &Moment,
         moments: &[Moment],
         property: &'static str,
-    ) -> Result<(), Wrong> {
+    ) -> Result<(), Violation> {
         let lost = nothing_kept(&self.mounted.disk());
-        for (choice, all_kept) in [(Choice::default(), true), (lost, false)] {
-            let image: Image = platter.image(&choice);
+        for (choice, all_kept) in [(CutChoice::default(), true), (lost, false)] {
+            let image: DiskImage = platter.image(&choice);
             let mut may_be: Vec<Moment> = moments.iter().map(booted).collect();
             match self.level {
                 // Below `PowerLoss` a cut may take what was acknowledged, and only whole.
@@ -147,7 +149,7 @@ impl Syncs {
                 Level::ProcessCrash => may_be.push(booted(before)),
                 Level::PowerLoss => {}
             }
-            self.strangers.find(&image, &may_be, property).map_err(|wrong| Wrong {
+            self.strangers.find(&image, &may_be, property).map_err(|wrong| Violation {
                 why: format!(
                     "with all that was pending {}: {}",
                     if all_kept { "kept" } else { "lost" },

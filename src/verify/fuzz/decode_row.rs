@@ -16,7 +16,7 @@ use fencepost_model::vocabulary::{
 use rusqlite::Connection;
 use rusqlite::types::{Value, ValueRef};
 
-use super::bytes::{Bytes, Writer};
+use super::bytes::{ByteSource, ByteWriter};
 use super::furnished::{LATE, claim, furnish, group, name, names, poll};
 use super::mended::mend;
 use super::on_stage;
@@ -117,18 +117,18 @@ fn rows_of(table: &Table) -> &'static [u8] {
 
 /// A furnished store, and beside it the connection that plants: it alone ignores the checks of tables. (To switch them off
 /// and on for one connection has SQLite prepare every statement anew.)
-struct Stage {
+struct RowHarness {
     store: Store,
     planter: Connection,
 }
 
 thread_local! {
-    static STAGE: RefCell<Option<Stage>> = const { RefCell::new(None) };
+    static STAGE: RefCell<Option<RowHarness>> = const { RefCell::new(None) };
 }
 
 /// Plays bytes: each change is a table, a row, a column and a value, or a sound message in place of a row's.
 pub(super) fn play(data: &[u8]) {
-    on_stage(&STAGE, || stage(&Statements::standard()), |stage| within(stage, Bytes(data)));
+    on_stage(&STAGE, || stage(&Statements::standard()), |stage| within(stage, ByteSource(data)));
 }
 
 /// Plays all seeds on a store that runs these statements, which panics if a promise is broken.
@@ -137,10 +137,10 @@ pub(super) fn play(data: &[u8]) {
 /// What has no typed answer.
 pub(crate) fn play_seeds(sql: &Statements) -> Result<()> {
     let mut stage = stage(sql)?;
-    seeds().iter().try_for_each(|(_, seed)| within(&mut stage, Bytes(seed)))
+    seeds().iter().try_for_each(|(_, seed)| within(&mut stage, ByteSource(seed)))
 }
 
-fn stage(sql: &Statements) -> Result<Stage> {
+fn stage(sql: &Statements) -> Result<RowHarness> {
     static COUNT: AtomicU32 = AtomicU32::new(0);
     let uri = format!("file:/decode-row-{}?vfs=memdb", COUNT.fetch_add(1, Ordering::Relaxed));
     let mut store = Store::over(Connection::open(&uri)?)?.with_statements(sql.clone());
@@ -150,10 +150,10 @@ fn stage(sql: &Statements) -> Result<Stage> {
     for Table { name, .. } in &TABLES {
         planter.execute_batch(&format!("CREATE TEMP TABLE kept_{name} AS SELECT * FROM main.{name}"))?;
     }
-    Ok(Stage { store, planter })
+    Ok(RowHarness { store, planter })
 }
 
-fn within(stage: &mut Stage, mut bytes: Bytes<'_>) -> Result<()> {
+fn within(stage: &mut RowHarness, mut bytes: ByteSource<'_>) -> Result<()> {
     let which = bytes.u8();
     let mut touched = BTreeSet::new();
     stage.planter.execute_batch("BEGIN IMMEDIATE")?;
@@ -181,7 +181,7 @@ fn within(stage: &mut Stage, mut bytes: Bytes<'_>) -> Result<()> {
 }
 
 /// Makes one change, unless a row of the same key is there already, and says to which table.
-fn change(planter: &Connection, bytes: &mut Bytes<'_>) -> Result<&'static str> {
+fn change(planter: &Connection, bytes: &mut ByteSource<'_>) -> Result<&'static str> {
     let at = usize::from(bytes.u8());
     let table = &TABLES[at % TABLES.len()];
     let row = i64::from(bytes.u8() % 8);
@@ -219,7 +219,7 @@ fn put(planter: &Connection, table: &Table, row: i64, column: &str, value: RawVa
 }
 
 /// Puts a message of any bytes in place of a row's, as this program would have written it.
-fn sound(planter: &Connection, table: &Table, row: i64, bytes: &mut Bytes<'_>) -> Result<()> {
+fn sound(planter: &Connection, table: &Table, row: i64, bytes: &mut ByteSource<'_>) -> Result<()> {
     let kind = if table.name == "log" { Kind::Event } else { Kind::Command };
     let sql = format!("SELECT rowid FROM main.{} LIMIT 1 OFFSET ?1", table.name);
     let found = planter.prepare_cached(&sql)?.query_row([row], |row| row.get::<_, i64>(0));
@@ -229,7 +229,7 @@ fn sound(planter: &Connection, table: &Table, row: i64, bytes: &mut Bytes<'_>) -
     if let Ok(id) = MessageId::new(String::from_utf8_lossy(bytes.piece())) {
         message = message.with_id(id);
     }
-    let text = |bytes: &mut Bytes<'_>| String::from_utf8_lossy(bytes.piece()).into_owned();
+    let text = |bytes: &mut ByteSource<'_>| String::from_utf8_lossy(bytes.piece()).into_owned();
     message = message.with_metadata(text(bytes), text(bytes));
     let columns = columns_of(&message, number, Timestamp::ZERO.plus(u64::from(bytes.u32())));
     for (column, value) in columns.0.iter() {
@@ -467,19 +467,20 @@ pub(super) fn seeds() -> Vec<(String, Vec<u8>)> {
             let at_once = if *class == "real" { 1 } else { 8 };
             for first in (0..count).step_by(at_once) {
                 let columns = (first..count.min(first + at_once)).map(|column| column.to_le_bytes()[0]);
-                let changes = columns
-                    .fold(Writer::default().u8(at), |to, column| to.u8(at).u8(row).u8(column).value(value));
+                let changes = columns.fold(ByteWriter::default().u8(at), |to, column| {
+                    to.u8(at).u8(row).u8(column).value(value)
+                });
                 seeds.push((format!("{}-{first}-{class}", table.name), changes.0));
             }
         }
     }
     // The event at the head of the log is another's, and nobody can read where the log begins.
     for (class, value) in &values {
-        let head = Writer::default().u8(0).u8(1).u8(4).u8(7).value(&RawValue::Integer(77));
+        let head = ByteWriter::default().u8(0).u8(1).u8(4).u8(7).value(&RawValue::Integer(77));
         seeds.push((format!("store-first-without-head-{class}"), head.u8(7).u8(0).u8(3).value(value).0));
     }
     for (what, at) in [("command", 0xf0), ("event", 0xf1)] {
-        let sound = Writer::default().u8(0).u8(at).u8(0).u8(0).piece(b"payload").piece(b"an id");
+        let sound = ByteWriter::default().u8(0).u8(at).u8(0).u8(0).piece(b"payload").piece(b"an id");
         seeds.push((format!("sound-{what}"), sound.piece(b"key").piece("\u{7}\"".as_bytes()).u32(7).0));
     }
     seeds
@@ -512,7 +513,7 @@ mod tests {
             // A step that is prime leads to each of them once.
             let which = (n + seed) * 15_485_863 % all;
             let (first, second) = pairs[which / values.len().pow(2)];
-            let mut input = Writer::default().u8((n + seed).to_le_bytes()[0] & 0x41);
+            let mut input = ByteWriter::default().u8((n + seed).to_le_bytes()[0] & 0x41);
             for (place, value) in [(first, which), (second, which / values.len())] {
                 let (table, row, column) = places[place];
                 input = input.u8(table).u8(row).u8(column).value(&values[value % values.len()]);

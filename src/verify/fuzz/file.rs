@@ -18,7 +18,7 @@ use fencepost::internals::sqlite::{Durability, OpenOptions, RecordFilter, Store,
 
 /// The bytes of a store: of its file and of its WAL.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Files {
+pub struct StoreFiles {
     /// The database file.
     pub file: Vec<u8>,
     /// Its WAL; none if it is empty.
@@ -27,7 +27,7 @@ pub struct Files {
 
 /// A directory for one store at a time.
 #[derive(Debug)]
-pub struct Bench {
+pub struct FileBench {
     directory: tempfile::TempDir,
 }
 
@@ -50,7 +50,7 @@ pub struct Taken {
     pub invented: Vec<String>,
 }
 
-impl Bench {
+impl FileBench {
     /// # Errors
     /// Whatever the operating system reports.
     pub fn new() -> Result<Self> {
@@ -73,7 +73,7 @@ impl Bench {
     ///
     /// # Errors
     /// Whatever the operating system reports.
-    pub fn put(&self, files: &Files) -> Result<()> {
+    pub fn put(&self, files: &StoreFiles) -> Result<()> {
         for suffix in ["", "-wal", "-shm", "-journal"] {
             match fs::remove_file(self.beside(suffix)) {
                 Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error.into()),
@@ -91,9 +91,9 @@ impl Bench {
     ///
     /// # Errors
     /// Whatever the operating system reports.
-    pub fn files(&self) -> Result<Files> {
+    pub fn files(&self) -> Result<StoreFiles> {
         let wal = fs::read(self.beside("-wal")).unwrap_or_default();
-        Ok(Files { file: fs::read(self.path())?, wal })
+        Ok(StoreFiles { file: fs::read(self.path())?, wal })
     }
 
     /// # Panics
@@ -277,11 +277,11 @@ pub const SHAPES: [Shape; 3] = [Shape::Closed, Shape::Wal, Shape::Both];
 ///
 /// # Errors
 /// Whatever the store answers.
-pub fn healthy(bench: &Bench) -> Result<(BTreeMap<Shape, Files>, Sent)> {
+pub fn healthy(bench: &FileBench) -> Result<(BTreeMap<Shape, StoreFiles>, Sent)> {
     let mut files = BTreeMap::new();
     let mut known = Sent::new();
     for shape in SHAPES {
-        bench.put(&Files::default())?;
+        bench.put(&StoreFiles::default())?;
         fs::remove_file(bench.path())?;
         let mut store = Store::open(bench.path(), &OpenOptions { create: true, ..options() })?;
         known = furnish(&mut store, false)?;

@@ -10,12 +10,12 @@ use fencepost_model::scope;
 use fencepost_model::world::{Contract, Move};
 use sha2::{Digest as _, Sha256};
 
-use super::bytes::Bytes;
+use super::bytes::ByteSource;
 use crate::trace::Trace;
 
 /// Plays bytes: after an even byte they are a whole file, after an odd one the lines before an end that matches them.
 pub(super) fn play(data: &[u8]) {
-    let mut bytes = Bytes(data);
+    let mut bytes = ByteSource(data);
     let matching = bytes.u8() % 2 == 1;
     let mut text = String::from_utf8_lossy(bytes.0).into_owned();
     if matching {

@@ -12,7 +12,7 @@ use fencepost_model::op::{Delivery, Lease, Op, Refusal, Reply, Settled, Target};
 use fencepost_model::state::Body;
 use fencepost_model::vocabulary::{Epoch, Message, Name, Raw, RecordId, Seq, Timestamp, Token};
 
-use crate::history::record::{Answer, Entry, History, Place};
+use crate::history::record::{CommitPlace, History, HistoryAnswer, HistoryEntry};
 
 /// More than any history has of anything.
 const FAR: u64 = 1_000_000;
@@ -25,7 +25,7 @@ pub struct Alteration {
     /// What is changed, and why that cannot be.
     pub what: &'static str,
     /// The answer instead.
-    pub answer: Answer,
+    pub answer: HistoryAnswer,
 }
 
 impl Alteration {
@@ -48,19 +48,19 @@ pub fn all(history: &History) -> Vec<Alteration> {
     for (index, entry) in history.entries.iter().enumerate() {
         let mut altered: Vec<(&'static str, Reply)> = Vec::new();
         let place = match &entry.answer {
-            Answer::Replied { reply, place } => {
+            HistoryAnswer::Replied { reply, place } => {
                 of_reply(&facts, entry, reply, &mut altered);
                 *place
             }
-            Answer::Missing | Answer::Busy | Answer::Indeterminate => {
+            HistoryAnswer::Missing | HistoryAnswer::Busy | HistoryAnswer::Indeterminate => {
                 altered.extend(out_of_nothing(entry));
                 // It claims the newest number, which is another's.
-                Some(Place { commit_seq: facts.last, changed: true })
+                Some(CommitPlace { commit_seq: facts.last, changed: true })
             }
-            Answer::Failed(_) => None,
+            HistoryAnswer::Failed(_) => None,
         };
         found.extend(altered.into_iter().map(|(what, reply)| {
-            let answer = Answer::Replied { reply, place };
+            let answer = HistoryAnswer::Replied { reply, place };
             Alteration { entry: index, what, answer }
         }));
     }
@@ -81,7 +81,7 @@ struct Facts<'a> {
 }
 
 /// An operation with its answer, those of a transaction one by one.
-fn each<'a>(history: &'a History, mut see: impl FnMut(&'a Entry, &'a Op, &'a Reply)) {
+fn each<'a>(history: &'a History, mut see: impl FnMut(&'a HistoryEntry, &'a Op, &'a Reply)) {
     for entry in &history.entries {
         match (&entry.op, entry.reply()) {
             (Op::Atomic(ops), Some(Reply::Done(replies))) => {
@@ -101,7 +101,7 @@ impl<'a> Facts<'a> {
             fresh_commands: BTreeSet::new(),
             fresh_events: BTreeSet::new(),
             tokens: BTreeSet::new(),
-            closed: !history.entries.iter().any(Entry::is_open),
+            closed: !history.entries.iter().any(HistoryEntry::is_open),
         };
         each(history, |_, op, reply| match (op, reply) {
             (Op::Send { .. }, Reply::Accepted { seq, fresh: true }) => {
@@ -169,7 +169,7 @@ fn record() -> RecordId {
     RecordId::ZERO.plus(FAR)
 }
 
-fn of_reply(facts: &Facts<'_>, entry: &Entry, reply: &Reply, to: &mut Vec<(&'static str, Reply)>) {
+fn of_reply(facts: &Facts<'_>, entry: &HistoryEntry, reply: &Reply, to: &mut Vec<(&'static str, Reply)>) {
     match reply {
         Reply::Accepted { seq, fresh } => accepted(facts, entry, *seq, *fresh, to),
         Reply::HandedOut { deliveries, dead_lettered } => {
@@ -219,7 +219,13 @@ fn of_reply(facts: &Facts<'_>, entry: &Entry, reply: &Reply, to: &mut Vec<(&'sta
     }
 }
 
-fn accepted(facts: &Facts<'_>, entry: &Entry, seq: Seq, fresh: bool, to: &mut Vec<(&'static str, Reply)>) {
+fn accepted(
+    facts: &Facts<'_>,
+    entry: &HistoryEntry,
+    seq: Seq,
+    fresh: bool,
+    to: &mut Vec<(&'static str, Reply)>,
+) {
     let given = |seq: Seq, fresh| Reply::Accepted { seq, fresh };
     to.push(("nobody can have sent so much", given(far(seq), fresh)));
     let (message, numbers) = match &entry.op {
@@ -246,7 +252,7 @@ fn accepted(facts: &Facts<'_>, entry: &Entry, seq: Seq, fresh: bool, to: &mut Ve
 
 fn handed_out(
     facts: &Facts<'_>,
-    entry: &Entry,
+    entry: &HistoryEntry,
     deliveries: &[Delivery],
     dead_lettered: &[RecordId],
     to: &mut Vec<(&'static str, Reply)>,
@@ -299,7 +305,7 @@ fn handed_out(
 
 fn settled_otherwise(
     facts: &Facts<'_>,
-    entry: &Entry,
+    entry: &HistoryEntry,
     settled: &Settled,
     to: &mut Vec<(&'static str, Reply)>,
 ) {
@@ -328,7 +334,7 @@ fn settled_otherwise(
     }
 }
 
-fn refused(facts: &Facts<'_>, entry: &Entry, refusal: &Refusal, to: &mut Vec<(&'static str, Reply)>) {
+fn refused(facts: &Facts<'_>, entry: &HistoryEntry, refusal: &Refusal, to: &mut Vec<(&'static str, Reply)>) {
     let other = match refusal {
         Refusal::Conflict { seq } => Refusal::Conflict { seq: far(*seq) },
         Refusal::Held { until } => Refusal::Held { until: until.plus(FAR) },
@@ -366,7 +372,7 @@ fn refused(facts: &Facts<'_>, entry: &Entry, refusal: &Refusal, to: &mut Vec<(&'
     }
 }
 
-fn handed_to_nobody(entry: &Entry, lease_ms: u64) -> Reply {
+fn handed_to_nobody(entry: &HistoryEntry, lease_ms: u64) -> Reply {
     let seq = far(Seq::ZERO);
     let name = Name::new("nobody-reads-this").ok();
     let body = name.map(|name| {
@@ -385,7 +391,7 @@ fn handed_to_nobody(entry: &Entry, lease_ms: u64) -> Reply {
 }
 
 /// A success in the place of no answer, or of one that says that nothing happened.
-fn out_of_nothing(entry: &Entry) -> Option<(&'static str, Reply)> {
+fn out_of_nothing(entry: &HistoryEntry) -> Option<(&'static str, Reply)> {
     let seq = far(Seq::ZERO);
     match &entry.op {
         Op::Send { .. } | Op::Publish { .. } => {

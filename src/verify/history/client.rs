@@ -15,7 +15,7 @@ use fencepost_model::vocabulary::{
 };
 use serde::{Deserialize, Serialize};
 
-use crate::history::record::Chance;
+use crate::history::record::HistoryChance;
 
 /// What the clients of a history are mostly about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -41,8 +41,8 @@ const PAST_MAX: usize = 24;
 
 /// A client.
 #[derive(Debug)]
-pub(super) struct Client {
-    chance: Chance,
+pub(super) struct HistoryClient {
+    chance: HistoryChance,
     theme: Theme,
     /// What its messages say: who it is.
     name: String,
@@ -66,10 +66,10 @@ fn count(number: u64) -> NonZeroU32 {
     u32::try_from(number).ok().and_then(NonZeroU32::new).unwrap_or(NonZeroU32::MIN)
 }
 
-impl Client {
+impl HistoryClient {
     pub(super) fn new(seed: u64, lane: u32, life: u32, theme: Theme) -> Self {
         Self {
-            chance: Chance::new(seed, &[u64::from(lane), u64::from(life)]),
+            chance: HistoryChance::new(seed, &[u64::from(lane), u64::from(life)]),
             theme,
             name: format!("{lane}.{life}"),
             sent: 0,

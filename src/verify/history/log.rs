@@ -11,8 +11,8 @@ use fencepost_model::op::{Delivery, Lease, Op, Reply, Settled, Target};
 use fencepost_model::state::{Body, State};
 use fencepost_model::vocabulary::{Group, Message, Name, Seq, Timestamp, Token};
 
-use crate::history::judge::Refused;
-use crate::history::record::{Answer, History};
+use crate::history::checkers::Rejection;
+use crate::history::record::{History, HistoryAnswer};
 
 /// An event that was acknowledged reaches every group that reads past it.
 pub const LOST: &str = "no_acknowledged_event_is_lost";
@@ -64,7 +64,8 @@ impl<'a> Account<'a> {
         let mut account = Self { said: Vec::new(), open: Vec::new(), epochs: false, moved: BTreeSet::new() };
         for (index, entry) in history.entries.iter().enumerate() {
             let (called, now) = (entry.called_ns, entry.now);
-            if let (Answer::Replied { reply, .. }, Some(answered)) = (&entry.answer, entry.answered_ns) {
+            if let (HistoryAnswer::Replied { reply, .. }, Some(answered)) = (&entry.answer, entry.answered_ns)
+            {
                 flatten(&entry.op, reply, &mut |op, reply| {
                     account.said.push(Said { index, called, answered, now, op, reply });
                 });
@@ -158,9 +159,9 @@ fn event_of(delivery: &Delivery) -> Option<(Seq, &Name)> {
 }
 
 /// All that is wrong.
-pub fn judge(history: &History) -> Vec<Refused> {
+pub fn judge(history: &History) -> Vec<Rejection> {
     let account = Account::of(history);
-    let mut wrong: Vec<Refused> = Vec::new();
+    let mut wrong: Vec<Rejection> = Vec::new();
     wrong.extend(uncommitted(&account, history));
     for group in account.groups() {
         wrong.extend(holders(&account, &group));
@@ -174,11 +175,11 @@ pub fn judge(history: &History) -> Vec<Refused> {
     wrong
 }
 
-fn refused(judge: &'static str, why: String, entry: usize) -> Option<Refused> {
-    Some(Refused { judge, why, entry: Some(entry) })
+fn refused(judge: &'static str, why: String, entry: usize) -> Option<Rejection> {
+    Some(Rejection { judge, why, entry: Some(entry) })
 }
 
-fn lost(account: &Account<'_>, group: &Group) -> Option<Refused> {
+fn lost(account: &Account<'_>, group: &Group) -> Option<Rejection> {
     let mut seen: BTreeMap<Seq, usize> = BTreeMap::new();
     let mut furthest: BTreeMap<Name, (Seq, usize)> = BTreeMap::new();
     for (said, deliveries) in account.polls(group) {
@@ -205,7 +206,7 @@ fn lost(account: &Account<'_>, group: &Group) -> Option<Refused> {
     )
 }
 
-fn skipped(account: &Account<'_>, group: &Group) -> Option<Refused> {
+fn skipped(account: &Account<'_>, group: &Group) -> Option<Rejection> {
     if account.aside_by_polls(group) > 0 {
         return None;
     }
@@ -235,7 +236,7 @@ fn skipped(account: &Account<'_>, group: &Group) -> Option<Refused> {
     None
 }
 
-fn inverted(account: &Account<'_>, group: &Group) -> Option<Refused> {
+fn inverted(account: &Account<'_>, group: &Group) -> Option<Rejection> {
     let mut first: BTreeMap<(Token, Name), Vec<(u64, Seq)>> = BTreeMap::new();
     let mut polls: Vec<_> = account.polls(group).collect();
     polls.sort_by_key(|(said, _)| said.called);
@@ -264,7 +265,7 @@ fn inverted(account: &Account<'_>, group: &Group) -> Option<Refused> {
     None
 }
 
-fn uncommitted(account: &Account<'_>, history: &History) -> Option<Refused> {
+fn uncommitted(account: &Account<'_>, history: &History) -> Option<Rejection> {
     // Where a history begins in the middle, what is there already was sent by someone before.
     if history.start != State::new() {
         return None;
@@ -304,7 +305,7 @@ fn uncommitted(account: &Account<'_>, history: &History) -> Option<Refused> {
     None
 }
 
-fn again(account: &Account<'_>, group: &Group) -> Option<Refused> {
+fn again(account: &Account<'_>, group: &Group) -> Option<Rejection> {
     let mut settled: BTreeMap<Seq, u64> = BTreeMap::new();
     for said in &account.said {
         if let (Op::Settle { target: Target::Event { group: of, seq }, .. }, Reply::Settled(how)) =
@@ -364,7 +365,7 @@ fn uses(account: &Account<'_>, of: &Group) -> Vec<Use> {
     account.said.iter().filter_map(used).collect()
 }
 
-fn holders(account: &Account<'_>, group: &Group) -> Option<Refused> {
+fn holders(account: &Account<'_>, group: &Group) -> Option<Rejection> {
     let uses = uses(account, group);
     for taken in uses.iter().filter(|one| one.took) {
         // Tokens grow, so a smaller one is an older one, and ended when the cursor was taken.

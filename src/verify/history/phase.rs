@@ -12,22 +12,22 @@ use std::time::Instant;
 use fencepost_model::op::{Refusal, Reply};
 use serde::Serialize;
 
-use crate::crash::recovery::in_words;
+use crate::history::checkers::{HistoryVerdict, Rejection, Verdicts, check};
 use crate::history::client::Theme;
-use crate::history::control::{self, Control};
-use crate::history::judge::{Opinion, Refused, Verdict, judge};
-use crate::history::record::{Answer, Entry, History};
+use crate::history::control::HistoryControl;
+use crate::history::record::{History, HistoryAnswer, HistoryEntry};
+use crate::history::recording::{ClientKind, RecordedHistory, RecordingPlan, record};
 use crate::history::shrink::shrink;
-use crate::history::stage::{Kind, Plan, Recorded, record};
-use crate::history::{alter, numbers, search};
+use crate::history::{alter, commit_order, control, linearizability};
+use crate::plan::Reach;
 use crate::pool;
 use crate::report::grouped;
-use crate::run::Reach;
+use crate::rig::recovery::in_words;
 use fencepost::error::Result;
 
 /// Figures of the phase `history`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
-pub struct HistoryPhase {
+pub struct HistoryFigures {
     /// How many histories.
     pub histories: u64,
     /// How many operations were called.
@@ -51,16 +51,16 @@ pub struct HistoryPhase {
     /// How many histories no judge refused, and for which the search gave up.
     pub inconclusive: u64,
     /// Histories with one answer changed, which both judges must refuse.
-    pub altered: Controls,
+    pub altered: HistoryControls,
     /// Clients with a mistake, whose histories the judges named for them must refuse.
-    pub controls: Controls,
+    pub controls: HistoryControls,
     /// How long it took.
     pub seconds: f64,
 }
 
 /// What must be refused.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
-pub struct Controls {
+pub struct HistoryControls {
     /// How many were refused.
     pub caught: u64,
     /// How many there are.
@@ -69,31 +69,31 @@ pub struct Controls {
 
 /// A history that is refused, made small.
 #[derive(Clone, Debug)]
-pub struct Broken {
+pub struct RejectedHistory {
     /// By whom, and why.
-    pub refused: Refused,
+    pub refused: Rejection,
     /// What is left of it.
     pub history: History,
 }
 
 /// What the phase found.
 #[derive(Debug, Default)]
-pub struct Found {
+pub struct HistoryFindings {
     /// Its figures.
-    pub figures: HistoryPhase,
+    pub figures: HistoryFigures,
     /// The smallest history that is refused.
-    pub broken: Option<Broken>,
+    pub broken: Option<RejectedHistory>,
     /// What is wrong with the search itself.
     pub complaints: Vec<String>,
 }
 
 /// One piece of work.
-enum Work {
-    Control(&'static Control),
-    Record(Plan),
+enum HistoryWork {
+    Control(&'static HistoryControl),
+    Record(RecordingPlan),
 }
 
-impl Work {
+impl HistoryWork {
     fn name(&self) -> String {
         match self {
             Self::Control(control) => format!("control: {}", control.name),
@@ -102,17 +102,17 @@ impl Work {
     }
 }
 
-fn work(reach: Reach, seed: u64) -> Vec<Work> {
+fn work(reach: Reach, seed: u64) -> Vec<HistoryWork> {
     let histories = match reach {
         Reach::Quick => 6,
         Reach::Standard => 30,
         Reach::Deep => 8_000,
     };
-    let plan = |index: u64| Plan {
+    let plan = |index: u64| RecordingPlan {
         kind: match index % 5 {
-            2 => Kind::Threads,
-            4 => Kind::Buses,
-            _ => Kind::Processes,
+            2 => ClientKind::Threads,
+            4 => ClientKind::Buses,
+            _ => ClientKind::Processes,
         },
         seed: seed.wrapping_mul(1_000_003).wrapping_add(index),
         lanes: 8,
@@ -126,7 +126,11 @@ fn work(reach: Reach, seed: u64) -> Vec<Work> {
         },
         mistake: None,
     };
-    control::ALL.iter().map(Work::Control).chain((0..histories).map(plan).map(Work::Record)).collect()
+    control::ALL
+        .iter()
+        .map(HistoryWork::Control)
+        .chain((0..histories).map(plan).map(HistoryWork::Record))
+        .collect()
 }
 
 /// Runs the phase. `program` is this program, which plays the clients. `at` is told of each part.
@@ -139,7 +143,7 @@ pub fn run(
     threads: usize,
     program: &Path,
     mut at: impl FnMut(&str, usize) + Send,
-) -> Result<Found> {
+) -> Result<HistoryFindings> {
     let began = Instant::now();
     let work = work(reach, seed);
     let total = work.len();
@@ -148,11 +152,11 @@ pub fn run(
         &work,
         |work| at(&work.name(), total),
         |work| match work {
-            Work::Control(control) => of_control(control, seed, program),
-            Work::Record(plan) => of_plan(plan, program),
+            HistoryWork::Control(control) => of_control(control, seed, program),
+            HistoryWork::Record(plan) => of_plan(plan, program),
         },
     );
-    let mut found = Found::default();
+    let mut found = HistoryFindings::default();
     for done in done {
         add(&mut found, done?);
     }
@@ -161,8 +165,8 @@ pub fn run(
     Ok(found)
 }
 
-fn of_control(control: &Control, seed: u64, program: &Path) -> Result<Found> {
-    let mut found = Found::default();
+fn of_control(control: &HistoryControl, seed: u64, program: &Path) -> Result<HistoryFindings> {
+    let mut found = HistoryFindings::default();
     found.figures.controls.total = 1;
     match control.run(seed, program)? {
         Ok(_) => found.figures.controls.caught = 1,
@@ -171,8 +175,8 @@ fn of_control(control: &Control, seed: u64, program: &Path) -> Result<Found> {
     Ok(found)
 }
 
-fn of_plan(plan: &Plan, program: &Path) -> Result<Found> {
-    let mut found = Found::default();
+fn of_plan(plan: &RecordingPlan, program: &Path) -> Result<HistoryFindings> {
+    let mut found = HistoryFindings::default();
     let recorded = match record(plan, program) {
         Ok(recorded) => recorded,
         // A client that ended by itself, or a file that is damaged afterwards.
@@ -183,12 +187,12 @@ fn of_plan(plan: &Plan, program: &Path) -> Result<Found> {
         }
     };
     let history = &recorded.history;
-    let opinion = judge(history);
+    let opinion = check(history);
     count(&mut found.figures, &recorded, &opinion);
     if let Some(refused) = opinion.refused().into_iter().next() {
         let small = shrink(history, refused);
-        found.broken = Some(Broken { refused: refused.clone(), history: small });
-    } else if plan.kind != Kind::Buses {
+        found.broken = Some(RejectedHistory { refused: refused.clone(), history: small });
+    } else if plan.kind != ClientKind::Buses {
         change(&mut found, history, plan.seed);
     }
     Ok(found)
@@ -198,18 +202,18 @@ fn of_plan(plan: &Plan, program: &Path) -> Result<Found> {
 const CHANGED: usize = 2;
 
 /// Changes a few answers, and asks both judges.
-fn change(found: &mut Found, history: &History, seed: u64) {
+fn change(found: &mut HistoryFindings, history: &History, seed: u64) {
     let all = alter::all(history);
     let every = (all.len() / CHANGED).max(1);
     let from = usize::try_from(seed).unwrap_or_default() % every;
     for alteration in all.iter().skip(from).step_by(every) {
         let altered = alteration.of(history);
         found.figures.altered.total += 1;
-        let refused = |verdict: &Verdict| matches!(verdict, Verdict::Refused(_));
-        let (by_number, by_order) = (numbers::judge(&altered), search::judge(&altered));
+        let refused = |verdict: &HistoryVerdict| matches!(verdict, HistoryVerdict::Refused(_));
+        let (by_number, by_order) = (commit_order::judge(&altered), linearizability::judge(&altered));
         if refused(&by_number) && refused(&by_order) {
             found.figures.altered.caught += 1;
-        } else if by_number == Verdict::Allowed || by_order == Verdict::Allowed {
+        } else if by_number == HistoryVerdict::Allowed || by_order == HistoryVerdict::Allowed {
             let entry = &history.entries[alteration.entry];
             let (what, was, is) = (alteration.what, &entry.answer, &alteration.answer);
             found.complaints.push(format!(
@@ -220,19 +224,20 @@ fn change(found: &mut Found, history: &History, seed: u64) {
     }
 }
 
-fn count(figures: &mut HistoryPhase, recorded: &Recorded, opinion: &Opinion) {
+fn count(figures: &mut HistoryFigures, recorded: &RecordedHistory, opinion: &Verdicts) {
     let entries = &recorded.history.entries;
-    let of = |which: &dyn Fn(&Entry) -> bool| entries.iter().filter(|entry| which(entry)).count() as u64;
+    let of =
+        |which: &dyn Fn(&HistoryEntry) -> bool| entries.iter().filter(|entry| which(entry)).count() as u64;
     figures.histories = 1;
     figures.operations = entries.len() as u64;
     figures.kills = u64::from(recorded.kills);
     figures.stalls = u64::from(recorded.stalls);
-    figures.busy = of(&|entry| entry.answer == Answer::Busy);
+    figures.busy = of(&|entry| entry.answer == HistoryAnswer::Busy);
     figures.unanswered = of(&|entry| entry.is_open());
     figures.leases_lost = of(&|entry| entry.reply() == Some(&Reply::Refused(Refusal::LeaseLost)));
     figures.pairs = opinion.pairs as u64;
     figures.inconclusive = u64::from(opinion.is_inconclusive());
-    if opinion.numbers != Verdict::Inconclusive {
+    if opinion.numbers != HistoryVerdict::Inconclusive {
         figures.numbered = 1;
         let told = of(&|entry| entry.place().is_some_and(|place| place.changed));
         let taken = recorded.history.end.as_ref().map_or(0, |end| end.commit_seq);
@@ -240,7 +245,7 @@ fn count(figures: &mut HistoryPhase, recorded: &Recorded, opinion: &Opinion) {
     }
 }
 
-fn add(found: &mut Found, other: Found) {
+fn add(found: &mut HistoryFindings, other: HistoryFindings) {
     let (to, from) = (&mut found.figures, other.figures);
     to.histories += from.histories;
     to.operations += from.operations;
@@ -258,14 +263,15 @@ fn add(found: &mut Found, other: Found) {
     to.controls.caught += from.controls.caught;
     to.controls.total += from.controls.total;
     found.complaints.extend(other.complaints);
-    let size = |broken: &Option<Broken>| broken.as_ref().map_or(usize::MAX, |it| it.history.entries.len());
+    let size =
+        |broken: &Option<RejectedHistory>| broken.as_ref().map_or(usize::MAX, |it| it.history.entries.len());
     if size(&other.broken) < size(&found.broken) {
         found.broken = other.broken;
     }
 }
 
 /// A search that never saw what it is for has shown nothing.
-fn complain(found: &mut Found) {
+fn complain(found: &mut HistoryFindings) {
     let figures = &found.figures;
     if found.broken.is_some() {
         return;
@@ -285,7 +291,7 @@ fn complain(found: &mut Found) {
     need(figures.altered.caught, "a changed answer");
 }
 
-impl HistoryPhase {
+impl HistoryFigures {
     /// The figures for people.
     pub fn figures(&self, text: &mut String) {
         let _ = writeln!(

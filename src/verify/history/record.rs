@@ -19,9 +19,9 @@ pub struct History {
     /// The number of the last transaction before it.
     pub start_seq: u64,
     /// The operations in the order of their calls.
-    pub entries: Vec<Entry>,
+    pub entries: Vec<HistoryEntry>,
     /// What was found when all clients had ended; none of a part of a history.
-    pub end: Option<End>,
+    pub end: Option<HistoryEnd>,
     /// Of a part of a history, the one judge that it is for: to the others it may lack what they would need.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub judge: Option<String>,
@@ -30,7 +30,7 @@ pub struct History {
 /// What was found in the end.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct End {
+pub struct HistoryEnd {
     /// The state, ids with the digests of their contents.
     pub state: State,
     /// The number of the last transaction.
@@ -40,7 +40,7 @@ pub struct End {
 /// One operation of one client.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Entry {
+pub struct HistoryEntry {
     /// The seat of the client: those who sit there follow each other.
     pub lane: u32,
     /// Which client of this seat, counted from 0: each kill is followed by another.
@@ -56,13 +56,13 @@ pub struct Entry {
     /// What was asked for.
     pub op: Op,
     /// What was answered.
-    pub answer: Answer,
+    pub answer: HistoryAnswer,
 }
 
 /// What came back.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
-pub enum Answer {
+pub enum HistoryAnswer {
     /// Nothing: the client was killed. It may or may not have happened.
     Missing,
     /// A reply, and where its transaction stands if that is known.
@@ -70,7 +70,7 @@ pub enum Answer {
         /// The reply.
         reply: Reply,
         /// Its place among all transactions.
-        place: Option<Place>,
+        place: Option<CommitPlace>,
     },
     /// The lock was not free in time: it did not happen.
     Busy,
@@ -83,62 +83,71 @@ pub enum Answer {
 /// Where a transaction stands among all that changed something.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Place {
+pub struct CommitPlace {
     /// The number that it took, or that of the last one before it.
     pub commit_seq: u64,
     /// Whether it changed something, and so took a number.
     pub changed: bool,
 }
 
-impl Entry {
+impl HistoryEntry {
     /// The reply, if there was one.
     pub fn reply(&self) -> Option<&Reply> {
         match &self.answer {
-            Answer::Replied { reply, .. } => Some(reply),
+            HistoryAnswer::Replied { reply, .. } => Some(reply),
             _ => None,
         }
     }
 
     /// Its place, if that is known.
-    pub fn place(&self) -> Option<Place> {
+    pub fn place(&self) -> Option<CommitPlace> {
         match &self.answer {
-            Answer::Replied { place, .. } => *place,
+            HistoryAnswer::Replied { place, .. } => *place,
             _ => None,
         }
     }
 
     /// Whether it may or may not have happened.
     pub fn is_open(&self) -> bool {
-        matches!(self.answer, Answer::Missing | Answer::Indeterminate)
+        matches!(self.answer, HistoryAnswer::Missing | HistoryAnswer::Indeterminate)
     }
 }
 
 /// A line of a client's file.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub(super) enum Line {
+pub(super) enum JournalLine {
     /// It is about to do this.
     Called { at_ns: u64, now: Timestamp, op: Op },
     /// This came back.
-    Answered { at_ns: u64, answer: Answer },
+    Answered { at_ns: u64, answer: HistoryAnswer },
 }
 
 /// What one client wrote, as entries. The last line may be cut, by a kill.
-pub(super) fn read(text: &str, lane: u32, life: u32, patience_ms: u32) -> Result<Vec<Entry>, String> {
+pub(super) fn read(text: &str, lane: u32, life: u32, patience_ms: u32) -> Result<Vec<HistoryEntry>, String> {
     let whole = text.rfind('\n').map_or("", |end| &text[..end]);
-    let mut entries: Vec<Entry> = Vec::new();
+    let mut entries: Vec<HistoryEntry> = Vec::new();
     let mut waits = false;
     for line in whole.lines() {
         let line = serde_json::from_str(line).map_err(|error| format!("{error} in the line {line}"))?;
         match line {
-            Line::Called { at_ns, now, op } if !waits => {
-                let (called_ns, answered_ns, answer) = (at_ns, None, Answer::Missing);
-                entries.push(Entry { lane, life, called_ns, answered_ns, patience_ms, now, op, answer });
+            JournalLine::Called { at_ns, now, op } if !waits => {
+                let (called_ns, answered_ns, answer) = (at_ns, None, HistoryAnswer::Missing);
+                entries.push(HistoryEntry {
+                    lane,
+                    life,
+                    called_ns,
+                    answered_ns,
+                    patience_ms,
+                    now,
+                    op,
+                    answer,
+                });
                 waits = true;
             }
-            Line::Answered { at_ns, answer } if waits => {
+            JournalLine::Answered { at_ns, answer } if waits => {
                 let Some(last) = entries.last_mut() else { return Err("an answer to nothing".to_owned()) };
-                let known = answer != Answer::Indeterminate;
+                let known = answer != HistoryAnswer::Indeterminate;
                 (last.answered_ns, last.answer) = (known.then_some(at_ns), answer);
                 waits = false;
             }
@@ -167,9 +176,9 @@ pub(super) fn clock_ns() -> u64 {
 
 /// A pinned source of chance: what is asked for is the same for the same seed and the same answers.
 #[derive(Clone, Debug)]
-pub(super) struct Chance(u64);
+pub(super) struct HistoryChance(u64);
 
-impl Chance {
+impl HistoryChance {
     /// A source for a seed and what it is for.
     pub(super) fn new(seed: u64, of: &[u64]) -> Self {
         let mut chance = Self(seed);

@@ -8,22 +8,22 @@ use fencepost_model::op::Op;
 use fencepost_model::state::State;
 use fencepost_model::story;
 
-use crate::history::judge::{Opinion, Verdict, judge};
-use crate::history::record::{Answer, Entry, History};
+use crate::history::checkers::{HistoryVerdict, Verdicts, check};
+use crate::history::record::{History, HistoryAnswer, HistoryEntry};
 use crate::history::timeline::{Span, draw};
 
 /// What came of judging a history again.
 #[derive(Debug)]
-pub struct Replayed {
+pub struct HistoryReplay {
     /// What the judges say.
-    pub opinion: Opinion,
+    pub opinion: Verdicts,
     /// The story of it.
     pub story: String,
 }
 
 /// Judges a history, and tells it.
-pub fn replay(history: &History) -> Replayed {
-    let opinion = judge(history);
+pub fn replay(history: &History) -> HistoryReplay {
+    let opinion = check(history);
     let mut story = String::new();
     if history.start != State::new() {
         let _ = writeln!(story, "from this state on:");
@@ -41,15 +41,15 @@ pub fn replay(history: &History) -> Replayed {
     }
     if refused.is_empty() {
         story += match opinion.order {
-            Verdict::Inconclusive if history.judge.is_none() => "inconclusive: the search gave up\n",
+            HistoryVerdict::Inconclusive if history.judge.is_none() => "inconclusive: the search gave up\n",
             _ => "allowed: it may have happened so\n",
         };
     }
-    Replayed { opinion, story }
+    HistoryReplay { opinion, story }
 }
 
-fn span(entry: &Entry) -> Span {
-    let Entry { lane, called_ns, answered_ns, now, op, answer, .. } = entry;
+fn span(entry: &HistoryEntry) -> Span {
+    let HistoryEntry { lane, called_ns, answered_ns, now, op, answer, .. } = entry;
     let what = match op {
         Op::Atomic(ops) => ops.iter().map(story::describe).collect::<Vec<_>>().join(", and "),
         op => story::describe(op),
@@ -59,10 +59,10 @@ fn span(entry: &Entry) -> Span {
         false => format!("  [after number {}]", place.commit_seq),
     });
     let ends = match answer {
-        Answer::Replied { reply, .. } => story::answer(reply) + &place.unwrap_or_default(),
-        Answer::Busy => "busy".to_owned(),
-        Answer::Failed(why) => format!("failed: {why}"),
-        Answer::Missing | Answer::Indeterminate => String::new(),
+        HistoryAnswer::Replied { reply, .. } => story::answer(reply) + &place.unwrap_or_default(),
+        HistoryAnswer::Busy => "busy".to_owned(),
+        HistoryAnswer::Failed(why) => format!("failed: {why}"),
+        HistoryAnswer::Missing | HistoryAnswer::Indeterminate => String::new(),
     };
     let open = if entry.is_open() { "  (no answer)" } else { "" };
     Span {

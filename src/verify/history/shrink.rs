@@ -9,15 +9,16 @@
 use fencepost_model::state::State;
 use fencepost_model::step::apply;
 
-use crate::history::judge::{Refused, asks_within};
-use crate::history::numbers::{self, NUMBERS};
-use crate::history::record::{Answer, Entry, History};
-use crate::history::search::{self, SEARCH};
+use crate::history::checkers::{Rejection, asks_within};
+use crate::history::commit_order::COMMIT_ORDER;
+use crate::history::linearizability::LINEARIZABLE;
+use crate::history::record::{History, HistoryAnswer, HistoryEntry};
+use crate::history::{commit_order, linearizability};
 
 /// How many pairs of operations and state are looked at for each question.
 const PAIRS_MAX: usize = 2_000;
 
-fn asks(judge: &str, history: &History) -> Option<Refused> {
+fn asks(judge: &str, history: &History) -> Option<Rejection> {
     asks_within(judge, history, PAIRS_MAX)
 }
 
@@ -25,15 +26,15 @@ fn asks(judge: &str, history: &History) -> Option<Refused> {
 const BEFORE: usize = 6;
 
 /// Makes a history that a judge refuses as small as it gets.
-pub fn shrink(history: &History, refused: &Refused) -> History {
+pub fn shrink(history: &History, refused: &Rejection) -> History {
     let judge = refused.judge;
     let cut = cut_after(history, refused);
     let mut small = match judge {
-        NUMBERS | SEARCH => [&cut, history].into_iter().find_map(|whole| window(whole, judge)),
+        COMMIT_ORDER | LINEARIZABLE => [&cut, history].into_iter().find_map(|whole| window(whole, judge)),
         _ => asks(judge, &cut).map(|_| cut),
     }
     .unwrap_or_else(|| history.clone());
-    if judge == SEARCH {
+    if judge == LINEARIZABLE {
         // It trusts no number, and where answers are forgotten, numbers are missing.
         small.entries.iter_mut().for_each(without_number);
     }
@@ -43,8 +44,8 @@ pub fn shrink(history: &History, refused: &Refused) -> History {
 /// The history without most of the beginning for which there is an order, if it is refused without it.
 fn window(history: &History, judge: &str) -> Option<History> {
     let order = match judge {
-        NUMBERS => numbers::replay(history).1,
-        _ => search::search(history, search::PAIRS_MAX).order,
+        COMMIT_ORDER => commit_order::replay(history).1,
+        _ => linearizability::search(history, linearizability::PAIRS_MAX).order,
     };
     [BEFORE, 1, 0].into_iter().find_map(|before| {
         let window = begun_later(history, &order[..order.len().saturating_sub(before)])?;
@@ -52,21 +53,21 @@ fn window(history: &History, judge: &str) -> Option<History> {
     })
 }
 
-fn without_number(entry: &mut Entry) {
-    if let Answer::Replied { place, .. } = &mut entry.answer {
+fn without_number(entry: &mut HistoryEntry) {
+    if let HistoryAnswer::Replied { place, .. } = &mut entry.answer {
         *place = None;
     }
 }
 
 /// The history up to the answer at which it was refused, or, where numbers count, up to its number.
-fn cut_after(history: &History, refused: &Refused) -> History {
+fn cut_after(history: &History, refused: &Rejection) -> History {
     let Some(last) = refused.entry.map(|index| &history.entries[index]) else { return history.clone() };
     let Some(until) = last.answered_ns else { return history.clone() };
     let mut cut = History { end: None, ..history.clone() };
     // What took an earlier number was called before this was answered.
     cut.entries.retain(|entry| entry.called_ns <= until);
     match (refused.judge, last.place()) {
-        (NUMBERS, Some(last)) => {
+        (COMMIT_ORDER, Some(last)) => {
             cut.entries.retain(|entry| entry.place().is_none_or(|place| place.commit_seq <= last.commit_seq));
         }
         _ => {
@@ -79,8 +80,8 @@ fn cut_after(history: &History, refused: &Refused) -> History {
     cut
 }
 
-fn without_answer(entry: &mut Entry) {
-    (entry.answer, entry.answered_ns) = (Answer::Missing, None);
+fn without_answer(entry: &mut HistoryEntry) {
+    (entry.answer, entry.answered_ns) = (HistoryAnswer::Missing, None);
 }
 
 /// The history without a beginning, from the state that it leads to; none if it is not answered so.
@@ -102,7 +103,8 @@ fn begun_later(history: &History, beginning: &[usize]) -> Option<History> {
     let mut later = History { start: state, start_seq, ..history.clone() };
     let mut index = 0;
     later.entries.retain(|entry| {
-        let kept = !beginning.contains(&index) && !matches!(entry.answer, Answer::Busy | Answer::Failed(_));
+        let kept = !beginning.contains(&index)
+            && !matches!(entry.answer, HistoryAnswer::Busy | HistoryAnswer::Failed(_));
         index += 1;
         kept
     });
@@ -130,7 +132,8 @@ fn forget(history: History, judge: &str) -> History {
     let mut alone = small.clone();
     alone.entries.retain(|entry| !entry.is_open());
     // Without them numbers are missing, which would be another contradiction.
-    let same =
-        |refused: Refused| judge != NUMBERS || asks(judge, &small).is_some_and(|it| it.why == refused.why);
+    let same = |refused: Rejection| {
+        judge != COMMIT_ORDER || asks(judge, &small).is_some_and(|it| it.why == refused.why)
+    };
     if asks(judge, &alone).is_some_and(same) { alone } else { small }
 }

@@ -3,9 +3,9 @@
 //! What always holds: the standard statements pass, and each examination is the same each time. It is told what is wrong
 //! by an answer, by what the file holds, or by a panic of a promise. This module does not know what was changed.
 
-mod aside;
 mod damage;
 mod opening;
+mod set_aside;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -16,7 +16,7 @@ use fencepost_model::vocabulary::Timestamp;
 
 use crate::fuzz::decode_row;
 use crate::readers;
-use crate::subject::{Call, call, in_step};
+use crate::system::{StoreCall, call, in_step};
 use fencepost::error::{Error, Result};
 use fencepost::internals::sqlite::{Statements, Store, Undone};
 
@@ -29,9 +29,9 @@ pub struct Noticed {
     pub why: String,
 }
 
-type Examination = fn(&Statements) -> Seen;
+type Examination = fn(&Statements) -> ExaminationResult;
 
-type Seen = std::result::Result<(), String>;
+type ExaminationResult = std::result::Result<(), String>;
 
 /// All examinations, those that take longest last.
 const ALL: &[(&str, Examination)] = &[
@@ -42,9 +42,9 @@ const ALL: &[(&str, Examination)] = &[
     ("a log without its end", |sql| in_words(damage::log_short(sql))),
     ("bookkeeping that cannot be read", |sql| in_words(damage::bookkeeping(sql))),
     ("a number that is there twice", |sql| in_words(damage::twice(sql))),
-    ("several copies of events aside", |sql| in_words(aside::several(sql))),
-    ("due times that cannot be read", |sql| in_words(aside::due_times(sql))),
-    ("numbers that others have too", |sql| in_words(aside::same_numbers(sql))),
+    ("several copies of events aside", |sql| in_words(set_aside::several(sql))),
+    ("due times that cannot be read", |sql| in_words(set_aside::due_times(sql))),
+    ("numbers that others have too", |sql| in_words(set_aside::same_numbers(sql))),
     ("walks in all scopes of the model", every_scope),
     ("epochs and nacks that the model judges", |sql| in_words(damage::later(sql))),
     ("damage that the model judges", |sql| in_words(damage::damaged(sql))),
@@ -73,16 +73,16 @@ pub fn examine(sql: &Statements) -> std::result::Result<(), Noticed> {
 }
 
 /// What is wrong, or what the store failed with.
-fn in_words(seen: Result<Seen>) -> Seen {
+fn in_words(seen: Result<ExaminationResult>) -> ExaminationResult {
     seen.unwrap_or_else(|error| Err(format!("the store failed: {error}")))
 }
 
-fn expect(holds: bool, what: &str) -> Seen {
+fn expect(holds: bool, what: &str) -> ExaminationResult {
     if holds { Ok(()) } else { Err(what.to_owned()) }
 }
 
 /// Both sides, and what only reads, step by step.
-fn walk(sql: &Statements, scope: &str, seed: u64, steps: u32) -> Seen {
+fn walk(sql: &Statements, scope: &str, seed: u64, steps: u32) -> ExaminationResult {
     let failed = |error: Error| format!("the store failed: {error}");
     let Some(scope) = scope::by_name(scope) else { return Err(format!("there is no scope {scope}")) };
     let mut world = scope.world();
@@ -93,7 +93,7 @@ fn walk(sql: &Statements, scope: &str, seed: u64, steps: u32) -> Seen {
     for (step, number) in (0..steps).zip(Numbers::new(seed)) {
         let Some(action) = choose(&scope, &world, number) else { break };
         let (before, number) = (world.state.clone(), store.commit_seq().map_err(failed)?);
-        if let Call::Operation(now, op) = call(&world, &action)
+        if let StoreCall::Operation(now, op) = call(&world, &action)
             && step % 8 == 0
         {
             let before = store.snapshot().map_err(failed)?;
@@ -114,7 +114,7 @@ fn walk(sql: &Statements, scope: &str, seed: u64, steps: u32) -> Seen {
 }
 
 /// A short walk in each of the small scopes, each of which is about a few rules.
-fn every_scope(sql: &Statements) -> Seen {
+fn every_scope(sql: &Statements) -> ExaminationResult {
     scope::names().into_iter().try_for_each(|scope| (1..=2).try_for_each(|seed| walk(sql, scope, seed, 80)))
 }
 

@@ -8,7 +8,7 @@ use std::ops::Range;
 
 /// A mistake: which kind of slip, where, and the text that comes of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Slip {
+pub(super) struct TextChange {
     /// The kind of slip.
     pub(super) kind: &'static str,
     /// What was changed into what, in a few characters.
@@ -19,20 +19,20 @@ pub(super) struct Slip {
 
 /// A word, sign, number or quoted text of a statement.
 #[derive(Clone, Debug)]
-struct Token {
+struct TextToken {
     at: Range<usize>,
     /// How many brackets are open around it.
     depth: usize,
 }
 
-struct Statement<'a> {
+struct StatementText<'a> {
     text: &'a str,
-    tokens: Vec<Token>,
+    tokens: Vec<TextToken>,
 }
 
 /// All mistakes of one change in a text.
-pub(super) fn slips(text: &str) -> Vec<Slip> {
-    let statement = Statement { text, tokens: tokens(text) };
+pub(super) fn slips(text: &str) -> Vec<TextChange> {
+    let statement = StatementText { text, tokens: tokens(text) };
     let mut found = Vec::new();
     for index in 0..statement.tokens.len() {
         statement.signs(index, &mut found);
@@ -48,7 +48,7 @@ pub(super) fn slips(text: &str) -> Vec<Slip> {
     found
 }
 
-fn tokens(text: &str) -> Vec<Token> {
+fn tokens(text: &str) -> Vec<TextToken> {
     let (bytes, mut tokens, mut at, mut depth) = (text.as_bytes(), Vec::new(), 0, 0);
     let in_word = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b':' | b'?');
     while at < bytes.len() {
@@ -64,13 +64,13 @@ fn tokens(text: &str) -> Vec<Token> {
             _ => at += 1,
         }
         depth -= usize::from(bytes[begin] == b')' && depth > 0);
-        tokens.push(Token { at: begin..at, depth });
+        tokens.push(TextToken { at: begin..at, depth });
         depth += usize::from(bytes[begin] == b'(');
     }
     tokens
 }
 
-impl Statement<'_> {
+impl StatementText<'_> {
     /// The text of a token; nothing beyond the ends.
     fn word(&self, index: usize) -> &str {
         self.tokens.get(index).map_or("", |token| &self.text[token.at.clone()])
@@ -86,10 +86,10 @@ impl Statement<'_> {
         format!("{}{with}{}", &self.text[..from], &self.text[to..])
     }
 
-    fn slip(&self, found: &mut Vec<Slip>, kind: &'static str, tokens: Range<usize>, with: &str) {
+    fn slip(&self, found: &mut Vec<TextChange>, kind: &'static str, tokens: Range<usize>, with: &str) {
         let from = &self.text[self.tokens[tokens.start].at.start..self.tokens[tokens.end - 1].at.end];
         let what = format!("{from} => {with}");
-        found.push(Slip { kind, what, text: self.replaced(tokens, with) });
+        found.push(TextChange { kind, what, text: self.replaced(tokens, with) });
     }
 
     /// The tokens from a bracket that opens to the one that closes it.
@@ -138,7 +138,7 @@ impl Statement<'_> {
         clause == Some("SET") && matches!(self.before(index - 1), "SET" | ",")
     }
 
-    fn signs(&self, index: usize, found: &mut Vec<Slip>) {
+    fn signs(&self, index: usize, found: &mut Vec<TextChange>) {
         let others: &[&str] = match self.word(index) {
             "<=" => &["<", ">"],
             "<" => &["<=", ">"],
@@ -156,7 +156,7 @@ impl Statement<'_> {
     }
 
     /// A condition that is always or never met.
-    fn conditions(&self, index: usize, found: &mut Vec<Slip>) {
+    fn conditions(&self, index: usize, found: &mut Vec<TextChange>) {
         let is_sign = matches!(self.word(index), "<=" | "<" | ">" | ">=" | "<>" | "=");
         if !is_sign || index == 0 || self.assigns(index) {
             return;
@@ -168,7 +168,7 @@ impl Statement<'_> {
         }
     }
 
-    fn words(&self, index: usize, found: &mut Vec<Slip>) {
+    fn words(&self, index: usize, found: &mut Vec<TextChange>) {
         let between = (index.saturating_sub(2)..index).any(|at| self.word(at) == "BETWEEN");
         let (length, with) = match (self.word(index), self.word(index + 1)) {
             ("AND", _) if !between => (1, "OR"),
@@ -193,7 +193,7 @@ impl Statement<'_> {
         self.slip(found, "another word", index..index + length, with);
     }
 
-    fn numbers_and_texts(&self, index: usize, found: &mut Vec<Slip>) {
+    fn numbers_and_texts(&self, index: usize, found: &mut Vec<TextChange>) {
         let word = self.word(index);
         // An EXISTS does not look at what is selected.
         if self.before(index) == "SELECT" && index > 2 && self.word(index - 3) == "EXISTS" {
@@ -219,7 +219,7 @@ impl Statement<'_> {
         self.slip(found, "another text", index..index + 1, other);
     }
 
-    fn functions(&self, index: usize, found: &mut Vec<Slip>) {
+    fn functions(&self, index: usize, found: &mut Vec<TextChange>) {
         if self.word(index + 1) != "(" {
             return;
         }
@@ -270,7 +270,7 @@ impl Statement<'_> {
     }
 
     /// A column that is not written.
-    fn assignments(&self, found: &mut Vec<Slip>) {
+    fn assignments(&self, found: &mut Vec<TextChange>) {
         for set in (0..self.tokens.len()).filter(|index| self.word(*index) == "SET") {
             for item in self.list(self.clause(set, &["WHERE"])) {
                 let (column, value) = (self.word(item.start), item.start + 2..item.end);
@@ -285,7 +285,7 @@ impl Statement<'_> {
     }
 
     /// A value that is not read or not inserted.
-    fn items(&self, found: &mut Vec<Slip>) {
+    fn items(&self, found: &mut Vec<TextChange>) {
         for index in 0..self.tokens.len() {
             let lists = match self.word(index) {
                 "SELECT" => self.list(self.clause(index, &["FROM"])),
@@ -303,7 +303,7 @@ impl Statement<'_> {
         }
     }
 
-    fn orders(&self, found: &mut Vec<Slip>) {
+    fn orders(&self, found: &mut Vec<TextChange>) {
         for index in 0..self.tokens.len() {
             match (self.word(index), self.word(index + 1)) {
                 ("ORDER", "BY") => {
@@ -333,10 +333,10 @@ impl Statement<'_> {
     }
 
     /// A statement that does nothing, or more than it should.
-    fn whole(&self, found: &mut Vec<Slip>) {
+    fn whole(&self, found: &mut Vec<TextChange>) {
         let text = self.text;
         let mut whole = |kind, what: &str, text: String| {
-            found.push(Slip { kind, what: what.to_owned(), text });
+            found.push(TextChange { kind, what: what.to_owned(), text });
         };
         let has = |word: &str| (0..self.tokens.len()).any(|index| self.word(index) == word);
         if text.starts_with("INSERT INTO") {

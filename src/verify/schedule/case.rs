@@ -1,6 +1,6 @@
 //! What is run in every schedule: where it begins, and what each client does.
 //!
-//! A [`Case`] can be written down, and with the choices of a schedule it does the same each time. This module must not
+//! A [`ScheduleCase`] can be written down, and with the choices of a schedule it does the same each time. This module must not
 //! know who goes on when.
 
 use std::sync::Arc;
@@ -9,12 +9,12 @@ use fencepost_model::op::Op;
 use fencepost_model::story;
 use serde::{Deserialize, Serialize};
 
-use crate::schedule::mistake::Mistake;
+use crate::schedule::mutant::ClientMutant;
 
 /// One thing that a client does, and is answered.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Act {
+pub enum ClientAct {
     /// One operation, as one transaction.
     Apply(Arc<Op>),
     /// Several operations, each for itself, in one commit.
@@ -31,10 +31,10 @@ pub enum Act {
     Reopen,
 }
 
-impl Act {
+impl ClientAct {
     /// What this is called in tables.
     pub fn kind(&self) -> &'static str {
-        use crate::crash::act::Act as Known;
+        use crate::rig::act::Act as Known;
         match self {
             Self::Apply(op) => Known::Apply(Arc::clone(op)).kind(),
             Self::Batch(_) => "batch",
@@ -71,22 +71,22 @@ impl Act {
 /// One connection, and what is done through it, one after the other.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Client {
+pub struct ScheduledClient {
     /// How much later than the first client's its clock is, in milliseconds.
     pub late_ms: u64,
     /// What it does.
-    pub acts: Vec<Act>,
+    pub acts: Vec<ClientAct>,
     /// How long it waits for a lock, in milliseconds.
     pub patience_ms: u32,
     /// What it does wrong.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub mistake: Option<Mistake>,
+    pub mistake: Option<ClientMutant>,
 }
 
 /// What is in the WAL when the clients begin, and what they know of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Wal {
+pub enum WalAtStart {
     /// Transactions that were not copied into the file.
     Full,
     /// Transactions that were: whoever writes next begins the WAL anew.
@@ -95,7 +95,7 @@ pub enum Wal {
     Unknown,
 }
 
-impl Wal {
+impl WalAtStart {
     /// All of them.
     pub const ALL: [Self; 3] = [Self::Full, Self::Copied, Self::Unknown];
 
@@ -112,22 +112,22 @@ impl Wal {
 /// Where, and who does what.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Case {
+pub struct ScheduleCase {
     /// The scope with which it begins.
     pub start: String,
     /// The WAL at the beginning.
-    pub wal: Wal,
+    pub wal: WalAtStart,
     /// The clients.
-    pub clients: Vec<Client>,
+    pub clients: Vec<ScheduledClient>,
 }
 
-impl Case {
+impl ScheduleCase {
     /// What it is called.
     pub fn name(&self) -> String {
         let clients: Vec<String> = self
             .clients
             .iter()
-            .map(|client| client.acts.iter().map(Act::kind).collect::<Vec<_>>().join(", "))
+            .map(|client| client.acts.iter().map(ClientAct::kind).collect::<Vec<_>>().join(", "))
             .collect();
         format!("{} {}: {}", self.start, self.wal.name(), clients.join(" | "))
     }

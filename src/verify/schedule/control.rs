@@ -6,18 +6,18 @@
 
 use fencepost_model::scope::cuts;
 
-use crate::crash::recorder::Start;
-use crate::schedule::case::{Act, Case, Client, Wal};
-use crate::schedule::judge::{AN_ORDER, REAL_TIME, WAITS};
-use crate::schedule::mistake::Mistake;
+use crate::rig::recorder::StartPoint;
+use crate::schedule::case::{ClientAct, ScheduleCase, ScheduledClient, WalAtStart};
+use crate::schedule::mutant::ClientMutant;
+use crate::schedule::orders::{AN_ORDER, REAL_TIME, WAITS};
 use crate::schedule::phase::acts;
 
 /// A mistake, and what must be said of it.
 #[derive(Clone, Copy, Debug)]
-pub struct Control {
+pub struct ScheduleControl {
     /// What is wrong, a sentence.
     pub name: &'static str,
-    mistake: Mistake,
+    mistake: ClientMutant,
     /// The scope that it begins with.
     pub start: &'static str,
     /// The kinds of acts of each client, the one that makes the mistake first.
@@ -31,28 +31,28 @@ pub struct Control {
 }
 
 /// All controls.
-pub const ALL: &[Control] = &[
-    Control {
+pub const ALL: &[ScheduleControl] = &[
+    ScheduleControl {
         name: "BEGIN stands where BEGIN IMMEDIATE belongs",
-        mistake: Mistake::LockTakenLate,
+        mistake: ClientMutant::LockTakenLate,
         start: "cuts-queue",
         clients: &[&["send"], &["send"]],
         both: false,
         patience_ms: PATIENCE_MS,
         breaks: WAITS,
     },
-    Control {
+    ScheduleControl {
         name: "a claim is a SELECT and then an UPDATE, in two transactions",
-        mistake: Mistake::ClaimInTwo,
+        mistake: ClientMutant::ClaimInTwo,
         start: "cuts-queue",
         clients: &[&["claim"], &["claim"]],
         both: true,
         patience_ms: PATIENCE_MS,
         breaks: AN_ORDER,
     },
-    Control {
+    ScheduleControl {
         name: "a settlement does not ask for its token",
-        mistake: Mistake::SettledWithoutToken,
+        mistake: ClientMutant::SettledWithoutToken,
         start: "cuts-queue",
         // A command whose lease ran out goes alone, so what is due before it comes with the first claim.
         clients: &[&["ack"], &["claim", "claim"]],
@@ -60,27 +60,27 @@ pub const ALL: &[Control] = &[
         patience_ms: PATIENCE_MS,
         breaks: AN_ORDER,
     },
-    Control {
+    ScheduleControl {
         name: "what was busy half-way is sent again",
-        mistake: Mistake::SentAgainAfterBusy,
+        mistake: ClientMutant::SentAgainAfterBusy,
         start: "cuts-queue",
         clients: &[&["send without an id"], &["read"]],
         both: false,
         patience_ms: 0,
         breaks: AN_ORDER,
     },
-    Control {
+    ScheduleControl {
         name: "the answer is given before the commit",
-        mistake: Mistake::AnsweredBeforeCommit,
+        mistake: ClientMutant::AnsweredBeforeCommit,
         start: "cuts-queue",
         clients: &[&["send"], &["read"]],
         both: false,
         patience_ms: PATIENCE_MS,
         breaks: REAL_TIME,
     },
-    Control {
+    ScheduleControl {
         name: "a cursor's lease is looked at outside of the transaction that relies on it",
-        mistake: Mistake::CursorCheckedOutside,
+        mistake: ClientMutant::CursorCheckedOutside,
         start: "cuts-log",
         clients: &[&["ack an event"], &["poll", "seek"]],
         both: false,
@@ -89,9 +89,9 @@ pub const ALL: &[Control] = &[
     },
 ];
 
-impl Control {
+impl ScheduleControl {
     /// The case that it is looked for in. None if its acts are not offered, which fails the run.
-    pub fn case(&self, start: &Start) -> Option<Case> {
+    pub fn case(&self, start: &StartPoint) -> Option<ScheduleCase> {
         let acts = acts(start);
         let find = |kind: &str| acts.iter().find(|act| is_called(act, kind)).cloned();
         let clients = self.clients.iter().enumerate().map(|(number, kinds)| {
@@ -99,10 +99,10 @@ impl Control {
             // The second client's clock is far ahead, so that leases have run out for it.
             let late_ms = if number == 0 { 0 } else { LATE_MS };
             let acts = kinds.iter().map(|kind| find(kind)).collect::<Option<_>>()?;
-            Some(Client { late_ms, acts, patience_ms: self.patience_ms, mistake })
+            Some(ScheduledClient { late_ms, acts, patience_ms: self.patience_ms, mistake })
         });
         let clients = clients.collect::<Option<_>>()?;
-        Some(Case { start: self.start.to_owned(), wal: Wal::Full, clients })
+        Some(ScheduleCase { start: self.start.to_owned(), wal: WalAtStart::Full, clients })
     }
 
     /// The scope that it begins with.
@@ -116,16 +116,16 @@ pub(super) const PATIENCE_MS: u32 = 5_000;
 /// How much later the second client's clock is, in milliseconds: past the leases of all scopes.
 pub(super) const LATE_MS: u64 = 20;
 
-fn is_called(act: &Act, kind: &str) -> bool {
+fn is_called(act: &ClientAct, kind: &str) -> bool {
     use fencepost_model::op::{Op, Target};
     match (kind, act) {
-        ("ack an event", Act::Apply(op)) => {
+        ("ack an event", ClientAct::Apply(op)) => {
             matches!(&**op, Op::Settle { target: Target::Event { .. }, .. }) && act.kind() == "ack"
         }
-        ("ack", Act::Apply(op)) => {
+        ("ack", ClientAct::Apply(op)) => {
             matches!(&**op, Op::Settle { target: Target::Command(_), .. }) && act.kind() == "ack"
         }
-        ("send without an id", Act::Apply(op)) => {
+        ("send without an id", ClientAct::Apply(op)) => {
             matches!(&**op, Op::Send { message, .. } if message.id.is_none())
         }
         _ => act.kind() == kind,

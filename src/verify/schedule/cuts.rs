@@ -7,15 +7,15 @@ use std::collections::{BTreeSet, HashMap};
 use std::rc::Rc;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use crate::crash::case::{Level, Setting};
-use crate::crash::judge::SOUND;
-use crate::crash::recovery::{Recovered, Recovery};
-use crate::disk::{Budget, Event, Mark, Platter, Profile};
-use crate::schedule::case::Case;
-use crate::schedule::explore::Search;
-use crate::schedule::judge::{ENDS, Judge, Wrong};
-use crate::schedule::replay::Broken;
-use crate::schedule::stage::{Run, Stage};
+use crate::disk::{Budget, DurableContent, Event, Mark, Profile};
+use crate::rig::promises::{SOUND, Violation};
+use crate::rig::recovery::{Recovered, Recovery};
+use crate::rig::setting::{Level, Setting};
+use crate::schedule::case::ScheduleCase;
+use crate::schedule::connections::{Connections, ScheduleRun};
+use crate::schedule::orders::{ENDS, OrderChecker};
+use crate::schedule::replay::BrokenBySchedule;
+use crate::scheduler::Strategy;
 use fencepost::error::Result;
 
 /// What was cut.
@@ -30,7 +30,7 @@ pub struct Cuts {
     /// How many of them differ.
     pub distinct: u64,
     /// The first that may not be there, or a schedule that came to no end.
-    pub broken: Option<Broken>,
+    pub broken: Option<BrokenBySchedule>,
     /// Whether the same choices did something else.
     pub misfit: bool,
 }
@@ -42,8 +42,8 @@ const BUDGET: Budget = Budget { subsets: 4, samples: 0, thorough: false, combina
 ///
 /// # Errors
 /// If connections cannot be opened.
-pub fn cut(stage: &mut Stage, case: &Case, search: &Search, seed: u64) -> Result<Cuts> {
-    let runs = Arc::<Mutex<Vec<(Run, Platter, Vec<Event>)>>>::default();
+pub fn cut(stage: &mut Connections, case: &ScheduleCase, search: &Strategy, seed: u64) -> Result<Cuts> {
+    let runs = Arc::<Mutex<Vec<(ScheduleRun, DurableContent, Vec<Event>)>>>::default();
     let keep = Arc::clone(&runs);
     stage.record(true);
     let mounted = stage.mounted();
@@ -60,19 +60,19 @@ pub fn cut(stage: &mut Stage, case: &Case, search: &Search, seed: u64) -> Result
     let explored = explored?;
     let mut cuts = Cuts { misfit: explored.misfit, ..Cuts::default() };
     if let Some(why) = explored.ended {
-        let (choices, wrong) = (stage.board().choices(), Wrong { property: ENDS, why });
-        cuts.broken = Some(Broken { case: case.clone(), choices, wrong });
+        let (choices, wrong) = (stage.board().choices(), Violation { property: ENDS, why });
+        cuts.broken = Some(BrokenBySchedule { case: case.clone(), choices, wrong });
         return Ok(cuts);
     }
     let runs = std::mem::take(&mut *runs.lock().unwrap_or_else(PoisonError::into_inner));
-    let judge = Judge::new(case, &stage.start().moment);
+    let judge = OrderChecker::new(case, &stage.start().moment);
     let mut recovery = Recovery::new(Setting::honest(Level::PowerLoss, Profile::UNIX))?;
     let mut known: HashMap<u64, Rc<Recovered>> = HashMap::new();
     for (run, base, events) in runs {
         cuts.schedules += 1;
         let found = cut_run(&judge, &run, base, &events, seed, &mut recovery, &mut known, &mut cuts);
         if let Some(wrong) = found {
-            cuts.broken = Some(Broken { case: case.clone(), choices: run.choices, wrong });
+            cuts.broken = Some(BrokenBySchedule { case: case.clone(), choices: run.choices, wrong });
             break;
         }
     }
@@ -82,15 +82,15 @@ pub fn cut(stage: &mut Stage, case: &Case, search: &Search, seed: u64) -> Result
 
 #[expect(clippy::too_many_arguments, reason = "what is found is kept from run to run")]
 fn cut_run(
-    judge: &Judge,
-    run: &Run,
-    base: Platter,
+    judge: &OrderChecker,
+    run: &ScheduleRun,
+    base: DurableContent,
     events: &[Event],
     seed: u64,
     recovery: &mut Recovery,
     known: &mut HashMap<u64, Rc<Recovered>>,
     cuts: &mut Cuts,
-) -> Option<Wrong> {
+) -> Option<Violation> {
     let (mut platter, mut called, mut answered) = (base, BTreeSet::new(), BTreeSet::new());
     for (index, event) in events.iter().enumerate() {
         platter.advance(event);
@@ -115,11 +115,11 @@ fn cut_run(
             cuts.images += 1;
             let at = format!("after event {} of its disk, {} changes lost", index + 1, choice.losses());
             let judged = match &*recovered {
-                Recovered::Broken(why) => Err(Wrong { property: SOUND, why: why.clone() }),
+                Recovered::Broken(why) => Err(Violation { property: SOUND, why: why.clone() }),
                 Recovered::Sound(contents) => judge.judge_cut(run, &called, &answered, contents),
             };
             if let Err(wrong) = judged {
-                return Some(Wrong { why: format!("the power is cut {at}: {}", wrong.why), ..wrong });
+                return Some(Violation { why: format!("the power is cut {at}: {}", wrong.why), ..wrong });
             }
         }
     }

@@ -10,26 +10,27 @@ use std::time::Instant;
 
 use serde::Serialize;
 
-use crate::crash::act::{self, extra_send, next};
-use crate::crash::case::Level;
-use crate::crash::phase::Controls;
-use crate::crash::recorder::Start;
-use crate::pool;
+use crate::crash::phase::CrashControls;
+use crate::plan::Reach;
 use crate::report::grouped;
-use crate::run::Reach;
-use crate::schedule::case::{Act, Case, Client, Wal};
-use crate::schedule::control::{self, Control, LATE_MS, PATIENCE_MS};
-use crate::schedule::cuts;
-use crate::schedule::explore::Search;
-use crate::schedule::judge::{ENDS, Judge, Wrong};
-use crate::schedule::replay::{Broken, look_for, shrink, start_of};
-use crate::schedule::stage::Stage;
-use crate::threads;
+use crate::rig::act;
+use crate::rig::act::{extra_send, next};
+use crate::rig::promises::Violation;
+use crate::rig::recorder::StartPoint;
+use crate::rig::setting::Level;
+use crate::schedule::case::{ClientAct, ScheduleCase, ScheduledClient, WalAtStart};
+use crate::schedule::connections::Connections;
+use crate::schedule::control::{LATE_MS, PATIENCE_MS, ScheduleControl};
+use crate::schedule::orders::{ENDS, OrderChecker};
+use crate::schedule::replay::{BrokenBySchedule, look_for, shrink, start_of};
+use crate::schedule::{control, cuts};
+use crate::scheduler::Strategy;
+use crate::{pool, threads};
 use fencepost::error::Result;
 
 /// Figures of the phase `schedule`.
 #[derive(Debug, Default, PartialEq, Serialize)]
-pub struct SchedulePhase {
+pub struct ScheduleFigures {
     /// How many cells: a beginning, and what each connection does.
     pub cells: u64,
     /// How many schedules were run, all cells together.
@@ -45,7 +46,7 @@ pub struct SchedulePhase {
     /// Cuts of the power at each I/O event of schedules.
     pub cuts: CutsLine,
     /// The positive controls.
-    pub controls: Controls,
+    pub controls: CrashControls,
     /// The threads of a bus.
     pub threads: threads::Figures,
     /// How long it took.
@@ -67,11 +68,11 @@ pub struct CutsLine {
 
 /// What the phase found.
 #[derive(Debug, Default)]
-pub struct Found {
+pub struct ScheduleFindings {
     /// Its figures.
-    pub figures: SchedulePhase,
+    pub figures: ScheduleFigures,
     /// Something that is broken, made small.
-    pub broken: Option<Broken>,
+    pub broken: Option<BrokenBySchedule>,
     /// A promise that the threads of a bus broke.
     pub broken_by_threads: Option<threads::Broken>,
     /// What is wrong with the search itself.
@@ -79,35 +80,35 @@ pub struct Found {
 }
 
 /// What can be done from a beginning: each kind of operation in its first form, and what else connections do.
-pub fn acts(start: &Start) -> Vec<Act> {
-    let mut acts: Vec<Act> = next(&start.scope, Level::PowerLoss, &start.moment, false)
+pub fn acts(start: &StartPoint) -> Vec<ClientAct> {
+    let mut acts: Vec<ClientAct> = next(&start.scope, Level::PowerLoss, &start.moment, false)
         .into_iter()
         .filter_map(|act| {
             Some(match act {
-                act::Act::Apply(op) => Act::Apply(op),
-                act::Act::Batch(ops) => Act::Batch(ops),
-                act::Act::Effect(op) => Act::Effect(op),
+                act::Act::Apply(op) => ClientAct::Apply(op),
+                act::Act::Batch(ops) => ClientAct::Batch(ops),
+                act::Act::Effect(op) => ClientAct::Effect(op),
                 _ => return None,
             })
         })
         .collect();
-    acts.push(Act::Apply(Arc::new(extra_send("s1"))));
-    acts.extend([Act::Read, Act::Checkpoint, Act::Empty, Act::Reopen]);
+    acts.push(ClientAct::Apply(Arc::new(extra_send("s1"))));
+    acts.extend([ClientAct::Read, ClientAct::Checkpoint, ClientAct::Empty, ClientAct::Reopen]);
     acts
 }
 
 /// One piece of work.
 #[derive(Debug)]
-enum Work {
+enum ScheduleWork {
     /// Schedules of cases that begin alike.
-    Search(String, Vec<Case>, Search),
+    Search(String, Vec<ScheduleCase>, Strategy),
     /// Schedules of one case, each cut.
-    Cut(Case, Search),
+    Cut(ScheduleCase, Strategy),
     /// A control.
-    Control(&'static Control),
+    Control(&'static ScheduleControl),
 }
 
-impl Work {
+impl ScheduleWork {
     fn name(&self) -> String {
         match self {
             Self::Search(name, ..) => name.clone(),
@@ -140,15 +141,15 @@ const fn pinned(reach: Reach) -> Option<(u64, u64)> {
 /// A search that has not ended after this is not called exhausted.
 const EXHAUSTED_WITHIN: u64 = 200_000;
 
-fn client(acts: Vec<Act>, late_ms: u64, patience_ms: u32) -> Client {
-    Client { late_ms, acts, patience_ms, mistake: None }
+fn client(acts: Vec<ClientAct>, late_ms: u64, patience_ms: u32) -> ScheduledClient {
+    ScheduledClient { late_ms, acts, patience_ms, mistake: None }
 }
 
 /// Every ordered pair of acts of these kinds, the second client's clock past the leases.
-fn pairs(start: &str, wal: Wal, acts: &[Act], patience_ms: u32) -> Vec<Work> {
-    let all = Search::Reduced { schedules_max: EXHAUSTED_WITHIN };
-    let of = |one: &Act| {
-        let cases = acts.iter().map(|other| Case {
+fn pairs(start: &str, wal: WalAtStart, acts: &[ClientAct], patience_ms: u32) -> Vec<ScheduleWork> {
+    let all = Strategy::Reduced { schedules_max: EXHAUSTED_WITHIN };
+    let of = |one: &ClientAct| {
+        let cases = acts.iter().map(|other| ScheduleCase {
             start: start.to_owned(),
             wal,
             clients: vec![
@@ -156,7 +157,7 @@ fn pairs(start: &str, wal: Wal, acts: &[Act], patience_ms: u32) -> Vec<Work> {
                 client(vec![other.clone()], LATE_MS, patience_ms),
             ],
         });
-        Work::Search(format!("{start} {}: {}", wal.name(), one.kind()), cases.collect(), all.clone())
+        ScheduleWork::Search(format!("{start} {}: {}", wal.name(), one.kind()), cases.collect(), all.clone())
     };
     acts.iter().map(of).collect()
 }
@@ -176,46 +177,46 @@ const CROWDS: &[(&str, &[&[&str]])] = &[
 ];
 
 /// What is cut: pairs of kinds.
-const CUT: &[(&str, Wal, [&str; 2])] = &[
-    ("cuts-empty", Wal::Full, ["send", "publish"]),
-    ("cuts-queue", Wal::Full, ["claim", "ack"]),
-    ("cuts-queue", Wal::Full, ["effect", "send"]),
-    ("cuts-queue", Wal::Full, ["batch", "checkpoint"]),
-    ("cuts-queue", Wal::Copied, ["send", "claim"]),
-    ("cuts-log", Wal::Full, ["poll", "publish"]),
-    ("cuts-log", Wal::Copied, ["ack", "read"]),
+const CUT: &[(&str, WalAtStart, [&str; 2])] = &[
+    ("cuts-empty", WalAtStart::Full, ["send", "publish"]),
+    ("cuts-queue", WalAtStart::Full, ["claim", "ack"]),
+    ("cuts-queue", WalAtStart::Full, ["effect", "send"]),
+    ("cuts-queue", WalAtStart::Full, ["batch", "checkpoint"]),
+    ("cuts-queue", WalAtStart::Copied, ["send", "claim"]),
+    ("cuts-log", WalAtStart::Full, ["poll", "publish"]),
+    ("cuts-log", WalAtStart::Copied, ["ack", "read"]),
 ];
 
-fn of_kinds(all: &[Act], kinds: &[&str]) -> Vec<Act> {
+fn of_kinds(all: &[ClientAct], kinds: &[&str]) -> Vec<ClientAct> {
     kinds.iter().filter_map(|kind| all.iter().find(|act| act.kind() == *kind).cloned()).collect()
 }
 
 /// All the work of a reach.
-fn plan(starts: &[Start], reach: Reach, seed: u64) -> (Vec<Work>, Vec<String>) {
+fn plan(starts: &[StartPoint], reach: Reach, seed: u64) -> (Vec<ScheduleWork>, Vec<String>) {
     let (mut work, mut complaints) = (Vec::new(), Vec::new());
     for start in starts {
         let all = acts(start);
-        let without_reopening: Vec<Act> =
-            all.iter().filter(|act| !matches!(act, Act::Reopen)).cloned().collect();
+        let without_reopening: Vec<ClientAct> =
+            all.iter().filter(|act| !matches!(act, ClientAct::Reopen)).cloned().collect();
         let some = |kinds: &[&str]| of_kinds(&all, kinds);
         let few = some(&["send", "publish", "claim", "poll", "ack", "effect", "read", "checkpoint"]);
         let name = start.name();
         match reach {
-            Reach::Quick => work.extend(pairs(name, Wal::Full, &few, PATIENCE_MS)),
+            Reach::Quick => work.extend(pairs(name, WalAtStart::Full, &few, PATIENCE_MS)),
             Reach::Standard => {
-                work.extend(pairs(name, Wal::Full, &without_reopening, PATIENCE_MS));
-                work.extend(pairs(name, Wal::Copied, &few, PATIENCE_MS));
+                work.extend(pairs(name, WalAtStart::Full, &without_reopening, PATIENCE_MS));
+                work.extend(pairs(name, WalAtStart::Copied, &few, PATIENCE_MS));
             }
             Reach::Deep => {
-                for wal in [Wal::Full, Wal::Copied] {
+                for wal in [WalAtStart::Full, WalAtStart::Copied] {
                     work.extend(pairs(name, wal, &all, PATIENCE_MS));
                 }
-                work.extend(pairs(name, Wal::Unknown, &few, PATIENCE_MS));
+                work.extend(pairs(name, WalAtStart::Unknown, &few, PATIENCE_MS));
             }
         }
         // Who does not wait is turned away, and nothing happens.
-        work.extend(pairs(name, Wal::Full, &some(&["send", "claim", "poll", "read"]), 0));
-        work.extend(pairs(name, Wal::Unknown, &some(&["read"]), 0));
+        work.extend(pairs(name, WalAtStart::Full, &some(&["send", "claim", "poll", "read"]), 0));
+        work.extend(pairs(name, WalAtStart::Unknown, &some(&["read"]), 0));
     }
     let mut find = |start: &str, kinds: &[&str]| {
         let start = starts.iter().find(|known| known.name() == start);
@@ -234,9 +235,10 @@ fn plan(starts: &[Start], reach: Reach, seed: u64) -> (Vec<Work>, Vec<String>) {
         let clients = (0..)
             .zip(*crowd)
             .map(|(number, kinds)| client(find(start, kinds), number * LATE_MS, PATIENCE_MS));
-        let case = Case { start: (*start).to_owned(), wal: Wal::Full, clients: clients.collect() };
-        let search = Search::Pct { seed, depth: 3, schedules };
-        work.push(Work::Search(case.name(), vec![case], search));
+        let case =
+            ScheduleCase { start: (*start).to_owned(), wal: WalAtStart::Full, clients: clients.collect() };
+        let search = Strategy::Pct { seed, depth: 3, schedules };
+        work.push(ScheduleWork::Search(case.name(), vec![case], search));
     }
     for (start, wal, kinds) in CUT {
         let acts = find(start, kinds);
@@ -244,15 +246,15 @@ fn plan(starts: &[Start], reach: Reach, seed: u64) -> (Vec<Work>, Vec<String>) {
             .into_iter()
             .enumerate()
             .map(|(number, act)| client(vec![act], number as u64 * LATE_MS, PATIENCE_MS));
-        let case = Case { start: (*start).to_owned(), wal: *wal, clients: clients.collect() };
+        let case = ScheduleCase { start: (*start).to_owned(), wal: *wal, clients: clients.collect() };
         let schedules_max = match reach {
             Reach::Quick => 8,
             Reach::Standard => 60,
             Reach::Deep => EXHAUSTED_WITHIN,
         };
-        work.push(Work::Cut(case, Search::Reduced { schedules_max }));
+        work.push(ScheduleWork::Cut(case, Strategy::Reduced { schedules_max }));
     }
-    work.extend(control::ALL.iter().map(Work::Control));
+    work.extend(control::ALL.iter().map(ScheduleWork::Control));
     (work, complaints)
 }
 
@@ -260,9 +262,14 @@ fn plan(starts: &[Start], reach: Reach, seed: u64) -> (Vec<Work>, Vec<String>) {
 ///
 /// # Errors
 /// If it could not be run at all.
-pub fn run(reach: Reach, seed: u64, workers: usize, at: impl FnMut(&str, usize) + Send) -> Result<Found> {
+pub fn run(
+    reach: Reach,
+    seed: u64,
+    workers: usize,
+    at: impl FnMut(&str, usize) + Send,
+) -> Result<ScheduleFindings> {
     let began = Instant::now();
-    let mut found = Found::default();
+    let mut found = ScheduleFindings::default();
     let names: BTreeSet<&str> = CROWDS.iter().map(|(start, _)| *start).chain(["cuts-empty"]).collect();
     let mut starts = Vec::new();
     for name in names {
@@ -275,7 +282,7 @@ pub fn run(reach: Reach, seed: u64, workers: usize, at: impl FnMut(&str, usize) 
     found.complaints.extend(complaints);
     let at = Mutex::new(at);
     let tell = |part: &str, total: usize| (at.lock().unwrap_or_else(PoisonError::into_inner))(part, total);
-    let begin = |part: &Work| tell(&part.name(), work.len());
+    let begin = |part: &ScheduleWork| tell(&part.name(), work.len());
     for part in pool::map(workers, &work, begin, |work| do_work(work, &starts, seed)) {
         found.add(part?);
     }
@@ -304,7 +311,7 @@ pub fn run(reach: Reach, seed: u64, workers: usize, at: impl FnMut(&str, usize) 
     Ok(found)
 }
 
-impl Found {
+impl ScheduleFindings {
     fn add(&mut self, other: Self) {
         let (mine, theirs) = (&mut self.figures, other.figures);
         mine.cells += theirs.cells;
@@ -323,32 +330,35 @@ impl Found {
         mine.controls.total += theirs.controls.total;
         self.complaints.extend(other.complaints);
         // Of several the one with the fewest clients is told.
-        let clients =
-            |broken: &Option<Broken>| broken.as_ref().map_or(usize::MAX, |broken| broken.case.clients.len());
+        let clients = |broken: &Option<BrokenBySchedule>| {
+            broken.as_ref().map_or(usize::MAX, |broken| broken.case.clients.len())
+        };
         if clients(&other.broken) < clients(&self.broken) {
             self.broken = other.broken;
         }
     }
 }
 
-fn do_work(work: &Work, starts: &[Start], seed: u64) -> Result<Found> {
-    let mut found = Found::default();
+fn do_work(work: &ScheduleWork, starts: &[StartPoint], seed: u64) -> Result<ScheduleFindings> {
+    let mut found = ScheduleFindings::default();
     let name = match work {
-        Work::Search(_, cases, _) => cases.first().map(|case| case.start.as_str()).unwrap_or_default(),
-        Work::Cut(case, _) => &case.start,
-        Work::Control(control) => control.start,
+        ScheduleWork::Search(_, cases, _) => {
+            cases.first().map(|case| case.start.as_str()).unwrap_or_default()
+        }
+        ScheduleWork::Cut(case, _) => &case.start,
+        ScheduleWork::Control(control) => control.start,
     };
     let Some(start) = starts.iter().find(|start| start.name() == name) else {
         return Ok(found);
     };
-    let mut stage = Stage::new(start)?;
+    let mut stage = Connections::new(start)?;
     match work {
-        Work::Search(_, cases, search) => {
+        ScheduleWork::Search(_, cases, search) => {
             for case in cases {
                 search_case(&mut stage, start, case, search, &mut found)?;
             }
         }
-        Work::Cut(case, search) => {
+        ScheduleWork::Cut(case, search) => {
             let cuts = cuts::cut(&mut stage, case, search, seed)?;
             let (schedules, events) = (cuts.schedules, cuts.events);
             if schedules == 0 || events == 0 {
@@ -360,7 +370,7 @@ fn do_work(work: &Work, starts: &[Start], seed: u64) -> Result<Found> {
             found.figures.cuts = CutsLine { schedules, events, images: cuts.images, distinct: cuts.distinct };
             found.broken = cuts.broken;
         }
-        Work::Control(control) => {
+        ScheduleWork::Control(control) => {
             found.figures.controls.total = 1;
             let complaint = match control.case(start) {
                 None => Some("its acts cannot be done".to_owned()),
@@ -378,14 +388,14 @@ fn do_work(work: &Work, starts: &[Start], seed: u64) -> Result<Found> {
 }
 
 fn search_case(
-    stage: &mut Stage,
-    start: &Start,
-    case: &Case,
-    search: &Search,
-    found: &mut Found,
+    stage: &mut Connections,
+    start: &StartPoint,
+    case: &ScheduleCase,
+    search: &Strategy,
+    found: &mut ScheduleFindings,
 ) -> Result<()> {
-    let judge = Judge::new(case, &start.moment);
-    let seen = Arc::<Mutex<(BTreeMap<i32, u64>, Option<Broken>)>>::default();
+    let judge = OrderChecker::new(case, &start.moment);
+    let seen = Arc::<Mutex<(BTreeMap<i32, u64>, Option<BrokenBySchedule>)>>::default();
     let (keep, told) = (Arc::clone(&seen), case.clone());
     let explored = stage.explore(case, search, false, move |run| {
         let mut seen = keep.lock().unwrap_or_else(PoisonError::into_inner);
@@ -393,7 +403,8 @@ fn search_case(
             *seen.0.entry(*code).or_default() += count;
         }
         let wrong = judge.judge(run).err();
-        seen.1 = wrong.map(|wrong| Broken { case: told.clone(), choices: run.choices.clone(), wrong });
+        seen.1 =
+            wrong.map(|wrong| BrokenBySchedule { case: told.clone(), choices: run.choices.clone(), wrong });
         seen.1.is_some()
     })?;
     let (codes, broken) = std::mem::take(&mut *seen.lock().unwrap_or_else(PoisonError::into_inner));
@@ -410,7 +421,7 @@ fn search_case(
     }
     let sound = broken.is_none() && explored.ended.is_none();
     match search {
-        Search::Pct { schedules, .. } => {
+        Strategy::Pct { schedules, .. } => {
             figures.by_chance += 1;
             if sound && explored.schedules != *schedules {
                 let run = explored.schedules;
@@ -427,34 +438,34 @@ fn search_case(
         _ => {}
     }
     if let Some(why) = explored.ended {
-        let wrong = Wrong { property: ENDS, why };
-        found.broken = Some(Broken { case: case.clone(), choices: stage.board().choices(), wrong });
+        let wrong = Violation { property: ENDS, why };
+        found.broken = Some(BrokenBySchedule { case: case.clone(), choices: stage.board().choices(), wrong });
     } else if broken.is_some() {
         found.broken = broken;
     }
     Ok(())
 }
 
-fn unlike(case: &Case) -> String {
+fn unlike(case: &ScheduleCase) -> String {
     format!("{}: the same choices did not do the same", case.name())
 }
 
 /// Whether a control is caught; if not, why.
 fn try_control(
-    stage: &mut Stage,
-    start: &Start,
-    case: &Case,
-    control: &Control,
-    found: &mut Found,
+    stage: &mut Connections,
+    start: &StartPoint,
+    case: &ScheduleCase,
+    control: &ScheduleControl,
+    found: &mut ScheduleFindings,
 ) -> Result<Option<String>> {
-    let all = Search::Reduced { schedules_max: EXHAUSTED_WITHIN };
+    let all = Strategy::Reduced { schedules_max: EXHAUSTED_WITHIN };
     // Without the mistake nothing is wrong with it, so what is found is the mistake.
     let mut honest = case.clone();
     honest.clients.iter_mut().for_each(|client| client.mistake = None);
     if let Some(broken) = look_for(stage, &honest, &all, None)? {
         return Ok(Some(format!("without its mistake {} is broken already", broken.wrong.property)));
     }
-    let mut with = Found::default();
+    let mut with = ScheduleFindings::default();
     search_case(stage, start, case, &all, &mut with)?;
     for (code, count) in with.figures.busy_codes {
         *found.figures.busy_codes.entry(code).or_default() += count;
@@ -468,7 +479,7 @@ fn try_control(
     })
 }
 
-impl SchedulePhase {
+impl ScheduleFigures {
     /// The lines of the table for people.
     pub fn figures(&self, text: &mut String) {
         let codes: Vec<String> =

@@ -1,4 +1,4 @@
-//! The director of a stage: who goes on is decided by [`explore`](crate::schedule::explore), time passes when
+//! The director of a stage: who goes on is decided by [`explore`](crate::scheduler), time passes when
 //! everyone waits, and what everyone does is noted.
 //!
 //! What always holds: the same choices give the same notes; nobody is let in while something of the director's is
@@ -17,7 +17,7 @@ use fencepost_model::vocabulary::Timestamp;
 use futures_util::future::BoxFuture;
 use tokio::sync::Notify;
 
-use crate::schedule::explore::Board;
+use crate::scheduler::Board;
 use fencepost::clock::Clock;
 use fencepost::internals::threads::mutant::Mutant;
 use fencepost::internals::threads::stage::{Player, Stage};
@@ -169,7 +169,7 @@ impl Director {
     fn pass_time(&self) {
         loop {
             // It is never told of a release, so it is let on when nobody else can go on.
-            self.0.board.refused(crate::disk::Touch::default());
+            self.0.board.refused(crate::disk::Footprint::default());
             self.0.board.sleep();
             match self.everyone_waits() {
                 Idle::Told => self.0.quiet.notify_one(),

@@ -10,8 +10,8 @@ use fencepost_model::op::{Op, Reply};
 use fencepost_model::state::{Body, State};
 use fencepost_model::vocabulary::{Kind, Message as Stored, Name, Seq};
 
-use crate::crash::recorder::{BOOT, FILE};
-use crate::disk::{Disk, Image, Mounted, Profile};
+use crate::disk::{Disk, DiskImage as Image, Mounted, Profile};
+use crate::rig::recorder::{BOOT, FILE};
 use crate::threads::director::{Director, StageClock, Wrong};
 use crate::threads::{ANSWERED, BEFORE_COMMIT, DENIED, OWN_ANSWER};
 use fencepost::clock::Clock as _;

@@ -10,8 +10,8 @@ use rusqlite::ffi;
 
 use super::{code, ours, size};
 use crate::disk::device::Lock;
+use crate::disk::footprint::Footprint;
 use crate::disk::pace::Point;
-use crate::disk::touch::Touch;
 
 fn level(number: c_int) -> Lock {
     match number {
@@ -28,7 +28,7 @@ pub(super) unsafe extern "C" fn lock(file: *mut ffi::sqlite3_file, wanted: c_int
     if open.unnamed.is_some() {
         return ffi::SQLITE_OK;
     }
-    let touch = Touch::file_lock(level(wanted));
+    let touch = Footprint::file_lock(level(wanted));
     open.shared.pause(Point::Lock(level(wanted)), touch);
     let outcome = open.shared.disk().lock(open.file, open.id, level(wanted));
     open.shared.tell(outcome, touch)
@@ -38,7 +38,7 @@ pub(super) unsafe extern "C" fn unlock(file: *mut ffi::sqlite3_file, wanted: c_i
     // SAFETY: SQLite passes an open file of ours.
     let open = unsafe { ours(file) };
     if open.unnamed.is_none() {
-        let touch = Touch::file_lock(Lock::Exclusive);
+        let touch = Footprint::file_lock(Lock::Exclusive);
         open.shared.pause(Point::Unlock(level(wanted)), touch);
         open.shared.disk().unlock(open.file, open.id, level(wanted));
         open.shared.released(touch);
@@ -50,7 +50,7 @@ pub(super) unsafe extern "C" fn check_reserved_lock(file: *mut ffi::sqlite3_file
     // SAFETY: SQLite passes an open file of ours, and an int to write to.
     unsafe {
         let open = ours(file);
-        open.shared.touch(Touch::file_lock(Lock::Shared));
+        open.shared.touch(Footprint::file_lock(Lock::Shared));
         *out = c_int::from(open.unnamed.is_none() && open.shared.disk().is_reserved(open.file));
     }
     ffi::SQLITE_OK
@@ -66,7 +66,7 @@ pub(super) unsafe extern "C" fn shm_map(
     // SAFETY: SQLite passes an open file of ours, and a pointer to write to.
     let open = unsafe { ours(file) };
     let (index, bytes) = (size(index.into()), size(bytes.into()));
-    open.shared.touch(Touch::names(true));
+    open.shared.touch(Footprint::names(true));
     let mapped = open.shared.disk().shm_map(open.file, open.id, index, bytes, extend != 0);
     match mapped {
         Ok(region) => {
@@ -95,7 +95,7 @@ pub(super) unsafe extern "C" fn shm_lock(
     let slots = size(first.into())..size((first + count).into());
     let exclusive = flags & ffi::SQLITE_SHM_EXCLUSIVE != 0;
     let unlock = flags & ffi::SQLITE_SHM_UNLOCK != 0;
-    let touch = Touch::slots(slots.clone(), exclusive);
+    let touch = Footprint::slots(slots.clone(), exclusive);
     open.shared.pause(Point::Shared { first: slots.start, exclusive, unlock }, touch);
     if unlock {
         open.shared.disk().shm_unlock(open.file, open.id, slots, exclusive);

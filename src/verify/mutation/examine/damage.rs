@@ -11,10 +11,10 @@ use fencepost_model::vocabulary::{
 };
 use rusqlite::Connection;
 
-use super::Seen;
+use super::ExaminationResult;
 use crate::fuzz::furnished::{LATE, claim, furnish, group, name, names, poll};
 use crate::readers;
-use crate::subject::compare;
+use crate::system::compare;
 use fencepost::error::{Error, Result};
 use fencepost::internals::sqlite::{
     Statements, Store, execute, next_due_commands, next_due_group, overview, overview_of, plant, snapshot,
@@ -68,7 +68,7 @@ fn messages(rows: &[String]) -> usize {
 }
 
 /// What needs a number that cannot be read fails and changes nothing; in a batch, what fails is taken back alone.
-pub(super) fn batches(sql: &Statements) -> Result<Seen> {
+pub(super) fn batches(sql: &Statements) -> Result<ExaminationResult> {
     let park = Op::Settle { target: Target::Command(Seq::from(1)), token: Token::from(1), how: park() };
     // Hands out what was never handed out, and moves aside what was.
     let exhaust = Op::Claim { names: names(), max: MANY, lease_ms: 1_000, attempts_max: NonZeroU32::MIN };
@@ -110,7 +110,7 @@ pub(super) fn batches(sql: &Statements) -> Result<Seen> {
 }
 
 /// What is there under a number already is never written over, and never passed by.
-pub(super) fn twice(sql: &Statements) -> Result<Seen> {
+pub(super) fn twice(sql: &Statements) -> Result<ExaminationResult> {
     let body = "id, name, content_type, payload, metadata, at, checksum";
     let queued = format!(
         "INSERT INTO queue (seq, due_at, attempts, corrupt, {body}) SELECT seq, 0, 0, 0, {body} FROM records \
@@ -226,7 +226,7 @@ fn values(column: &str) -> Vec<RawValue> {
 
 /// Every operation on a sound store, and on one with each value in each column: as the model has it, wherever a snapshot
 /// can be read.
-pub(super) fn damaged(sql: &Statements) -> Result<Seen> {
+pub(super) fn damaged(sql: &Statements) -> Result<ExaminationResult> {
     let mut store = Store::in_memory()?.with_statements(sql.clone());
     furnish(&mut store, false)?;
     store.apply(LATE, &claim(names(), 2))?;
@@ -268,7 +268,7 @@ pub(super) fn with_values(
     key: i64,
     column: &str,
     ops: &[Op],
-) -> Result<Seen> {
+) -> Result<ExaminationResult> {
     for value in values(column) {
         let row = Seq::ZERO.plus(key.unsigned_abs());
         store.connection().execute_batch("SAVEPOINT planted")?;
@@ -284,7 +284,7 @@ pub(super) fn with_values(
 
 /// A store with more of a history: an event and an entry that were nacked, a corrupt event at somebody, an id of an event, a
 /// number without one; and then an epoch after others of which a later one has ended.
-pub(super) fn later(sql: &Statements) -> Result<Seen> {
+pub(super) fn later(sql: &Statements) -> Result<ExaminationResult> {
     let mut store = Store::in_memory()?.with_statements(sql.clone());
     furnish(&mut store, true)?;
     let event = Message::new(Kind::Event, name(0), *b"last");
@@ -317,7 +317,7 @@ pub(super) fn later(sql: &Statements) -> Result<Seen> {
 }
 
 /// What is kept of a command whose bookkeeping cannot be read is told by all that reads records.
-pub(super) fn bookkeeping(sql: &Statements) -> Result<Seen> {
+pub(super) fn bookkeeping(sql: &Statements) -> Result<ExaminationResult> {
     for (column, value) in [
         ("due_at", RawValue::Text(b"5".to_vec())),
         ("attempts", RawValue::Integer(-1)),
@@ -338,7 +338,7 @@ pub(super) fn bookkeeping(sql: &Statements) -> Result<Seen> {
 }
 
 /// The end of the log is missing, or a group's place in it cannot be read: nothing is taken, given or deleted.
-pub(super) fn log_short(sql: &Statements) -> Result<Seen> {
+pub(super) fn log_short(sql: &Statements) -> Result<ExaminationResult> {
     for (events, furnished) in [(1, false), (3, false), (0, true)] {
         let mut store = Store::in_memory()?.with_statements(sql.clone());
         if furnished {
@@ -443,7 +443,7 @@ fn contradicts_itself(state: &State) -> bool {
 }
 
 /// What only reads, and each operation for itself, taken back.
-pub(super) fn each(store: &Store, now: Timestamp, ops: &[Op]) -> Result<Seen> {
+pub(super) fn each(store: &Store, now: Timestamp, ops: &[Op]) -> Result<ExaminationResult> {
     let (conn, sql) = (store.connection(), store.statements());
     let before = match (snapshot(conn), snapshot_by(conn, sql)) {
         (Ok(before), Ok(same)) if before == same => before,

@@ -6,13 +6,13 @@ use fencepost_model::op::Op;
 use fencepost_model::step;
 use rusqlite::Connection;
 
-use super::{Seen, expect};
+use super::{ExaminationResult, expect};
 use crate::fuzz::furnished::{LATE, claim, furnish, names};
 use fencepost::error::{Error, Result};
 use fencepost::internals::sqlite::{Durability, OpenOptions, Statements, Store, inspect_by, overview};
 
 /// Opening for the first time, again, after a boot and beside others; and a check of what is there.
-pub(super) fn opening(sql: &Statements) -> Result<Seen> {
+pub(super) fn opening(sql: &Statements) -> Result<ExaminationResult> {
     let directory = tempfile::tempdir()?;
     let path = directory.path().join("bus.db");
     let during = |boot: &str| OpenOptions {
@@ -72,7 +72,7 @@ fn strangers(
     path: &Path,
     sql: &Statements,
     open: &dyn Fn(&Path, &str) -> Result<Store>,
-) -> Seen {
+) -> ExaminationResult {
     let failed = |error: Error| format!("the store failed: {error}");
     let words = |error: rusqlite::Error| error.to_string();
     // What SQLite keeps for itself is nobody's.

@@ -1,0 +1,134 @@
+//! The judges together, and what they say of a history.
+//!
+//! What always holds: a history is allowed if no judge refuses it and at least the search found an order. This module
+//! must not know how any of them judges, but for the shortest: who waits for a lock is not turned away before the time.
+
+use crate::history::commit_order::COMMIT_ORDER;
+use crate::history::linearizability::LINEARIZABLE;
+use crate::history::record::{History, HistoryAnswer, HistoryEntry};
+use crate::history::{commit_order, linearizability, log};
+
+/// What a judge says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum HistoryVerdict {
+    /// It may have happened so.
+    Allowed,
+    /// It may not.
+    Refused(Rejection),
+    /// The judge gave up, or has nothing to judge by.
+    Inconclusive,
+}
+
+/// What is wrong with a history.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rejection {
+    /// Who says so.
+    pub judge: &'static str,
+    /// Why.
+    pub why: String,
+    /// The operation at which it shows, if it is one.
+    pub entry: Option<usize>,
+}
+
+/// Who waits for a lock is told that it is busy when the wait is over, and not before.
+pub const PATIENCE: &str = "who_waits_gets_the_lock";
+/// An operation is answered by the contract, or not at all.
+pub const ANSWERS: &str = "no_operation_fails";
+
+/// What all judges say.
+#[derive(Clone, Debug)]
+pub struct Verdicts {
+    /// By the numbers of the transactions.
+    pub numbers: HistoryVerdict,
+    /// By any order.
+    pub order: HistoryVerdict,
+    /// How many pairs of operations and state were looked at for that.
+    pub pairs: usize,
+    /// What can be seen without a model.
+    pub seen: Vec<Rejection>,
+}
+
+/// Asks all judges, or the one that the history is for.
+pub fn check(history: &History) -> Verdicts {
+    if let Some(judge) = &history.judge {
+        let seen = asks(judge, history).into_iter().collect();
+        return Verdicts {
+            numbers: HistoryVerdict::Inconclusive,
+            order: HistoryVerdict::Inconclusive,
+            pairs: 0,
+            seen,
+        };
+    }
+    let mut seen = log::judge(history);
+    seen.extend(answers(history));
+    let searched = linearizability::search(history, linearizability::PAIRS_MAX);
+    let (order, pairs) = (searched.verdict, searched.pairs);
+    Verdicts { numbers: commit_order::judge(history), order, pairs, seen }
+}
+
+/// Asks one judge.
+pub fn asks(judge: &str, history: &History) -> Option<Rejection> {
+    asks_within(judge, history, linearizability::PAIRS_MAX)
+}
+
+/// Asks one judge; a search looks at so many pairs at most.
+pub(super) fn asks_within(judge: &str, history: &History, pairs_max: usize) -> Option<Rejection> {
+    let verdict = match judge {
+        COMMIT_ORDER => commit_order::judge(history),
+        LINEARIZABLE => linearizability::search(history, pairs_max).verdict,
+        _ => {
+            let seen = log::judge(history).into_iter().chain(answers(history));
+            return seen.into_iter().find(|refused| refused.judge == judge);
+        }
+    };
+    match verdict {
+        HistoryVerdict::Refused(refused) => Some(refused),
+        HistoryVerdict::Allowed | HistoryVerdict::Inconclusive => None,
+    }
+}
+
+impl Verdicts {
+    /// All that is refused, what is easiest to understand first.
+    pub fn refused(&self) -> Vec<&Rejection> {
+        let both = [&self.numbers, &self.order].into_iter().filter_map(|verdict| match verdict {
+            HistoryVerdict::Refused(refused) => Some(refused),
+            HistoryVerdict::Allowed | HistoryVerdict::Inconclusive => None,
+        });
+        self.seen.iter().chain(both).collect()
+    }
+
+    /// Whether nobody refuses it, and an order was not found either.
+    pub fn is_inconclusive(&self) -> bool {
+        self.refused().is_empty() && self.order == HistoryVerdict::Inconclusive
+    }
+}
+
+/// Errors that should not be.
+fn answers(history: &History) -> Vec<Rejection> {
+    let mut told: Vec<&str> = Vec::new();
+    let wrong = |(index, entry): (usize, &HistoryEntry)| match &entry.answer {
+        HistoryAnswer::Failed(why) => {
+            Some(Rejection { judge: ANSWERS, why: format!("it failed: {why}"), entry: Some(index) })
+        }
+        HistoryAnswer::Busy => {
+            let waited_ms = entry.answered_ns?.saturating_sub(entry.called_ns) / 1_000_000;
+            (waited_ms + 1 < u64::from(entry.patience_ms)).then(|| Rejection {
+                judge: PATIENCE,
+                why: format!(
+                    "it was told after {waited_ms} ms that the file is locked, and would have waited for {} ms",
+                    entry.patience_ms
+                ),
+                entry: Some(index),
+            })
+        }
+        _ => None,
+    };
+    let mut all: Vec<Rejection> = history.entries.iter().enumerate().filter_map(wrong).collect();
+    // The first of each kind is enough.
+    all.retain(|refused| {
+        let first = !told.contains(&refused.judge);
+        told.push(refused.judge);
+        first
+    });
+    all
+}

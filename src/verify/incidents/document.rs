@@ -1,0 +1,136 @@
+//! The museum as a document: what stands between the marks of `docs/museum.md`.
+//!
+//! What always holds: the same exhibits give the same text. This module knows nothing of how a trace is found.
+
+use crate::incidents::explain::{NotShown, explain};
+use crate::incidents::{Incident, ROOMS, ShownBy};
+use crate::pool;
+
+/// The generated part of the document, with the trace of each exhibit, found now.
+///
+/// # Errors
+/// Each exhibit that cannot be shown, by its title.
+pub fn document(threads: usize) -> Result<String, Vec<(&'static str, NotShown)>> {
+    let exhibits: Vec<&Incident> = super::all().collect();
+    let told = pool::map(threads, &exhibits, |_| {}, |exhibit| explain(exhibit));
+    let mut traces = Vec::new();
+    let mut missing = Vec::new();
+    for (exhibit, told) in exhibits.iter().zip(told) {
+        match told {
+            Ok(trace) => traces.push(trace),
+            Err(why) => missing.push((exhibit.title, why)),
+        }
+    }
+    if !missing.is_empty() {
+        return Err(missing);
+    }
+    let mut traces = traces.into_iter();
+    let mut text = contents();
+    for room in ROOMS {
+        text += &format!("\n## {}\n\n{}\n", room.title, wrapped(room.about));
+        for (exhibit, trace) in room.exhibits.iter().zip(&mut traces) {
+            text += &section(exhibit, &trace);
+        }
+    }
+    Ok(text)
+}
+
+fn contents() -> String {
+    let mut text = "## Contents\n".to_owned();
+    for room in ROOMS {
+        text +=
+            &format!("\n{}\n\n| what went wrong | where | caught by |\n| --- | --- | --- |\n", room.title);
+        for exhibit in room.exhibits {
+            let Incident { title, project, .. } = exhibit;
+            text += &format!("| [{title}](#{}) | {project} | {} |\n", anchor(title), caught(exhibit));
+        }
+    }
+    text
+}
+
+fn section(exhibit: &Incident, trace: &str) -> String {
+    let Incident { title, project, thread, url, story, .. } = exhibit;
+    format!(
+        "\n### {title}\n\n{}\n\n{project}: [{}]({url})\n\n{}\n\n```text\n{}\n```\n",
+        wrapped(story),
+        thread.replace('[', "\\[").replace(']', "\\]"),
+        shown(exhibit),
+        trace.trim_end()
+    )
+}
+
+/// How long a line of prose is at most.
+const LINE_CHARS_MAX: usize = 118;
+
+/// A text in lines.
+fn wrapped(text: &str) -> String {
+    let mut lines = vec![String::new()];
+    for word in text.split_whitespace() {
+        let used = lines.last().map_or(0, |line| line.chars().count());
+        if used > 0 && used + 1 + word.chars().count() > LINE_CHARS_MAX {
+            lines.push(String::new());
+        }
+        if let Some(line) = lines.last_mut() {
+            if !line.is_empty() {
+                line.push(' ');
+            }
+            line.push_str(word);
+        }
+    }
+    lines.join("\n")
+}
+
+/// How it is shown, and what catches it.
+fn shown(exhibit: &Incident) -> String {
+    let by = caught(exhibit);
+    match exhibit.shown {
+        ShownBy::Model(name) => {
+            let anchor = name.replace('_', "-");
+            format!(
+                "Shown by the mutant [`{name}`](gallery.md#{anchor}), caught by {by}, `{}`:",
+                exhibit.breaks
+            )
+        }
+        ShownBy::Loop(mutant) => {
+            format!("Shown by a run loop with the mistake `{mutant:?}`, caught by {by}:")
+        }
+        ShownBy::Threads(mutant) => {
+            format!("Shown by the threads of a bus with the mistake `{mutant:?}`, caught by {by}:")
+        }
+        ShownBy::Clients(name) => {
+            format!("Shown by clients of which it is true that {name}, caught by {by}:")
+        }
+    }
+}
+
+/// What catches it, with a link.
+fn caught(exhibit: &Incident) -> String {
+    let breaks = exhibit.breaks;
+    match (exhibit.guarantee(), exhibit.shown) {
+        (Some(id), _) => format!("[{id}](guarantees.md#{})", heading(id)),
+        (None, ShownBy::Loop(_)) => format!("[the loop's rule](verification.md#above-the-store) `{breaks}`"),
+        (None, ShownBy::Threads(_)) => {
+            format!("[the threads' promise](verification.md#the-threads-of-a-bus) `{breaks}`")
+        }
+        (None, _) => format!("[the schedules' promise](verification.md#schedules) `{breaks}`"),
+    }
+}
+
+/// Where the guarantee of this number stands in `docs/guarantees.md`.
+fn heading(id: &str) -> String {
+    use fencepost_model::invariant::GUARANTEES;
+    use fencepost_model::liveness::LIVENESS;
+    let safety = GUARANTEES.iter().map(|guarantee| (guarantee.id, guarantee.name));
+    let all = safety.chain(LIVENESS.iter().map(|property| (property.id, property.name)));
+    let names: Vec<&str> = all.filter(|(of, _)| *of == id).map(|(_, name)| name).collect();
+    anchor(&format!("{id} {}", names.join(", ")))
+}
+
+/// The anchor that a heading gets: small letters, digits, underlines, and a hyphen for each blank.
+fn anchor(heading: &str) -> String {
+    let kept = heading.to_lowercase();
+    kept.chars()
+        .filter(|c| c.is_alphanumeric() || "_- ".contains(*c))
+        .map(|c| if c == ' ' { '-' } else { c })
+        .collect()
+}
