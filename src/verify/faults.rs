@@ -17,9 +17,10 @@ pub mod harness;
 mod mutant;
 pub mod phase;
 pub mod reboot;
+pub mod replay;
 pub mod sync;
 
-pub use phase::{FaultsFigures, FaultsFindings, run};
+pub use phase::{FaultsFigures, FaultsPhase};
 
 /// Makes SQLite's allocations such that they can fail, and lets it keep no account of its memory. This must come before
 /// SQLite's first use in the process: none if it came too late, however often it is called.

@@ -29,17 +29,17 @@ use fencepost::error::Result;
 ///
 /// # Panics
 /// If there is no stage, or if something has no typed answer.
-fn on_stage<S>(
+fn on_harness<S>(
     kept: &'static LocalKey<RefCell<Option<S>>>,
     make: impl FnOnce() -> Result<S>,
     play: impl FnOnce(&mut S) -> Result<()>,
 ) {
     kept.with_borrow_mut(|kept| {
-        let stage = kept.get_or_insert_with(|| match make() {
-            Ok(stage) => stage,
+        let harness = kept.get_or_insert_with(|| match make() {
+            Ok(harness) => harness,
             Err(error) => panic!("there is nothing to play on: {error:?}"),
         });
-        if let Err(error) = play(stage) {
+        if let Err(error) = play(harness) {
             panic!("no typed answer: {error:?}");
         }
     });

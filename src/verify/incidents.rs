@@ -33,7 +33,7 @@ pub struct Incident {
     /// The address of that thread.
     pub url: &'static str,
     /// What was built, how it hurt, and how it was mended where that is known.
-    pub story: &'static str,
+    pub explanation: &'static str,
     /// The mutant that makes the same mistake.
     pub shown: ShownBy,
     /// The name of the guarantee, the rule or the promise that must catch it.
@@ -61,16 +61,16 @@ pub struct IncidentGroup {
     /// What the exhibits in it have in common.
     pub about: &'static str,
     /// What is shown there.
-    pub exhibits: &'static [Incident],
+    pub incidents: &'static [Incident],
 }
 
 /// All rooms, in the order in which to walk through them.
-pub const ROOMS: &[IncidentGroup] =
-    &[of_locks::ROOM, of_failures::ROOM, of_copies::ROOM, of_positions::ROOM, of_loops::ROOM];
+pub const GROUPS: &[IncidentGroup] =
+    &[of_locks::GROUP, of_failures::GROUP, of_copies::GROUP, of_positions::GROUP, of_loops::GROUP];
 
 /// All exhibits.
 pub fn all() -> impl Iterator<Item = &'static Incident> {
-    ROOMS.iter().flat_map(|room| room.exhibits)
+    GROUPS.iter().flat_map(|room| room.incidents)
 }
 
 impl Incident {

@@ -4,6 +4,7 @@
 //! never told that it is tested. Every choice comes from a search order or from a printed seed.
 
 pub mod consumer;
+pub mod counterexample;
 pub mod crash;
 pub mod disk;
 pub mod faults;
@@ -12,6 +13,7 @@ pub mod history;
 pub mod incidents;
 pub mod lockstep;
 pub mod model;
+pub mod moves;
 pub mod mutants;
 pub mod mutation;
 pub mod plan;
@@ -22,6 +24,7 @@ pub mod rig;
 pub mod run;
 pub mod schedule;
 pub mod scheduler;
+pub mod scopes;
 pub mod sequence;
 pub mod sql_mutant;
 pub mod system;

@@ -5,6 +5,10 @@
 //! are merged; `images_agree` shows for a sample of them that all steps from both agree. This layer judges the
 //! semantics of SQL; locks, the WAL and crashes are not its business.
 
+mod phase;
+
+pub use phase::{LockstepFigures, LockstepPhase};
+
 use std::cell::RefCell;
 use std::hash::{Hash, Hasher};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -237,13 +241,13 @@ impl Lockstep {
         if next.difference.is_some()
             && let Ok((Some(reply), after)) = actual
         {
-            self.judge(pair, &mut next, &call, &reply, &after);
+            self.check(pair, &mut next, &call, &reply, &after);
         }
         Ok(next)
     }
 
     /// Judges what the store really did, where it is not what the model does.
-    fn judge(&self, pair: &Pair, next: &mut Pair, call: &StoreCall, reply: &Reply, after: &State) {
+    fn check(&self, pair: &Pair, next: &mut Pair, call: &StoreCall, reply: &Reply, after: &State) {
         let op: &Op = match call {
             StoreCall::Operation(_, op) => op,
             StoreCall::FallBack(_, op) => op,

@@ -51,9 +51,9 @@ pub fn all() -> Result<Vec<StatementMutant>> {
     for statement in StatementId::ALL {
         let mut texts = vec![standard.get(*statement).to_owned()];
         let mut of_statement: Vec<StatementMutant> = Vec::new();
-        for slip in text::slips(standard.get(*statement)) {
-            if !texts.contains(&slip.text) && is_sql(store.connection(), &slip.text) {
-                let text::TextChange { kind, what, text } = slip;
+        for change in text::changes(standard.get(*statement)) {
+            if !texts.contains(&change.text) && is_sql(store.connection(), &change.text) {
+                let text::TextChange { kind, what, text } = change;
                 texts.push(text.clone());
                 of_statement.push(StatementMutant { statement: *statement, kind, what, text });
             }

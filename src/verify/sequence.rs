@@ -103,12 +103,12 @@ impl Side {
         }
         match difference {
             None => Ok(reply),
-            Some(difference) => Err(self.judge(&before, &call, &actual, difference.what)),
+            Some(difference) => Err(self.check(&before, &call, &actual, difference.what)),
         }
     }
 
     /// Names what the store breaks where it differs from the model.
-    fn judge(
+    fn check(
         &self,
         before: &State,
         call: &StoreCall,
@@ -201,20 +201,20 @@ pub fn run(
     let mut runner = TestRunner::new_with_rng(config, TestRng::from_seed(RngAlgorithm::ChaCha, &bytes));
     let counts = std::cell::Cell::new((0, 0));
     let outcome = runner.run(&vec(any::<u32>(), 1..=steps), |numbers| {
-        let (moves, wrong) = walk(&scope, sql, &numbers, tally);
+        let (moves, violation) = walk(&scope, sql, &numbers, tally);
         let (sequences, total) = counts.get();
         counts.set((sequences + 1, total + moves.len() as u64));
-        match wrong {
+        match violation {
             None => Ok(()),
-            Some(wrong) => Err(TestCaseError::fail(wrong.why)),
+            Some(violation) => Err(TestCaseError::fail(violation.why)),
         }
     });
     let (sequences, moves) = counts.get();
     let failure = match outcome {
         Ok(()) => None,
         Err(TestError::Fail(_, numbers)) => {
-            let (moves, wrong) = walk(&scope, sql, &numbers, &Tally::new());
-            wrong.map(|wrong| (moves, wrong))
+            let (moves, violation) = walk(&scope, sql, &numbers, &Tally::new());
+            violation.map(|violation| (moves, violation))
         }
         Err(TestError::Abort(reason)) => {
             let why = format!("the runner gave up: {reason}");
@@ -237,8 +237,8 @@ fn walk(scope: &Scope, sql: &Statements, numbers: &[u32], tally: &Tally) -> (Vec
     for number in numbers {
         let Some(action) = choose(scope, &side.world, *number) else { break };
         moves.push(action.clone());
-        if let Err(wrong) = side.step(&action, tally) {
-            return (moves, Some(wrong));
+        if let Err(violation) = side.step(&action, tally) {
+            return (moves, Some(violation));
         }
     }
     (moves, None)
@@ -257,8 +257,8 @@ pub fn replay(scope: &Scope, sql: &Statements, moves: &[Move]) -> Result<(String
         let reply = outcome.as_ref().ok().and_then(Option::as_ref);
         text += &format!("{:4}  t={at}  {}\n", index + 1, story::line(action, reply));
         text += &format!("            {}\n", story::stand(&side.world.state));
-        if let Err(wrong) = outcome {
-            return Ok((text, Some(wrong)));
+        if let Err(violation) = outcome {
+            return Ok((text, Some(violation)));
         }
     }
     Ok((text, None))

@@ -10,69 +10,106 @@ use fencepost_model::world::Move;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::crash::case::CrashCase;
-use crate::crash::search::Cut;
+use crate::counterexample::Counterexample;
+use crate::crash::replay::PowerCut;
+use crate::faults::replay::FaultRecord;
 use crate::history::record::History;
-use crate::schedule;
+use crate::moves::ScopeMoves;
+use crate::schedule::phase::ThreadSchedule;
+use crate::schedule::replay::ConnectionSchedule;
 
 /// The version of the format that this program reads and writes.
 pub const VERSION: u32 = 2;
 
 const FORMAT: &str = "fencepost-trace";
 
-/// A trace: where it begins, what plays, and what happens.
+/// A counterexample with what it breaks.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Trace {
-    /// What is said at the head.
-    pub head: TraceHead,
-    /// What happens.
-    pub moves: Vec<Move>,
-}
-
-/// The head of a trace.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct TraceHead {
-    format: String,
-    version: u32,
-    /// The scope in which it begins.
-    pub scope: String,
-    /// The mutant that played, if it was not the real thing: `model:NAME` or `sql:NAME`.
-    pub mutant: Option<String>,
     /// What was found broken.
     pub broken: String,
-    /// The cut of the power, if this is the trace of one: then there are no moves.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub cut: Option<Box<PowerCut>>,
-    /// The schedule of several connections, if this is the trace of one: then there are no moves.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub schedule: Option<Box<Scheduled>>,
-    /// Who of the threads of a bus went on when, if this is the trace of that: then its scope is their scenario.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub threads: Option<Vec<u8>>,
-    /// The recorded history, if this is the trace of one: then there are no moves.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub history: Option<Box<History>>,
+    /// The counterexample.
+    pub counterexample: Counterexample,
 }
 
-/// What several connections did, and who went on when.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// The first line of a file.
+#[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Scheduled {
-    /// What was done.
-    pub case: schedule::case::ScheduleCase,
-    /// Who went on at each point where several could: clients by their numbers from 1.
-    pub choices: Vec<u8>,
+struct TraceHead {
+    format: String,
+    version: u32,
+    /// The scope of moves, or the scenario of threads.
+    scope: String,
+    /// The mutant of moves.
+    mutant: Option<String>,
+    broken: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    cut: Option<Box<PowerCut>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    fault: Option<Box<FaultRecord>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    schedule: Option<Box<ConnectionSchedule>>,
+    /// The choices of threads.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    threads: Option<Vec<u8>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    history: Option<Box<History>>,
 }
 
-/// What was done before a cut of the power, and what was left by it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct PowerCut {
-    /// What was done.
-    pub case: CrashCase,
-    /// What was left.
-    pub cut: Cut,
+impl TraceHead {
+    fn of(trace: &Trace) -> Self {
+        let mut head = Self {
+            format: FORMAT.to_owned(),
+            version: VERSION,
+            scope: String::new(),
+            mutant: None,
+            broken: trace.broken.clone(),
+            cut: None,
+            fault: None,
+            schedule: None,
+            threads: None,
+            history: None,
+        };
+        match &trace.counterexample {
+            Counterexample::Moves(moves) => {
+                head.scope.clone_from(&moves.scope);
+                head.mutant.clone_from(&moves.mutant);
+            }
+            Counterexample::Cut(cut) => {
+                head.scope = cut.case.start.clone().unwrap_or_default();
+                head.cut = Some(Box::new(cut.clone()));
+            }
+            Counterexample::Fault(record) => head.fault = Some(Box::new(record.clone())),
+            Counterexample::Connections(schedule) => {
+                head.scope.clone_from(&schedule.case.start);
+                head.schedule = Some(Box::new(schedule.clone()));
+            }
+            Counterexample::Threads(schedule) => {
+                head.scope.clone_from(&schedule.scenario);
+                head.threads = Some(schedule.choices.clone());
+            }
+            Counterexample::History(history) => head.history = Some(Box::new(history.clone())),
+        }
+        head
+    }
+
+    /// The counterexample of a head and the moves after it. None if there is more than one.
+    fn counterexample(self, moves: Vec<Move>) -> Option<Counterexample> {
+        let mut found = Vec::new();
+        found.extend(self.cut.map(|cut| Counterexample::Cut(*cut)));
+        found.extend(self.fault.map(|record| Counterexample::Fault(*record)));
+        found.extend(self.schedule.map(|schedule| Counterexample::Connections(*schedule)));
+        if let Some(choices) = self.threads {
+            found.push(Counterexample::Threads(ThreadSchedule { scenario: self.scope.clone(), choices }));
+        }
+        found.extend(self.history.map(|history| Counterexample::History(*history)));
+        if found.is_empty() || !moves.is_empty() {
+            let (scope, mutant) = (self.scope, self.mutant);
+            found.push(Counterexample::Moves(ScopeMoves { scope, mutant, moves }));
+        }
+        let first = found.pop();
+        first.filter(|_| found.is_empty())
+    }
 }
 
 #[derive(Serialize, Deserialize)]
@@ -94,6 +131,8 @@ pub enum TraceError {
     Truncated,
     /// Its digest does not match: it was edited or damaged.
     Edited,
+    /// Its head names more than one counterexample, or there are moves after the head of another.
+    SeveralCounterexamples,
     /// A line cannot be read.
     Line {
         /// Which one, counted from 1.
@@ -112,6 +151,7 @@ impl fmt::Display for TraceError {
             }
             Self::Truncated => f.write_str("this trace is cut: its last line is not an end"),
             Self::Edited => f.write_str("this trace was edited or damaged: its digest does not match"),
+            Self::SeveralCounterexamples => f.write_str("this trace holds more than one counterexample"),
             Self::Line { number, .. } => write!(f, "line {number} of this trace cannot be read"),
         }
     }
@@ -131,50 +171,9 @@ fn sha256(text: &str) -> String {
 }
 
 impl Trace {
-    /// A trace of moves in a scope.
-    pub fn new(scope: &str, mutant: Option<String>, broken: &str, moves: Vec<Move>) -> Self {
-        let (scope, broken) = (scope.to_owned(), broken.to_owned());
-        let head = TraceHead {
-            format: FORMAT.to_owned(),
-            version: VERSION,
-            scope,
-            mutant,
-            broken,
-            cut: None,
-            schedule: None,
-            threads: None,
-            history: None,
-        };
-        Self { head, moves }
-    }
-
-    /// A trace of a cut of the power.
-    pub fn of_cut(broken: &str, case: CrashCase, cut: Cut) -> Self {
-        let scope = case.start.clone().unwrap_or_default();
-        let mut trace = Self::new(&scope, None, broken, Vec::new());
-        trace.head.cut = Some(Box::new(PowerCut { case, cut }));
-        trace
-    }
-
-    /// A trace of a schedule.
-    pub fn of_schedule(broken: &str, case: schedule::case::ScheduleCase, choices: Vec<u8>) -> Self {
-        let mut trace = Self::new(&case.start, None, broken, Vec::new());
-        trace.head.schedule = Some(Box::new(Scheduled { case, choices }));
-        trace
-    }
-
-    /// A trace of the threads of a bus in a scenario.
-    pub fn of_threads(broken: &str, scenario: &str, choices: Vec<u8>) -> Self {
-        let mut trace = Self::new(scenario, None, broken, Vec::new());
-        trace.head.threads = Some(choices);
-        trace
-    }
-
-    /// A trace of a recorded history.
-    pub fn of_history(broken: &str, history: History) -> Self {
-        let mut trace = Self::new("", None, broken, Vec::new());
-        trace.head.history = Some(Box::new(history));
-        trace
+    /// A counterexample, with what it breaks.
+    pub fn new(broken: &str, counterexample: impl Into<Counterexample>) -> Self {
+        Self { broken: broken.to_owned(), counterexample: counterexample.into() }
     }
 
     /// The text of the file.
@@ -182,12 +181,16 @@ impl Trace {
     /// # Errors
     /// If a move cannot be written, which does not happen to moves of a scope.
     pub fn write(&self) -> Result<String, serde_json::Error> {
-        let mut text = serde_json::to_string(&self.head)? + "\n";
-        for action in &self.moves {
+        let mut text = serde_json::to_string(&TraceHead::of(self))? + "\n";
+        let moves = match &self.counterexample {
+            Counterexample::Moves(moves) => &moves.moves[..],
+            _ => &[],
+        };
+        for action in moves {
             text += &serde_json::to_string(action)?;
             text.push('\n');
         }
-        let end = TraceEnd { end: self.moves.len(), sha256: sha256(&text) };
+        let end = TraceEnd { end: moves.len(), sha256: sha256(&text) };
         text += &serde_json::to_string(&end)?;
         text.push('\n');
         Ok(text)
@@ -224,6 +227,8 @@ impl Trace {
         let moves = lines
             .map(|(index, line)| serde_json::from_str(line).map_err(at(index + 1)))
             .collect::<Result<_, _>>()?;
-        Ok(Self { head, moves })
+        let broken = head.broken.clone();
+        let counterexample = head.counterexample(moves).ok_or(TraceError::SeveralCounterexamples)?;
+        Ok(Self { broken, counterexample })
     }
 }

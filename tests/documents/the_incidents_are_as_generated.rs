@@ -33,7 +33,7 @@ fn there_are_enough_exhibits_each_with_a_thread_and_a_title_of_its_own() {
         let number = exhibit.url.rsplit('/').next().expect("the last part of an address");
         assert!(exhibit.url.starts_with("https://"), "{}: {}", exhibit.title, exhibit.url);
         assert!(exhibit.thread.ends_with(&format!("(#{number})")), "{}: {}", exhibit.url, exhibit.thread);
-        let sentences = exhibit.story.matches(['.', '?']).count();
+        let sentences = exhibit.explanation.matches(['.', '?']).count();
         assert!((2..=8).contains(&sentences), "{} is told in {sentences} sentences", exhibit.title);
     }
 }

@@ -32,24 +32,24 @@ const QUEUE: Option<&str> = Some("cuts-queue");
 
 const fn of_disk(
     name: &'static str,
-    lie: DiskMutant,
+    mutant: DiskMutant,
     start: Option<&'static str>,
     acts: &'static [&'static str],
     breaks: &'static str,
 ) -> CrashControl {
     let setting =
-        Setting { level: Level::PowerLoss, profile: Profile::UNIX, mistake: Some(RigMutant::Disk(lie)) };
+        Setting { level: Level::PowerLoss, profile: Profile::UNIX, mutant: Some(RigMutant::Disk(mutant)) };
     CrashControl { name, setting, start, acts, breaks }
 }
 
 const fn of_store(
     name: &'static str,
-    mistake: RigMutant,
+    mutant: RigMutant,
     level: Level,
     acts: &'static [&'static str],
     breaks: &'static str,
 ) -> CrashControl {
-    let setting = Setting { level, profile: Profile::UNIX, mistake: Some(mistake) };
+    let setting = Setting { level, profile: Profile::UNIX, mutant: Some(mutant) };
     CrashControl { name, setting, start: QUEUE, acts, breaks }
 }
 
@@ -128,7 +128,7 @@ const LIMITS: CutLimits = CutLimits {
     depth: 0,
     heavy: 0,
     budget: Budget { subsets: 6, samples: 0, thorough: false, combinations: 64 },
-    stranger_in: 1,
+    reboot_in: 1,
     again_in: u64::MAX,
     seed: 1,
 };
@@ -140,7 +140,7 @@ impl CrashControl {
     /// If it could not be run.
     pub fn run(&self) -> Result<std::result::Result<Box<BrokenByCut>, String>> {
         let mut recorder = DiskRecorder::new(Setting::honest(self.setting.level, self.setting.profile))?;
-        if self.setting.mistake == Some(RigMutant::DeleteMode) {
+        if self.setting.mutant == Some(RigMutant::DeleteMode) {
             recorder = DiskRecorder::new(self.setting)?;
         }
         let case =
@@ -157,10 +157,10 @@ impl CrashControl {
         let mut search = CutSearch::new(&start, self.setting, LIMITS)?.until(self.breaks);
         search.look_at(&acts, acts.len() - 1);
         let figures = search.finish();
-        if let Some(found) = figures.broken.iter().find(|broken| broken.wrong.property == self.breaks) {
+        if let Some(found) = figures.broken.iter().find(|broken| broken.violation.property == self.breaks) {
             return Ok(Ok(Box::new(found.clone())));
         }
-        let mut others: Vec<&str> = figures.broken.iter().map(|broken| broken.wrong.property).collect();
+        let mut others: Vec<&str> = figures.broken.iter().map(|broken| broken.violation.property).collect();
         others.dedup();
         let unrecorded = figures.unrecorded.first().cloned().unwrap_or_default();
         Ok(Err(format!(

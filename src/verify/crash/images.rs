@@ -74,7 +74,7 @@ impl ImageChecker {
     ///
     /// # Errors
     /// What is wrong.
-    pub fn judge(
+    pub fn check(
         &self,
         found: &Recovered,
         progress: CutProgress,
@@ -101,10 +101,10 @@ impl ImageChecker {
         if let Some(index) = (first..=progress.called).rev().find(is_at) {
             return Ok(index);
         }
-        Err(self.wrong(found, progress, &is_at, &state_at))
+        Err(self.violation(found, progress, &is_at, &state_at))
     }
 
-    fn wrong(
+    fn violation(
         &self,
         found: &Contents,
         progress: CutProgress,
@@ -148,7 +148,7 @@ impl ImageChecker {
     ///
     /// # Errors
     /// What is wrong.
-    pub fn judge_copy(&self, copy: Option<&Recovered>, progress: CutProgress) -> Result<(), Violation> {
+    pub fn check_copy(&self, copy: Option<&Recovered>, progress: CutProgress) -> Result<(), Violation> {
         let Some(act) = self.acts.iter().position(|act| *act == Act::Backup) else { return Ok(()) };
         let why = match copy {
             None if progress.answered <= act => return Ok(()),

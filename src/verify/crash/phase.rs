@@ -5,22 +5,23 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::time::Instant;
 
 use fencepost_model::scope::{cuts, cuts_with_damage};
 use serde::Serialize;
 
 use crate::crash::control;
 use crate::crash::control::CrashControl;
-use crate::crash::replay::shrink;
+use crate::crash::replay::{PowerCut, replay, shrink};
 use crate::crash::search::{BrokenByCut, CutClass, CutFigures, CutLimits, CutSearch};
 use crate::disk::{Budget, Profile};
-use crate::plan::Reach;
+use crate::plan::{
+    Controls, Failure, Parts, Phase, PhaseFigures, PhaseOutcome, Plan, Progress, Reach, grouped,
+};
 use crate::pool;
-use crate::report::grouped;
 use crate::rig::act::{Act, next};
 use crate::rig::promises::NOTHING_LOST;
 use crate::rig::recorder::{DiskRecorder, StartPoint, Unrecorded};
+use crate::rig::seed::mix;
 use crate::rig::setting::{Level, Setting};
 use fencepost::error::{Error, Result};
 
@@ -54,20 +55,11 @@ pub struct CrashFigures {
     /// How many images of second cuts, during recovery.
     pub again: u64,
     /// The positive controls.
-    pub controls: CrashControls,
+    pub controls: Controls,
     /// How many images were judged: level by act by what the cut did.
     pub cells: Vec<CrashCell>,
     /// How long it took.
     pub seconds: f64,
-}
-
-/// The positive controls.
-#[derive(Debug, Default, PartialEq, Serialize)]
-pub struct CrashControls {
-    /// How many were caught, by the promise that was named for each.
-    pub caught: usize,
-    /// How many there are.
-    pub total: usize,
 }
 
 /// A cell of the table.
@@ -83,16 +75,9 @@ pub struct CrashCell {
     pub images: u64,
 }
 
-/// What the phase found.
-#[derive(Debug)]
-pub struct CrashFindings {
-    /// Its figures.
-    pub figures: CrashFigures,
-    /// The shortest thing that is broken.
-    pub broken: Option<BrokenByCut>,
-    /// What is wrong with the search itself.
-    pub complaints: Vec<String>,
-}
+/// Power cuts, at every I/O event of short sequences of acts.
+#[derive(Clone, Copy, Debug)]
+pub struct CrashPhase;
 
 /// One piece of work.
 enum CrashWork<'a> {
@@ -127,8 +112,8 @@ fn limits(reach: Reach, setting: &Setting, seed: u64) -> CutLimits {
     };
     let thorough = reach == Reach::Deep && main;
     let budget = Budget { subsets: 10, samples: usize::from(thorough) * 2, thorough, combinations: 1_000 };
-    let (stranger_in, again_in) = if reach == Reach::Deep { (64, 8) } else { (256, 16) };
-    CutLimits { depth, heavy, budget, stranger_in, again_in, seed }
+    let (reboot_in, again_in) = if reach == Reach::Deep { (64, 8) } else { (256, 16) };
+    CutLimits { depth, heavy, budget, reboot_in, again_in, seed }
 }
 
 /// The settings without a mistake.
@@ -138,63 +123,64 @@ pub fn settings() -> Vec<Setting> {
     levels.into_iter().flat_map(of).collect()
 }
 
-/// Runs the phase. `at` is told of each part.
-///
-/// # Errors
-/// If it could not be run.
-pub fn run(
-    reach: Reach,
-    seed: u64,
-    threads: usize,
-    at: impl FnMut(&str, usize) + Send,
-) -> Result<CrashFindings> {
-    let began = Instant::now();
-    let mut complaints = Vec::new();
-    let mut starts = Vec::new();
-    // What a store leaves in its WAL depends on what the disk says of itself.
-    for profile in [Profile::UNIX, Profile::PLAIN] {
-        let mut recorder = DiskRecorder::new(Setting::honest(Level::PowerLoss, profile))?;
-        for scope in cuts().into_iter().chain([cuts_with_damage()]) {
-            match recorder.start(&scope) {
-                Ok(start) => starts.push((profile, start)),
-                Err(Unrecorded::Failed(error)) => return Err(error),
-                Err(Unrecorded::Differs(why)) => {
-                    complaints.push(format!("{} cannot begin: {why}", scope.name));
+impl Phase for CrashPhase {
+    type Figures = CrashFigures;
+    type Counterexample = PowerCut;
+
+    fn name(&self) -> &'static str {
+        "crash"
+    }
+
+    fn run(
+        &self,
+        plan: &Plan,
+        progress: &mut (dyn Progress + Send),
+    ) -> Result<PhaseOutcome<CrashFigures, PowerCut>> {
+        let mut complaints = Vec::new();
+        let mut starts = Vec::new();
+        // What a store leaves in its WAL depends on what the disk says of itself.
+        for profile in [Profile::UNIX, Profile::PLAIN] {
+            let mut recorder = DiskRecorder::new(Setting::honest(Level::PowerLoss, profile))?;
+            for scope in cuts().into_iter().chain([cuts_with_damage()]) {
+                match recorder.start(&scope) {
+                    Ok(start) => starts.push((profile, start)),
+                    Err(Unrecorded::Failed(error)) => return Err(error),
+                    Err(Unrecorded::Differs(why)) => {
+                        complaints.push(format!("{} cannot begin: {why}", scope.name));
+                    }
                 }
             }
         }
-    }
-    let nothing = DiskRecorder::nothing();
-    let work = plan(reach, seed, &starts, &nothing);
-    let total = work.len();
-    let mut at = at;
-    let done = pool::map(threads, &work, |work| at(&work.name(), total), do_work);
-    let mut figures = CutFigures::default();
-    let mut controls = CrashControls::default();
-    for done in done {
-        match done? {
-            CrashDone::Searched(found) => figures.add(*found),
-            CrashDone::Caught => {
-                controls.caught += 1;
-                controls.total += 1;
-            }
-            CrashDone::Missed(why) => {
-                controls.total += 1;
-                complaints.push(why);
+        let nothing = DiskRecorder::nothing();
+        let work = all_work(plan.reach, plan.seed, &starts, &nothing);
+        let mut parts = Parts::new(progress, self.name(), work.len());
+        let done = pool::map(plan.threads, &work, |work| parts.begin(&work.name()), do_work);
+        let mut figures = CutFigures::default();
+        let mut controls = Controls::default();
+        for done in done {
+            match done? {
+                CrashDone::Searched(found) => figures.add(*found),
+                CrashDone::Control(name, caught) => complaints.extend(controls.count(name, caught)),
             }
         }
+        complaints.extend(std::mem::take(&mut figures.unrecorded));
+        complain(&mut complaints, &figures);
+        let size =
+            |broken: &&BrokenByCut| (broken.case.acts.len(), broken.cut.choice.losses(), broken.cut.events);
+        let failure = figures.broken.iter().min_by_key(size).map(shrink).map(failure);
+        Ok(PhaseOutcome { figures: summary(figures, controls), complaints, failure, tallies: None })
     }
-    complaints.extend(std::mem::take(&mut figures.unrecorded));
-    complain(&mut complaints, &figures);
-    let shortest =
-        |broken: &&BrokenByCut| (broken.case.acts.len(), broken.cut.choice.losses(), broken.cut.events);
-    let broken = figures.broken.iter().min_by_key(shortest).map(shrink);
-    let mut figures = summary(figures, controls);
-    figures.seconds = began.elapsed().as_secs_f64();
-    Ok(CrashFindings { figures, broken, complaints })
 }
 
-fn plan<'a>(
+fn failure(broken: BrokenByCut) -> Failure<PowerCut> {
+    let property = broken.violation.property.to_owned();
+    let counterexample = PowerCut { case: broken.case, cut: broken.cut };
+    let explanation = replay(&counterexample.case, &counterexample.cut)
+        .map_or_else(|why| format!("it cannot be replayed: {why}"), |replayed| replayed.explanation);
+    Failure { property, explanation, counterexample }
+}
+
+fn all_work<'a>(
     reach: Reach,
     seed: u64,
     starts: &'a [(Profile, StartPoint)],
@@ -223,10 +209,11 @@ fn plan<'a>(
     work
 }
 
+/// What came of a piece of work.
 enum CrashDone {
     Searched(Box<CutFigures>),
-    Caught,
-    Missed(String),
+    /// A control, and whether it was caught.
+    Control(&'static str, std::result::Result<(), String>),
 }
 
 /// How many acts a walk has.
@@ -234,10 +221,7 @@ const WALK: usize = 12;
 
 fn do_work(work: &CrashWork<'_>) -> Result<CrashDone> {
     match work {
-        CrashWork::Control(control) => Ok(match control.run()? {
-            Ok(_) => CrashDone::Caught,
-            Err(why) => CrashDone::Missed(format!("a mistake was not noticed ({}): {why}", control.name)),
-        }),
+        CrashWork::Control(control) => Ok(CrashDone::Control(control.name, control.run()?.map(drop))),
         CrashWork::Explore(start, setting, limits, act) => {
             let mut search = CutSearch::new(start, *setting, *limits)?;
             search.explore(&mut vec![act.clone()]);
@@ -253,7 +237,7 @@ fn do_work(work: &CrashWork<'_>) -> Result<CrashDone> {
                     if all.is_empty() {
                         return Err(Error::NotFound);
                     }
-                    let which = crate::rig::seed::mix(limits.seed, &[seed, step]);
+                    let which = mix(limits.seed, &[seed, step]);
                     let act = all.swap_remove(usize::try_from(which).unwrap_or(0) % all.len());
                     moment.perform(&act);
                     acts.push(act);
@@ -283,8 +267,8 @@ fn complain(complaints: &mut Vec<String>, figures: &CutFigures) {
     }
 }
 
-fn summary(figures: CutFigures, controls: CrashControls) -> CrashFigures {
-    let lost = figures.broken.iter().filter(|broken| broken.wrong.property == NOTHING_LOST).count();
+fn summary(figures: CutFigures, controls: Controls) -> CrashFigures {
+    let lost = figures.broken.iter().filter(|broken| broken.violation.property == NOTHING_LOST).count();
     let cell = |((level, act, class), images): (&(Level, &'static str, CutClass), &u64)| CrashCell {
         level: level.name(),
         act,
@@ -311,9 +295,12 @@ fn summary(figures: CutFigures, controls: CrashControls) -> CrashFigures {
     }
 }
 
-impl CrashFigures {
-    /// The figures for people.
-    pub fn figures(&self, text: &mut String) {
+impl PhaseFigures for CrashFigures {
+    fn set_seconds(&mut self, seconds: f64) {
+        self.seconds = seconds;
+    }
+
+    fn lines(&self, text: &mut String) {
         let (sequences, events) = (grouped(self.sequences), grouped(self.events));
         let _ = writeln!(
             text,
@@ -343,7 +330,7 @@ impl CrashFigures {
     }
 
     /// The table for people: durability level by act by what the cut did.
-    pub fn table(&self) -> String {
+    fn table(&self) -> Option<String> {
         let mut text = format!("{:13} {:27}", "level", "act");
         for class in CutClass::ALL {
             let _ = write!(text, " {:>9}", class.name());
@@ -361,6 +348,6 @@ impl CrashFigures {
             }
             text.push('\n');
         }
-        text
+        Some(text)
     }
 }

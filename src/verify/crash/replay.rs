@@ -5,6 +5,8 @@
 
 use std::fmt::Write as _;
 
+use serde::{Deserialize, Serialize};
+
 use crate::crash::case::CrashCase;
 use crate::crash::images::ImageChecker;
 use crate::crash::search::{BrokenByCut, Cut, CutLimits, CutSearch};
@@ -18,12 +20,22 @@ use crate::rig::setting::Setting;
 /// A cut is looked at in every way: by a stranger, worked on, and cut again.
 fn limits(seed: u64) -> CutLimits {
     let budget = Budget { subsets: 8, samples: 0, thorough: false, combinations: 200 };
-    CutLimits { depth: 0, heavy: 0, budget, stranger_in: 1, again_in: 1, seed }
+    CutLimits { depth: 0, heavy: 0, budget, reboot_in: 1, again_in: 1, seed }
+}
+
+/// What was done before a power cut, and what the cut left.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PowerCut {
+    /// What was done.
+    pub case: CrashCase,
+    /// What was left.
+    pub cut: Cut,
 }
 
 fn start_of(case: &CrashCase) -> std::result::Result<StartPoint, Unrecorded> {
     let honest = Setting::honest(case.setting.level, case.setting.profile);
-    let in_rollback_mode = case.setting.mistake == Some(crate::rig::setting::RigMutant::DeleteMode);
+    let in_rollback_mode = case.setting.mutant == Some(crate::rig::setting::RigMutant::DeleteMode);
     DiskRecorder::new(if in_rollback_mode { case.setting } else { honest })?.start_of(case.scope().as_ref())
 }
 
@@ -42,9 +54,9 @@ pub fn replay(case: &CrashCase, cut: &Cut) -> std::result::Result<Replayed, Stri
         .record(&start, &case.acts)
         .map_err(told)?;
     let mut search = CutSearch::new(&start, case.setting, limits(1)).map_err(|error| in_words(&error))?;
-    let judge = ImageChecker::new(case.setting.level, &case.acts, &recording.moments, &start.earlier);
-    let wrong = search.again(&recording, &judge, cut);
-    Ok(Replayed { story: tell(case, cut, &recording, wrong.as_ref()), wrong })
+    let checker = ImageChecker::new(case.setting.level, &case.acts, &recording.moments, &start.earlier);
+    let violation = search.again(&recording, &checker, cut);
+    Ok(Replayed { explanation: tell(case, cut, &recording, violation.as_ref()), violation })
 }
 
 /// Makes what is broken as small as it gets: the fewest acts, and then the fewest losses.
@@ -67,24 +79,27 @@ fn without(broken: &BrokenByCut, left_out: usize) -> Option<BrokenByCut> {
         return None;
     }
     let start = start_of(&case).ok()?;
-    let mut search = CutSearch::new(&start, case.setting, limits(1)).ok()?.until(broken.wrong.property);
+    let mut search = CutSearch::new(&start, case.setting, limits(1)).ok()?.until(broken.violation.property);
     search.look_at(&case.acts, 0);
-    search.finish().broken.into_iter().find(|other| other.wrong.property == broken.wrong.property)
+    search.finish().broken.into_iter().find(|other| other.violation.property == broken.violation.property)
 }
 
 fn fewer_losses(best: &mut BrokenByCut) {
     let same = |case: &CrashCase, cut: &Cut, property: &str| {
-        replay(case, cut).ok().and_then(|replayed| replayed.wrong).filter(|wrong| wrong.property == property)
+        replay(case, cut)
+            .ok()
+            .and_then(|replayed| replayed.violation)
+            .filter(|violation| violation.property == property)
     };
     let shape: Vec<usize> = best.cut.choice.files.iter().map(|(_, fates)| fates.len()).collect();
     let names = best.cut.choice.names.len();
     let mut try_it = |change: &dyn Fn(&mut Cut) -> bool| {
         let mut cut = best.cut.clone();
         if change(&mut cut)
-            && let Some(wrong) = same(&best.case, &cut, best.wrong.property)
+            && let Some(violation) = same(&best.case, &cut, best.violation.property)
         {
             best.cut = cut;
-            best.wrong = wrong;
+            best.violation = violation;
         }
     };
     let keep = |fate: &mut Fate| std::mem::replace(fate, Fate::Kept) != Fate::Kept;
@@ -99,7 +114,7 @@ fn fewer_losses(best: &mut BrokenByCut) {
 }
 
 /// The story of a cut: what was done, what the disk saw, what was lost, and what was found.
-fn tell(case: &CrashCase, cut: &Cut, recording: &DiskRecording, wrong: Option<&Violation>) -> String {
+fn tell(case: &CrashCase, cut: &Cut, recording: &DiskRecording, violation: Option<&Violation>) -> String {
     let mut text = String::new();
     let setting = &case.setting;
     let start = case.start.as_deref().unwrap_or("a disk without a store");
@@ -108,16 +123,16 @@ fn tell(case: &CrashCase, cut: &Cut, recording: &DiskRecording, wrong: Option<&V
         false => "that promises nothing",
     };
     let _ = writeln!(text, "{} from {start}, on a disk {disk}", setting.level.name());
-    if let Some(mistake) = setting.mistake {
-        let _ = writeln!(text, "with a mistake: {mistake:?}");
+    if let Some(mutant) = setting.mutant {
+        let _ = writeln!(text, "with a mistake: {mutant:?}");
     }
-    let mut platter = recording.base.clone();
+    let mut durable = recording.base.clone();
     for (index, event) in recording.events.iter().take(cut.events).enumerate() {
-        platter.advance(event);
-        line(&mut text, case, &platter, index, event);
+        durable.advance(event);
+        line(&mut text, case, &durable, index, event);
     }
     let _ = writeln!(text, "the power is cut after event {}; of what was not durable", cut.events);
-    losses(&mut text, &platter, cut);
+    losses(&mut text, &durable, cut);
     if let Some((events, choice)) = &cut.again {
         let lost = choice.losses();
         let _ = writeln!(
@@ -125,17 +140,17 @@ fn tell(case: &CrashCase, cut: &Cut, recording: &DiskRecording, wrong: Option<&V
             "  and cut again after event {events} of the recovery, which loses {lost} changes more"
         );
     }
-    match wrong {
+    match violation {
         None => text += "what was found may be found there\n",
-        Some(wrong) => {
-            let id = guarantee(wrong.property).map(|id| format!("{id} ")).unwrap_or_default();
-            let _ = writeln!(text, "found: {}\nbroken: {id}{}", wrong.why, wrong.property);
+        Some(violation) => {
+            let id = guarantee(violation.property).map(|id| format!("{id} ")).unwrap_or_default();
+            let _ = writeln!(text, "found: {}\nbroken: {id}{}", violation.why, violation.property);
         }
     }
     text
 }
 
-fn line(text: &mut String, case: &CrashCase, platter: &DurableContent, index: usize, event: &Event) {
+fn line(text: &mut String, case: &CrashCase, durable: &DurableContent, index: usize, event: &Event) {
     let number = index + 1;
     let _ = match event {
         Event::Mark(Mark::Called(act)) => {
@@ -152,13 +167,13 @@ fn line(text: &mut String, case: &CrashCase, platter: &DurableContent, index: us
             writeln!(text, "{number:>6}  {} is answered", case.acts[*act].kind())
         }
         Event::Write { file, offset, bytes } => {
-            writeln!(text, "{number:>6}  write {} bytes at {offset} of {}", bytes.len(), platter.name(*file))
+            writeln!(text, "{number:>6}  write {} bytes at {offset} of {}", bytes.len(), durable.name(*file))
         }
         Event::Resize { file, bytes } => {
-            writeln!(text, "{number:>6}  size {bytes} of {}", platter.name(*file))
+            writeln!(text, "{number:>6}  size {bytes} of {}", durable.name(*file))
         }
-        Event::Sync { file } => writeln!(text, "{number:>6}  sync {}", platter.name(*file)),
-        Event::SyncFailed { file } => writeln!(text, "{number:>6}  a sync of {} fails", platter.name(*file)),
+        Event::Sync { file } => writeln!(text, "{number:>6}  sync {}", durable.name(*file)),
+        Event::SyncFailed { file } => writeln!(text, "{number:>6}  a sync of {} fails", durable.name(*file)),
         Event::SyncDirectory => writeln!(text, "{number:>6}  sync the directory"),
         Event::Create { name, .. } => writeln!(text, "{number:>6}  create {name}"),
         Event::Link { name, .. } => writeln!(text, "{number:>6}  link {name}"),
@@ -166,11 +181,11 @@ fn line(text: &mut String, case: &CrashCase, platter: &DurableContent, index: us
     };
 }
 
-fn losses(text: &mut String, platter: &DurableContent, cut: &Cut) {
+fn losses(text: &mut String, durable: &DurableContent, cut: &Cut) {
     let mut kept = 0_usize;
     for (file, fates) in &cut.choice.files {
         for (index, fate) in fates.iter().enumerate() {
-            let what = platter.describe(*file, index);
+            let what = durable.describe(*file, index);
             let _ = match fate {
                 Fate::Kept => {
                     kept += 1;
@@ -187,7 +202,7 @@ fn losses(text: &mut String, platter: &DurableContent, cut: &Cut) {
         match fate {
             NameFate::Kept => kept += 1,
             NameFate::Lost => {
-                let _ = writeln!(text, "        lost: {}", platter.describe_name(index));
+                let _ = writeln!(text, "        lost: {}", durable.describe_name(index));
             }
         }
     }

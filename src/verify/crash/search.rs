@@ -28,7 +28,7 @@ pub struct CutLimits {
     /// How many choices there are at a cut.
     pub budget: Budget,
     /// One in so many images is also recovered by a stranger.
-    pub stranger_in: u64,
+    pub reboot_in: u64,
     /// Of one in so many of those the recovery is cut again.
     pub again_in: u64,
     /// The seed of what is sampled.
@@ -107,7 +107,7 @@ pub struct BrokenByCut {
     /// The cut.
     pub cut: Cut,
     /// What is wrong.
-    pub wrong: Violation,
+    pub violation: Violation,
 }
 
 /// What a search did.
@@ -205,24 +205,29 @@ impl<'a> CutSearch<'a> {
     /// Whether what it looks for was found.
     fn is_over(&self) -> bool {
         let last = self.figures.broken.last();
-        last.is_some_and(|last| self.wanted.is_none_or(|wanted| wanted == last.wrong.property))
+        last.is_some_and(|last| self.wanted.is_none_or(|wanted| wanted == last.violation.property))
     }
 
     /// Makes one cut of a recording again, in every way: what is wrong after it, if anything is.
-    pub fn again(&mut self, recording: &DiskRecording, judge: &ImageChecker, cut: &Cut) -> Option<Violation> {
-        let mut platter = recording.base.clone();
+    pub fn again(
+        &mut self,
+        recording: &DiskRecording,
+        checker: &ImageChecker,
+        cut: &Cut,
+    ) -> Option<Violation> {
+        let mut durable = recording.base.clone();
         let mut progress = CutProgress { answered: 0, called: 0 };
         for event in recording.events.iter().take(cut.events) {
-            platter.advance(event);
+            durable.advance(event);
             progress.see(event);
         }
         let events = cut.events;
-        let place = CutPlace { recording, judge, platter: &platter, progress, events, from: 0 };
-        let image = platter.image(&cut.choice);
-        let (recovered, _) = self.recover(&image, judge.migrates());
-        let judged = self.judge(&place, &image, &recovered, CutClass::of(&cut.choice), true);
+        let place = CutPlace { recording, checker, durable: &durable, progress, events, from: 0 };
+        let image = durable.image(&cut.choice);
+        let (recovered, _) = self.recover(&image, checker.migrates());
+        let judged = self.check(&place, &image, &recovered, CutClass::of(&cut.choice), true);
         let judged = judged.and_then(|moment| self.work_on(&place, &image, moment));
-        judged.err().map(|(wrong, _)| wrong)
+        judged.err().map(|(violation, _)| violation)
     }
 
     /// Looks at a sequence and at all that go on from it, up to the depth.
@@ -265,19 +270,19 @@ impl<'a> CutSearch<'a> {
     }
 
     fn cut_all(&mut self, recording: &DiskRecording, acts: &[Act], from: usize) {
-        let judge = ImageChecker::new(self.setting.level, acts, &recording.moments, &self.start.earlier);
-        let mut platter = recording.base.clone();
+        let checker = ImageChecker::new(self.setting.level, acts, &recording.moments, &self.start.earlier);
+        let mut durable = recording.base.clone();
         let mut progress = CutProgress { answered: 0, called: 0 };
         let mut worked = HashSet::new();
         for (index, event) in recording.events.iter().enumerate() {
-            platter.advance(event);
+            durable.advance(event);
             progress.see(event);
             if progress.called <= from {
                 continue;
             }
             let newest = newest(event);
             let events = index + 1;
-            let place = CutPlace { recording, judge: &judge, platter: &platter, progress, events, from };
+            let place = CutPlace { recording, checker: &checker, durable: &durable, progress, events, from };
             self.cut(&place, newest, &mut worked);
             if self.is_over() {
                 return;
@@ -286,29 +291,29 @@ impl<'a> CutSearch<'a> {
     }
 
     fn cut(&mut self, place: &CutPlace<'_>, newest: Option<FileId>, worked: &mut HashSet<usize>) {
-        let acts = place.judge.acts();
+        let acts = place.checker.acts();
         self.figures.events += u64::from(!matches!(place.recording.events[place.events - 1], Event::Mark(_)));
         let seed = mix(self.limits.seed, &[acts.len() as u64, place.events as u64]);
-        let found = place.platter.choices(&self.limits.budget, seed, newest);
+        let found = place.durable.choices(&self.limits.budget, seed, newest);
         self.figures.capped += u64::from(found.capped);
         for choice in found.choices {
-            let image = place.platter.image(&choice);
+            let image = place.durable.image(&choice);
             let class = CutClass::of(&choice);
-            let (recovered, is_new) = self.recover(&image, place.judge.migrates());
+            let (recovered, is_new) = self.recover(&image, place.checker.migrates());
             self.figures.judged += 1;
             let kind = acts[place.progress.called - 1].kind();
             *self.figures.cells.entry((self.setting.level, kind, class)).or_default() += 1;
-            let strange = is_new && self.wants_a_stranger(place, newest);
-            let judged = self.judge(place, &image, &recovered, class, strange);
+            let strange = is_new && self.wants_a_reboot(place, newest);
+            let judged = self.check(place, &image, &recovered, class, strange);
             let judged = judged.and_then(|moment| {
                 // What shorter sequences led to was worked on there.
                 let fresh = is_new && (moment > place.from || place.from == 0) && worked.insert(moment);
                 if fresh { self.work_on(place, &image, moment) } else { Ok(()) }
             });
-            if let Err((wrong, again)) = judged {
+            if let Err((violation, again)) = judged {
                 let case = self.case(acts);
                 let cut = Cut { events: place.events, choice, again };
-                self.figures.broken.push(BrokenByCut { case, cut, wrong });
+                self.figures.broken.push(BrokenByCut { case, cut, violation });
                 if self.is_over() {
                     return;
                 }
@@ -318,9 +323,9 @@ impl<'a> CutSearch<'a> {
 
     /// One in so many images, and more of those in which the database file itself is being written: who opens a store
     /// looks at that before the WAL.
-    fn wants_a_stranger(&self, place: &CutPlace<'_>, newest: Option<FileId>) -> bool {
-        let in_database = newest.is_some_and(|file| !place.platter.name(file).ends_with("-wal"));
-        let one_in = if in_database { self.limits.stranger_in.div_ceil(4) } else { self.limits.stranger_in };
+    fn wants_a_reboot(&self, place: &CutPlace<'_>, newest: Option<FileId>) -> bool {
+        let in_database = newest.is_some_and(|file| !place.durable.name(file).ends_with("-wal"));
+        let one_in = if in_database { self.limits.reboot_in.div_ceil(4) } else { self.limits.reboot_in };
         (self.figures.images.len() as u64).is_multiple_of(one_in)
     }
 
@@ -337,7 +342,7 @@ impl<'a> CutSearch<'a> {
         }
         let recovered = match self.recovery.quickly(image) {
             Some(recovered) => recovered,
-            None => Rc::new(self.recovery.as_a_stranger(image, migrating, |_| ()).0),
+            None => Rc::new(self.recovery.after_reboot(image, migrating, |_| ()).0),
         };
         self.recovered.insert(digest, Rc::clone(&recovered));
         self.figures.images.insert(digest);
@@ -345,7 +350,7 @@ impl<'a> CutSearch<'a> {
     }
 
     /// Judges what was found, and if asked to, whether a stranger finds the same, also after a second cut.
-    fn judge(
+    fn check(
         &mut self,
         place: &CutPlace<'_>,
         image: &DiskImage,
@@ -353,10 +358,10 @@ impl<'a> CutSearch<'a> {
         class: CutClass,
         strange: bool,
     ) -> std::result::Result<usize, (Violation, Option<(usize, CutChoice)>)> {
-        let (judge, progress, killed) = (place.judge, place.progress, class == CutClass::Killed);
-        let moment = judge.judge(recovered, progress, killed).map_err(|wrong| (wrong, None))?;
+        let (checker, progress, killed) = (place.checker, place.progress, class == CutClass::Killed);
+        let moment = checker.check(recovered, progress, killed).map_err(|violation| (violation, None))?;
         let copy = self.recovery.copy(image);
-        judge.judge_copy(copy.as_deref(), progress).map_err(|wrong| (wrong, None))?;
+        checker.check_copy(copy.as_deref(), progress).map_err(|violation| (violation, None))?;
         if moment < progress.answered {
             self.figures.suffixes += 1;
         }
@@ -371,13 +376,13 @@ impl<'a> CutSearch<'a> {
         let last = place.recording.moments.get(progress.called).cloned();
         let at = &place.recording.moments[moment];
         let booted = rebooted(at.state());
-        let (stranger, worked) = self.recovery.as_a_stranger(image, judge.migrates(), |store| {
+        let (stranger, worked) = self.recovery.after_reboot(image, checker.migrates(), |store| {
             // A store that is created only now has not booted since.
             let is_new = store.snapshot().is_ok_and(|found| found == digested(at.state()));
             let after = if is_new { at.state() } else { &booted };
             last.as_ref().map_or(Ok(()), |last| go_on(store, at, after, last, true))
         });
-        judge.judge(&stranger, progress, killed).map_err(|wrong| (wrong, None))?;
+        checker.check(&stranger, progress, killed).map_err(|violation| (violation, None))?;
         if let Some(Err((property, why))) = worked {
             return Err((Violation { property, why }, None));
         }
@@ -399,26 +404,26 @@ impl<'a> CutSearch<'a> {
         image: &DiskImage,
         killed: bool,
     ) -> std::result::Result<(), (Violation, Option<(usize, CutChoice)>)> {
-        let (mut platter, events) = self.recovery.events_of_recovery(image, place.judge.migrates());
+        let (mut durable, events) = self.recovery.events_of_recovery(image, place.checker.migrates());
         let budget = Budget { subsets: 4, samples: 0, thorough: false, combinations: 32 };
-        let kind = place.judge.acts()[place.progress.called - 1].kind();
+        let kind = place.checker.acts()[place.progress.called - 1].kind();
         let mut seen = HashSet::new();
         for (index, event) in events.iter().enumerate() {
-            platter.advance(event);
+            durable.advance(event);
             let newest = newest(event);
-            let choices = platter.choices(&budget, mix(self.limits.seed, &[index as u64]), newest).choices;
+            let choices = durable.choices(&budget, mix(self.limits.seed, &[index as u64]), newest).choices;
             for choice in choices {
-                let image = platter.image(&choice);
+                let image = durable.image(&choice);
                 let digest = image.digest();
                 if !seen.insert(digest) {
                     continue;
                 }
-                let (recovered, _) = self.recovery.as_a_stranger(&image, place.judge.migrates(), |_| ());
+                let (recovered, _) = self.recovery.after_reboot(&image, place.checker.migrates(), |_| ());
                 self.figures.images.insert(digest);
                 self.figures.again += 1;
                 *self.figures.cells.entry((self.setting.level, kind, CutClass::Again)).or_default() += 1;
-                let judged = place.judge.judge(&recovered, place.progress, killed);
-                judged.map_err(|wrong| (wrong, Some((index + 1, choice))))?;
+                let judged = place.checker.check(&recovered, place.progress, killed);
+                judged.map_err(|violation| (violation, Some((index + 1, choice))))?;
             }
         }
         Ok(())
@@ -474,8 +479,8 @@ impl CutProgress {
 
 struct CutPlace<'a> {
     recording: &'a DiskRecording,
-    judge: &'a ImageChecker,
-    platter: &'a DurableContent,
+    checker: &'a ImageChecker,
+    durable: &'a DurableContent,
     progress: CutProgress,
     events: usize,
     /// How many acts were cut before, in shorter sequences.

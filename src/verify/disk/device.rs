@@ -178,7 +178,7 @@ pub struct Disk {
     spare: BTreeMap<Arc<str>, FileId>,
     journal: Option<Vec<Event>>,
     profile: Profile,
-    lie: Option<DiskMutant>,
+    mutant: Option<DiskMutant>,
     fault: Option<DiskFault>,
     calls: u64,
     met: u64,
@@ -200,7 +200,7 @@ impl Disk {
             spare: BTreeMap::new(),
             journal: None,
             profile,
-            lie: None,
+            mutant: None,
             fault: None,
             calls: 0,
             met: 0,
@@ -219,8 +219,8 @@ impl Disk {
     }
 
     /// Pretends from now on.
-    pub fn set_lie(&mut self, lie: Option<DiskMutant>) {
-        self.lie = lie;
+    pub fn set_lie(&mut self, mutant: Option<DiskMutant>) {
+        self.mutant = mutant;
     }
 
     /// Puts a fault in the way, and counts calls from 0 again.
@@ -467,7 +467,7 @@ impl Disk {
         }
         let is_wal = self.names.iter().any(|(name, id)| *id == file && name.ends_with("-wal"));
         let is_journal = self.names.iter().any(|(name, id)| *id == file && name.ends_with("-journal"));
-        match self.lie {
+        match self.mutant {
             Some(DiskMutant::NoSyncOfWal) if is_wal => {}
             Some(DiskMutant::NoSyncOfDatabase) if !is_wal && !is_journal => {}
             _ => self.tell(Event::Sync { file }),
@@ -477,7 +477,7 @@ impl Disk {
 
     pub(super) fn sync_directory(&mut self) -> CallResult<()> {
         self.may_fail(DiskCall::Sync)?;
-        if self.lie != Some(DiskMutant::NoSyncOfDirectory) {
+        if self.mutant != Some(DiskMutant::NoSyncOfDirectory) {
             self.tell(Event::SyncDirectory);
         }
         Ok(())

@@ -86,7 +86,7 @@ impl DurableContent {
     /// A disk on which everything that is there is durable.
     pub fn settled(disk: &Disk) -> Self {
         let image = disk.image();
-        let mut platter = Self {
+        let mut durable = Self {
             files: BTreeMap::new(),
             names: BTreeMap::new(),
             pending_names: Vec::new(),
@@ -95,11 +95,11 @@ impl DurableContent {
         };
         for (name, file) in disk.files() {
             let content = image.files.get(name).cloned().unwrap_or_default();
-            platter.files.insert(file, DurableFile { content, pending: Vec::new() });
-            platter.names.insert(Arc::clone(name), file);
-            platter.known_as.insert(file, Arc::clone(name));
+            durable.files.insert(file, DurableFile { content, pending: Vec::new() });
+            durable.names.insert(Arc::clone(name), file);
+            durable.known_as.insert(file, Arc::clone(name));
         }
-        platter
+        durable
     }
 
     /// One more event has happened.

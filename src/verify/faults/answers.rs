@@ -169,7 +169,7 @@ mod tests {
     fn an_answer_that_is_not_the_models_is_noticed() {
         let (before, act) = acts();
         let replies = before.clone().perform(&act);
-        let wrong = possible(&before, &act, &[Ok(replies[1].clone()), Err(Error::Full)]).unwrap_err();
-        assert_eq!(wrong.property, SUCCESS);
+        let violation = possible(&before, &act, &[Ok(replies[1].clone()), Err(Error::Full)]).unwrap_err();
+        assert_eq!(violation.property, SUCCESS);
     }
 }

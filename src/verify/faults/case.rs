@@ -21,7 +21,7 @@ pub struct FaultCase {
     /// What fails meanwhile.
     pub trouble: Trouble,
     /// A mistake that must be noticed.
-    pub lie: Option<FaultMutant>,
+    pub mutant: Option<FaultMutant>,
 }
 
 /// The circumstances.
@@ -140,7 +140,7 @@ impl FaultCase {
     }
 
     /// What happens in it, in words.
-    pub fn story(&self) -> String {
+    pub fn explanation(&self) -> String {
         let Self { start, setting, deed, trouble, .. } = self;
         let start = start.as_deref().unwrap_or("an empty disk");
         let manner = match setting.manner {

@@ -20,7 +20,7 @@ use fencepost::error::{Error, Result};
 pub struct FaultControl {
     /// What is wrong, a sentence.
     pub name: &'static str,
-    mistake: FaultControlKind,
+    mutant: FaultControlKind,
     /// The promise that must be found broken.
     pub breaks: &'static str,
 }
@@ -35,8 +35,8 @@ enum FaultControlKind {
     SyncsIgnored,
 }
 
-const fn of_store(name: &'static str, lie: FaultMutant, breaks: &'static str) -> FaultControl {
-    FaultControl { name, mistake: FaultControlKind::Lie(Some(lie), Profile::UNIX, FaultKind::Io), breaks }
+const fn of_store(name: &'static str, mutant: FaultMutant, breaks: &'static str) -> FaultControl {
+    FaultControl { name, mutant: FaultControlKind::Lie(Some(mutant), Profile::UNIX, FaultKind::Io), breaks }
 }
 
 /// All controls.
@@ -51,17 +51,17 @@ pub const ALL: &[FaultControl] = &[
         // SQLite fills the sector after a commit up then. If there is no room for that, it says that the disk is full,
         // and the commit is there.
         name: "the disk is one on which an overwrite may harm the bytes beside it",
-        mistake: FaultControlKind::Lie(None, Profile::PLAIN, FaultKind::Full),
+        mutant: FaultControlKind::Lie(None, Profile::PLAIN, FaultKind::Full),
         breaks: SAID,
     },
     FaultControl {
         name: "a payload is changed before it is delivered",
-        mistake: FaultControlKind::Payload,
+        mutant: FaultControlKind::Payload,
         breaks: SENT,
     },
     FaultControl {
         name: "syncs of the WAL are ignored after one has failed",
-        mistake: FaultControlKind::SyncsIgnored,
+        mutant: FaultControlKind::SyncsIgnored,
         breaks: NOTHING_LOST,
     },
 ];
@@ -75,8 +75,8 @@ impl FaultControl {
     /// # Errors
     /// If it could not be run.
     pub fn run(&self) -> Result<std::result::Result<Violation, String>> {
-        let (lie, profile, kind) = match self.mistake {
-            FaultControlKind::Lie(lie, profile, kind) => (lie, profile, kind),
+        let (mutant, profile, kind) = match self.mutant {
+            FaultControlKind::Lie(mutant, profile, kind) => (mutant, profile, kind),
             FaultControlKind::Payload | FaultControlKind::SyncsIgnored => {
                 (None, Profile::UNIX, FaultKind::Io)
             }
@@ -91,22 +91,22 @@ impl FaultControl {
         let send = acts.into_iter().find(|act| act.kind() == "send").ok_or(Error::NotFound)?;
         let mut others = Vec::new();
         let mut found = |outcome: std::result::Result<(), Violation>| match outcome {
-            Err(wrong) if wrong.property == self.breaks => Some(wrong),
-            Err(wrong) => {
-                others.push(wrong.property);
+            Err(violation) if violation.property == self.breaks => Some(violation),
+            Err(violation) => {
+                others.push(violation.property);
                 None
             }
             Ok(()) => None,
         };
-        let caught = match self.mistake {
+        let caught = match self.mutant {
             FaultControlKind::Lie(..) => {
-                let mut stage = FaultHarness::new(setting, None)?;
+                let mut harness = FaultHarness::new(setting, None)?;
                 let deed = Deed::Act(send);
                 (0..CALLS_MAX).find_map(|at| {
                     let trouble = Trouble::Call(DiskFault { kind, at, lasting: false });
                     let start = beginning.name.map(str::to_owned);
-                    let case = FaultCase { start, setting, deed: deed.clone(), trouble, lie };
-                    found(stage.play(&beginning, &case).map(drop))
+                    let case = FaultCase { start, setting, deed: deed.clone(), trouble, mutant };
+                    found(harness.play(&beginning, &case).map(drop))
                 })
             }
             FaultControlKind::Payload => {

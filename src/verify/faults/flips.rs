@@ -12,6 +12,7 @@ use std::sync::Arc;
 use fencepost_model::op::{Delivery, Op, Reply};
 use fencepost_model::state::{Body, State};
 use fencepost_model::vocabulary::{Message, Timestamp};
+use serde::{Deserialize, Serialize};
 
 use crate::disk::{Disk, DiskImage, Mounted, Profile};
 use crate::faults::answers::{PANIC, SENT};
@@ -26,7 +27,8 @@ use fencepost::error::{Error, Result};
 use fencepost::internals::sqlite::{Durability, Store};
 
 /// One bit.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Flip {
     /// The file.
     pub file: Arc<str>,
@@ -128,7 +130,7 @@ impl Flipped {
         if self.changes_a_payload {
             replies.iter_mut().for_each(change);
         }
-        judge(beginning, flip, state, &replies)
+        check(beginning, flip, state, &replies)
     }
 
     /// Everything that a stranger can read and take, in the same boot.
@@ -168,7 +170,7 @@ fn change(reply: &mut Reply) {
 }
 
 /// Judges what was handed out.
-fn judge(
+fn check(
     beginning: &FaultStart,
     flip: &Flip,
     state: State,

@@ -61,7 +61,7 @@ pub struct FaultHarness {
     setting: FaultSetting,
     allocations: Option<AllocationFaults>,
     mounted: Mounted,
-    strangers: RebootedProcess,
+    rebooted: RebootedProcess,
 }
 
 impl FaultStart {
@@ -104,7 +104,7 @@ impl FaultHarness {
     /// If SQLite refuses a disk.
     pub fn new(setting: FaultSetting, allocations: Option<AllocationFaults>) -> Result<Self> {
         let mounted = Mounted::new(Disk::new(setting.profile)).ok_or(Error::Closed)?;
-        Ok(Self { setting, allocations, mounted, strangers: RebootedProcess::new()? })
+        Ok(Self { setting, allocations, mounted, rebooted: RebootedProcess::new()? })
     }
 
     /// Plays a case.
@@ -135,26 +135,26 @@ impl FaultHarness {
         let before = &beginning.moment;
         let mut store = self.ready(beginning, act).map_err(unprepared)?;
         let (now, effect) = (before.next_time(), before.next_effect());
-        let (answers, met) =
-            self.troubled(case.trouble, || mutant::perform(&mut store, act, now, effect, before, case.lie))?;
+        let (answers, met) = self
+            .troubled(case.trouble, || mutant::perform(&mut store, act, now, effect, before, case.mutant))?;
         let left = self.image();
         let mut played = FaultRun { met, errors: errors(&answers), recovered: 0 };
-        if met == 0 && case.lie.is_none() {
+        if met == 0 && case.mutant.is_none() {
             return Ok(played);
         }
         let property = if played.errors.is_empty() { SUCCESS } else { SAID };
         let moments = answers::possible(before, act, &answers)?;
         let is_closed = answers::say_closed(&answers);
-        if case.lie == Some(FaultMutant::GoesOnAfterIndeterminate) && is_closed {
+        if case.mutant == Some(FaultMutant::GoesOnAfterIndeterminate) && is_closed {
             drop(store);
             store = self.open_in(BOOT).map_err(unprepared)?;
         }
         let after = self.same_store(&mut store, moments.clone(), is_closed, property, case)?;
         drop(store);
         let moments: Vec<Moment> = moments.iter().map(booted).collect();
-        self.strangers.find(&left, &moments, property)?;
+        self.rebooted.find(&left, &moments, property)?;
         let after: Vec<Moment> = after.iter().map(booted).collect();
-        self.strangers.find(&self.mounted.disk().image(), &after, property)?;
+        self.rebooted.find(&self.mounted.disk().image(), &after, property)?;
         played.recovered = 3;
         Ok(played)
     }
@@ -195,7 +195,7 @@ impl FaultHarness {
         }
         let mut moment = moments[index].clone();
         let _in_the_way =
-            mutant::after_an_error(store, case.lie, || self.open_in(BOOT)).map_err(unprepared)?;
+            mutant::after_an_error(store, case.mutant, || self.open_in(BOOT)).map_err(unprepared)?;
         leases_end(store, &moment)?;
         work(store, &mut moment)?;
         Ok(vec![moment])
@@ -263,8 +263,8 @@ impl FaultHarness {
         leases_end(&mut store, &moment)?;
         work(&mut store, &mut moment)?;
         drop(store);
-        self.strangers.find(left, left_at, property)?;
-        self.strangers.find(&self.mounted.disk().image(), &[booted(&moment)], property)?;
+        self.rebooted.find(left, left_at, property)?;
+        self.rebooted.find(&self.mounted.disk().image(), &[booted(&moment)], property)?;
         Ok(())
     }
 

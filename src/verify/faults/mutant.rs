@@ -20,10 +20,10 @@ pub(super) fn perform(
     now: Timestamp,
     effect: i64,
     before: &Moment,
-    lie: Option<FaultMutant>,
+    mutant: Option<FaultMutant>,
 ) -> Vec<Result<Reply>> {
     let answers = act::perform(store, act, now, effect);
-    match lie {
+    match mutant {
         Some(FaultMutant::BusyAfterCommit) => {
             let busy = |answer| match answer {
                 Ok(reply) if !matches!(reply, Reply::Refused(_)) => Err(Error::Busy),
@@ -48,10 +48,10 @@ pub(super) fn perform(
 /// Whatever SQLite reports.
 pub(super) fn after_an_error(
     store: &Store,
-    lie: Option<FaultMutant>,
+    mutant: Option<FaultMutant>,
     another: impl FnOnce() -> Result<Store>,
 ) -> Result<Option<Store>> {
-    match lie {
+    match mutant {
         Some(FaultMutant::BusyForEver) => {
             let other = another()?;
             other.connection().execute_batch("BEGIN IMMEDIATE")?;

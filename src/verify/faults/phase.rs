@@ -5,7 +5,6 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::time::Instant;
 
 use fencepost_model::scope::cuts;
 use serde::Serialize;
@@ -17,10 +16,12 @@ use crate::faults::control;
 use crate::faults::control::FaultControl;
 use crate::faults::flips::{FlipOutcome, Flipped, flips};
 use crate::faults::harness::{FaultHarness, FaultStart};
+use crate::faults::replay::FaultRecord;
 use crate::faults::sync::{Going, Syncs};
-use crate::plan::Reach;
+use crate::plan::{
+    Controls, Failure, Parts, Phase, PhaseFigures, PhaseOutcome, Plan, Progress, Reach, grouped,
+};
 use crate::pool;
-use crate::report::grouped;
 use crate::rig::act::{Act, next};
 use crate::rig::promises::Violation;
 use crate::rig::setting::Level;
@@ -46,7 +47,7 @@ pub struct FaultsFigures {
     /// Bits that were flipped at rest.
     pub flips: Flips,
     /// The positive controls.
-    pub controls: FaultsControls,
+    pub controls: Controls,
     /// How long it took.
     pub seconds: f64,
 }
@@ -81,36 +82,9 @@ pub struct Flips {
     pub books: u64,
 }
 
-/// The positive controls.
-#[derive(Debug, Default, PartialEq, Serialize)]
-pub struct FaultsControls {
-    /// How many were caught, by the promise that was named for each.
-    pub caught: usize,
-    /// How many there are.
-    pub total: usize,
-}
-
-/// A promise that was broken.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct BrokenByFault {
-    /// Which promise.
-    pub property: &'static str,
-    /// What was found.
-    pub why: String,
-    /// What happened.
-    pub story: String,
-}
-
-/// What the phase found.
-#[derive(Debug)]
-pub struct FaultsFindings {
-    /// Its figures.
-    pub figures: FaultsFigures,
-    /// The first thing that is broken.
-    pub broken: Option<BrokenByFault>,
-    /// What is wrong with the search itself.
-    pub complaints: Vec<String>,
-}
+/// Faults other than crashes.
+#[derive(Clone, Copy, Debug)]
+pub struct FaultsPhase;
 
 /// One piece of work.
 enum FaultsWork<'a> {
@@ -144,49 +118,54 @@ impl FaultsWork<'_> {
 #[derive(Default)]
 struct FaultsDone {
     figures: FaultsFigures,
-    broken: Vec<BrokenByFault>,
+    broken: Vec<Failure<FaultRecord>>,
     complaints: Vec<String>,
 }
 
-/// Runs the phase. `at` is told of each part.
-///
-/// # Errors
-/// If it could not be run.
-pub fn run(
-    reach: Reach,
-    seed: u64,
-    threads: usize,
-    at: impl FnMut(&str, usize) + Send,
-) -> Result<FaultsFindings> {
-    let began = Instant::now();
-    let allocations = super::prepare();
-    let mut all = FaultsDone::default();
-    if allocations.is_none() {
-        let why = "no allocation was made to fail: SQLite was in use before this was prepared";
-        all.complaints.push(why.to_owned());
+impl Phase for FaultsPhase {
+    type Figures = FaultsFigures;
+    type Counterexample = FaultRecord;
+
+    fn name(&self) -> &'static str {
+        "faults"
     }
-    let mut beginnings = Vec::new();
-    for setting in settings(reach) {
-        for scope in cuts() {
-            match FaultStart::new(&scope, setting) {
-                Ok(beginning) => beginnings.push((setting, beginning)),
-                Err(why) => all.complaints.push(format!("{} cannot begin: {why}", scope.name)),
-            }
+
+    fn run(
+        &self,
+        plan: &Plan,
+        progress: &mut (dyn Progress + Send),
+    ) -> Result<PhaseOutcome<FaultsFigures, FaultRecord>> {
+        let allocations = super::prepare();
+        let mut all = FaultsDone::default();
+        if allocations.is_none() {
+            let why = "no allocation was made to fail: SQLite was in use before this was prepared";
+            all.complaints.push(why.to_owned());
         }
-        beginnings.push((setting, FaultStart::nothing()));
+        let mut starts = Vec::new();
+        for setting in settings(plan.reach) {
+            for scope in cuts() {
+                match FaultStart::new(&scope, setting) {
+                    Ok(start) => starts.push((setting, start)),
+                    Err(why) => all.complaints.push(format!("{} cannot begin: {why}", scope.name)),
+                }
+            }
+            starts.push((setting, FaultStart::nothing()));
+        }
+        let work = all_work(plan.reach, &starts, allocations);
+        let mut parts = Parts::new(progress, self.name(), work.len());
+        let done = pool::map(
+            plan.threads,
+            &work,
+            |work| parts.begin(&work.name()),
+            |work| do_work(work, plan.seed, allocations),
+        );
+        for done in done {
+            all.add(done?);
+        }
+        all.complain(plan.reach, allocations);
+        let FaultsDone { figures, broken, complaints } = all;
+        Ok(PhaseOutcome { figures, complaints, failure: broken.into_iter().next(), tallies: None })
     }
-    let work = plan(reach, &beginnings, allocations);
-    let total = work.len();
-    let mut at = at;
-    let done =
-        pool::map(threads, &work, |work| at(&work.name(), total), |work| do_work(work, seed, allocations));
-    for done in done {
-        all.add(done?);
-    }
-    all.complain(reach, allocations);
-    let FaultsDone { mut figures, broken, complaints } = all;
-    figures.seconds = began.elapsed().as_secs_f64();
-    Ok(FaultsFindings { figures, broken: broken.into_iter().next(), complaints })
 }
 
 /// The circumstances, what is used most first.
@@ -205,7 +184,7 @@ fn settings(reach: Reach) -> Vec<FaultSetting> {
     settings
 }
 
-fn plan(
+fn all_work(
     reach: Reach,
     beginnings: &[(FaultSetting, FaultStart)],
     allocations: Option<AllocationFaults>,
@@ -289,7 +268,7 @@ fn do_work(work: &FaultsWork<'_>, seed: u64, allocations: Option<AllocationFault
     let mut done = FaultsDone::default();
     match work {
         FaultsWork::Trouble(beginning, setting, deed, trouble, step) => {
-            let mut stage = FaultHarness::new(*setting, allocations)?;
+            let mut harness = FaultHarness::new(*setting, allocations)?;
             let start = beginning.name.map(str::to_owned);
             // Of those that are not all tried, other seeds try others.
             let first = seed % step;
@@ -300,12 +279,12 @@ fn do_work(work: &FaultsWork<'_>, seed: u64, allocations: Option<AllocationFault
                     setting: *setting,
                     deed: deed.clone(),
                     trouble,
-                    lie: None,
+                    mutant: None,
                 };
                 if at > CALLS_MAX {
-                    done.complaints.push(format!("no run meets no fault: {}", case.story()));
+                    done.complaints.push(format!("no run meets no fault: {}", case.explanation()));
                 }
-                let played = stage.play(beginning, &case);
+                let played = harness.play(beginning, &case);
                 if at > CALLS_MAX || !done.count(&case, played) {
                     break;
                 }
@@ -318,14 +297,10 @@ fn do_work(work: &FaultsWork<'_>, seed: u64, allocations: Option<AllocationFault
                     match syncs.play(beginning, act, at, going) {
                         Ok(None) => break,
                         Ok(Some(synced)) => done.figures.failed_syncs += u64::from(synced),
-                        Err(wrong) => {
-                            let story = format!(
-                                "from {} at {}\n{act:?}\ncall {at} fails, a sync; the store is {going:?}, opened \
-                                 again and worked on; the power is cut",
-                                beginning.name.unwrap_or("nothing"),
-                                level.name()
-                            );
-                            done.broken(wrong, story);
+                        Err(violation) => {
+                            let start = beginning.name.map(str::to_owned);
+                            let (level, act) = (*level, act.clone());
+                            done.broken(violation, FaultRecord::Sync { start, level, act, at, going });
                             break;
                         }
                     }
@@ -344,18 +319,16 @@ fn do_work(work: &FaultsWork<'_>, seed: u64, allocations: Option<AllocationFault
                     Ok(FlipOutcome::Same) => figures.unnoticed += 1,
                     Ok(FlipOutcome::Earlier) => figures.earlier += 1,
                     Ok(FlipOutcome::Books) => figures.books += 1,
-                    Err(wrong) => {
-                        done.broken(wrong, format!("from {}\n{flip:?}", beginning.scope.name));
+                    Err(violation) => {
+                        let (start, closed) = (beginning.scope.name.to_owned(), *shut);
+                        done.broken(violation, FaultRecord::Flip { start, closed, flip });
                     }
                 }
             }
         }
         FaultsWork::Control(control) => {
             let caught = control.run()?;
-            done.figures.controls = FaultsControls { caught: usize::from(caught.is_ok()), total: 1 };
-            let complaint = caught.err();
-            let told = |why| format!("a mistake was not noticed ({}): {why}", control.name);
-            done.complaints.extend(complaint.map(told));
+            done.complaints.extend(done.figures.controls.count(control.name, caught));
         }
     }
     Ok(done)
@@ -370,8 +343,10 @@ impl FaultsDone {
             match played {
                 Ok(played) if played.met == 0 => return false,
                 Ok(_) => short.harmless += 1,
-                Err(wrong) if wrong.property == PANIC => self.broken(wrong, case.story()),
-                Err(wrong) if wrong.property == SUCCESS => short.wrong_answers += 1,
+                Err(violation) if violation.property == PANIC => {
+                    self.broken(violation, FaultRecord::Call(case.clone()))
+                }
+                Err(violation) if violation.property == SUCCESS => short.wrong_answers += 1,
                 Err(_) => short.noticed += 1,
             }
             self.figures.short_reads.total += 1;
@@ -390,16 +365,18 @@ impl FaultsDone {
                     Trouble::Allocation(_) => figures.allocations += 1,
                 }
             }
-            Err(wrong) => {
-                self.broken(wrong, case.story());
+            Err(violation) => {
+                self.broken(violation, FaultRecord::Call(case.clone()));
                 return false;
             }
         }
         true
     }
 
-    fn broken(&mut self, wrong: Violation, story: String) {
-        self.broken.push(BrokenByFault { property: wrong.property, why: wrong.why, story });
+    fn broken(&mut self, violation: Violation, record: FaultRecord) {
+        let property = violation.property.to_owned();
+        let explanation = record.explain(Some(&violation));
+        self.broken.push(Failure { property, explanation, counterexample: record });
     }
 
     fn add(&mut self, other: Self) {
@@ -419,8 +396,7 @@ impl FaultsDone {
         mine.flips.unnoticed += its.flips.unnoticed;
         mine.flips.earlier += its.flips.earlier;
         mine.flips.books += its.flips.books;
-        mine.controls.caught += its.controls.caught;
-        mine.controls.total += its.controls.total;
+        mine.controls.add(its.controls);
         for (name, count) in its.errors {
             *mine.errors.entry(name).or_default() += count;
         }
@@ -451,9 +427,12 @@ impl FaultsDone {
     }
 }
 
-impl FaultsFigures {
-    /// The figures for people.
-    pub fn figures(&self, text: &mut String) {
+impl PhaseFigures for FaultsFigures {
+    fn set_seconds(&mut self, seconds: f64) {
+        self.seconds = seconds;
+    }
+
+    fn lines(&self, text: &mut String) {
         let _ = writeln!(
             text,
             "faults    {} I/O errors, {} full disks, {} failed allocations: {} times found sound, and worked on",

@@ -7,6 +7,7 @@
 use std::path::Path;
 
 use rusqlite::config::DbConfig;
+use serde::{Deserialize, Serialize};
 
 use crate::disk::{
     CutChoice, Disk, DiskFault, DiskImage, DiskMutant, DurableContent, Event, Fate, FaultKind, Mounted,
@@ -25,7 +26,8 @@ use fencepost::error::{Error, Result};
 use fencepost::internals::sqlite::Store;
 
 /// How the process goes whose sync failed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Going {
     /// It closes the store.
     Closed,
@@ -43,7 +45,7 @@ impl Going {
 pub struct Syncs {
     level: Level,
     mounted: Mounted,
-    strangers: RebootedProcess,
+    rebooted: RebootedProcess,
     /// A mistake that must be noticed: once a sync has failed, those of the WAL do nothing.
     pub ignored_afterwards: bool,
 }
@@ -64,7 +66,7 @@ impl Syncs {
     /// If SQLite refuses a disk.
     pub fn new(level: Level) -> Result<Self> {
         let mounted = Mounted::new(Disk::new(Profile::UNIX)).ok_or(Error::Closed)?;
-        Ok(Self { level, mounted, strangers: RebootedProcess::new()?, ignored_afterwards: false })
+        Ok(Self { level, mounted, rebooted: RebootedProcess::new()?, ignored_afterwards: false })
     }
 
     fn open(&self) -> Result<Store> {
@@ -87,7 +89,7 @@ impl Syncs {
         let before = &beginning.moment;
         self.mounted.disk().exchange(&beginning.left);
         let mut store = self.open().map_err(unprepared)?;
-        let mut platter = DurableContent::settled(&self.mounted.disk());
+        let mut durable = DurableContent::settled(&self.mounted.disk());
         self.mounted.disk().record();
         self.mounted.disk().set_fault(Some(DiskFault { kind: FaultKind::Io, at, lasting: false }));
         let answers = perform(&mut store, act, before.next_time(), before.next_effect());
@@ -100,9 +102,9 @@ impl Syncs {
         if !events.iter().any(|event| matches!(event, Event::SyncFailed { .. })) {
             return Ok(Some(false));
         }
-        events.iter().for_each(|event| platter.advance(event));
+        events.iter().for_each(|event| durable.advance(event));
         let mut moments = answers::possible(before, act, &answers)?;
-        self.cut(&platter, before, &moments, SAID)?;
+        self.cut(&durable, before, &moments, SAID)?;
 
         // The process goes, and another one opens the store in the same boot.
         self.mounted.disk().record();
@@ -122,40 +124,40 @@ impl Syncs {
         self.mounted.disk().set_lie(None);
         worked?;
         let events = self.mounted.disk().take_journal();
-        events.iter().for_each(|event| platter.advance(event));
+        events.iter().for_each(|event| durable.advance(event));
         drop(store);
-        self.cut(&platter, &moment, std::slice::from_ref(&moment), NOTHING_LOST)?;
+        self.cut(&durable, &moment, std::slice::from_ref(&moment), NOTHING_LOST)?;
         Ok(Some(true))
     }
 
     /// Cuts the power: all that was pending is kept, or nothing of it.
     fn cut(
         &mut self,
-        platter: &DurableContent,
+        durable: &DurableContent,
         before: &Moment,
         moments: &[Moment],
         property: &'static str,
     ) -> Result<(), Violation> {
         let lost = nothing_kept(&self.mounted.disk());
         for (choice, all_kept) in [(CutChoice::default(), true), (lost, false)] {
-            let image: DiskImage = platter.image(&choice);
+            let image: DiskImage = durable.image(&choice);
             let mut may_be: Vec<Moment> = moments.iter().map(booted).collect();
             match self.level {
                 // Below `PowerLoss` a cut may take what was acknowledged, and only whole.
                 Level::ProcessCrash if property == NOTHING_LOST => {
-                    self.strangers.sound(&image)?;
+                    self.rebooted.sound(&image)?;
                     continue;
                 }
                 Level::ProcessCrash => may_be.push(booted(before)),
                 Level::PowerLoss => {}
             }
-            self.strangers.find(&image, &may_be, property).map_err(|wrong| Violation {
+            self.rebooted.find(&image, &may_be, property).map_err(|violation| Violation {
                 why: format!(
                     "with all that was pending {}: {}",
                     if all_kept { "kept" } else { "lost" },
-                    wrong.why
+                    violation.why
                 ),
-                ..wrong
+                ..violation
             })?;
         }
         Ok(())

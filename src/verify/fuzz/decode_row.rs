@@ -19,7 +19,7 @@ use rusqlite::types::{Value, ValueRef};
 use super::bytes::{ByteSource, ByteWriter};
 use super::furnished::{LATE, claim, furnish, group, name, names, poll};
 use super::mended::mend;
-use super::on_stage;
+use super::on_harness;
 use fencepost::check::report;
 use fencepost::error::{Error, Result};
 use fencepost::internals::sqlite::{
@@ -123,12 +123,12 @@ struct RowHarness {
 }
 
 thread_local! {
-    static STAGE: RefCell<Option<RowHarness>> = const { RefCell::new(None) };
+    static HARNESS: RefCell<Option<RowHarness>> = const { RefCell::new(None) };
 }
 
 /// Plays bytes: each change is a table, a row, a column and a value, or a sound message in place of a row's.
 pub(super) fn play(data: &[u8]) {
-    on_stage(&STAGE, || stage(&Statements::standard()), |stage| within(stage, ByteSource(data)));
+    on_harness(&HARNESS, || harness(&Statements::standard()), |harness| within(harness, ByteSource(data)));
 }
 
 /// Plays all seeds on a store that runs these statements, which panics if a promise is broken.
@@ -136,11 +136,11 @@ pub(super) fn play(data: &[u8]) {
 /// # Errors
 /// What has no typed answer.
 pub(crate) fn play_seeds(sql: &Statements) -> Result<()> {
-    let mut stage = stage(sql)?;
-    seeds().iter().try_for_each(|(_, seed)| within(&mut stage, ByteSource(seed)))
+    let mut harness = harness(sql)?;
+    seeds().iter().try_for_each(|(_, seed)| within(&mut harness, ByteSource(seed)))
 }
 
-fn stage(sql: &Statements) -> Result<RowHarness> {
+fn harness(sql: &Statements) -> Result<RowHarness> {
     static COUNT: AtomicU32 = AtomicU32::new(0);
     let uri = format!("file:/decode-row-{}?vfs=memdb", COUNT.fetch_add(1, Ordering::Relaxed));
     let mut store = Store::over(Connection::open(&uri)?)?.with_statements(sql.clone());
@@ -153,30 +153,30 @@ fn stage(sql: &Statements) -> Result<RowHarness> {
     Ok(RowHarness { store, planter })
 }
 
-fn within(stage: &mut RowHarness, mut bytes: ByteSource<'_>) -> Result<()> {
+fn within(harness: &mut RowHarness, mut bytes: ByteSource<'_>) -> Result<()> {
     let which = bytes.u8();
     let mut touched = BTreeSet::new();
-    stage.planter.execute_batch("BEGIN IMMEDIATE")?;
+    harness.planter.execute_batch("BEGIN IMMEDIATE")?;
     for _ in 0..8 {
         if bytes.is_empty() {
             break;
         }
-        touched.insert(change(&stage.planter, &mut bytes)?);
+        touched.insert(change(&harness.planter, &mut bytes)?);
     }
-    stage.planter.execute_batch("COMMIT")?;
-    stage.store.connection().execute_batch("BEGIN IMMEDIATE")?;
-    look(&stage.store)?;
-    work(&mut stage.store, which)?;
-    stage.store.connection().execute_batch("ROLLBACK")?;
-    stage.planter.execute_batch("BEGIN IMMEDIATE")?;
+    harness.planter.execute_batch("COMMIT")?;
+    harness.store.connection().execute_batch("BEGIN IMMEDIATE")?;
+    look(&harness.store)?;
+    work(&mut harness.store, which)?;
+    harness.store.connection().execute_batch("ROLLBACK")?;
+    harness.planter.execute_batch("BEGIN IMMEDIATE")?;
     for name in touched {
         for sql in
             [format!("DELETE FROM main.{name}"), format!("INSERT INTO main.{name} SELECT * FROM kept_{name}")]
         {
-            stage.planter.prepare_cached(&sql)?.execute([])?;
+            harness.planter.prepare_cached(&sql)?.execute([])?;
         }
     }
-    stage.planter.execute_batch("COMMIT")?;
+    harness.planter.execute_batch("COMMIT")?;
     Ok(())
 }
 
@@ -378,7 +378,7 @@ fn work(store: &mut Store, which: u8) -> Result<()> {
                 Target::Event { seq, .. } => log.get(&seq.get()),
                 Target::Entry { record, .. } => entries.get(&record.get()),
             };
-            judge(&op, &delivery, rows);
+            check(&op, &delivery, rows);
             let (lease, token) = (delivery.target.lease(), delivery.token);
             operate(store, &Op::Extend { lease: lease.clone(), token, lease_ms: 2_000 })?;
             let how =
@@ -435,7 +435,7 @@ fn commands(store: &Store) -> Result<i64> {
 }
 
 /// A delivery is what its row holds, and was asked for.
-fn judge(op: &Op, delivery: &Delivery, row: Option<&Raw>) {
+fn check(op: &Op, delivery: &Delivery, row: Option<&Raw>) {
     let Some(row) = row else { panic!("{delivery:?} comes from no row") };
     let (Op::Claim { names, .. } | Op::Poll { names, .. }) = op else { return };
     match &delivery.body {

@@ -230,7 +230,7 @@ impl Taken {
                 Op::Poll { group, .. } => Some(group.clone()),
                 _ => None,
             };
-            self.judge(op, group, &delivery, sent);
+            self.check(op, group, &delivery, sent);
             let how = match delivery.body.is_sound() {
                 true => Settlement::Ack,
                 false => Settlement::DeadLetter { reason: "corrupt".into() },
@@ -240,7 +240,7 @@ impl Taken {
         }
     }
 
-    fn judge(&mut self, op: &Op, group: Option<Group>, delivery: &Delivery, sent: Option<&Sent>) {
+    fn check(&mut self, op: &Op, group: Option<Group>, delivery: &Delivery, sent: Option<&Sent>) {
         let kind = if group.is_some() { Kind::Event } else { Kind::Command };
         let Body::Sound { message, .. } = &delivery.body else {
             self.corrupt += 1;

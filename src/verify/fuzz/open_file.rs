@@ -8,7 +8,7 @@ use std::cell::RefCell;
 use super::bytes::{ByteSource, ByteWriter};
 use super::file::{FileBench, SHAPES, Shape, StoreFiles, healthy};
 use super::hostile::{HOSTILE, inflict};
-use super::on_stage;
+use super::on_harness;
 use super::page_flip::changed;
 use fencepost::error::Result;
 
@@ -18,10 +18,10 @@ struct OpenHarness {
 }
 
 thread_local! {
-    static STAGE: RefCell<Option<OpenHarness>> = const { RefCell::new(None) };
+    static HARNESS: RefCell<Option<OpenHarness>> = const { RefCell::new(None) };
 }
 
-fn stage() -> Result<OpenHarness> {
+fn harness() -> Result<OpenHarness> {
     let bench = FileBench::new()?;
     let (healthy, _) = healthy(&bench)?;
     Ok(OpenHarness { bench, healthy })
@@ -29,38 +29,38 @@ fn stage() -> Result<OpenHarness> {
 
 /// Plays bytes: the first says in which way the others become a file.
 pub(super) fn play(data: &[u8]) {
-    on_stage(&STAGE, stage, |stage| within(stage, ByteSource(data)));
+    on_harness(&HARNESS, harness, |harness| within(harness, ByteSource(data)));
 }
 
-fn within(stage: &OpenHarness, mut bytes: ByteSource<'_>) -> Result<()> {
+fn within(harness: &OpenHarness, mut bytes: ByteSource<'_>) -> Result<()> {
     let kind = bytes.u8();
     match kind % 3 {
         0 => {
             let wal = bytes.piece().to_vec();
-            stage.bench.put(&StoreFiles { file: bytes.0.to_vec(), wal })?;
+            harness.bench.put(&StoreFiles { file: bytes.0.to_vec(), wal })?;
         }
         1 => {
-            let files = stage.healthy[&bytes.one_of(&SHAPES)].clone();
-            stage.bench.put(&changed(files, &mut bytes, 16))?;
+            let files = harness.healthy[&bytes.one_of(&SHAPES)].clone();
+            harness.bench.put(&changed(files, &mut bytes, 16))?;
         }
         _ => {
-            stage.bench.put(&stage.healthy[&Shape::Closed])?;
+            harness.bench.put(&harness.healthy[&Shape::Closed])?;
             for _ in 0..bytes.u8() % 4 {
                 // One thing that was done may make another impossible.
-                let _ = inflict(&stage.bench.path(), &bytes.one_of(HOSTILE));
+                let _ = inflict(&harness.bench.path(), &bytes.one_of(HOSTILE));
             }
-            let files = stage.bench.files()?;
-            stage.bench.put(&changed(files, &mut bytes, 4))?;
+            let files = harness.bench.files()?;
+            harness.bench.put(&changed(files, &mut bytes, 4))?;
         }
     }
     // What these answer is typed, whatever it is; that they answer is the point. Two are seldom done one after the other.
     match kind / 3 % 4 {
-        0 => drop(stage.bench.check()),
-        1 => drop(stage.bench.take(None)?),
-        2 => drop(stage.bench.repair()),
+        0 => drop(harness.bench.check()),
+        1 => drop(harness.bench.take(None)?),
+        2 => drop(harness.bench.repair()),
         _ => {
-            stage.bench.take(None)?;
-            drop(stage.bench.check());
+            harness.bench.take(None)?;
+            drop(harness.bench.check());
         }
     }
     Ok(())

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use super::bytes::{ByteSource, ByteWriter};
 use super::file::{FileBench, SHAPES, Shape, StoreFiles, healthy};
 use super::furnished::Sent;
-use super::on_stage;
+use super::on_harness;
 use fencepost::error::Result;
 
 /// The bytes of a page; this program lets SQLite choose.
@@ -25,10 +25,10 @@ struct FlipHarness {
 }
 
 thread_local! {
-    static STAGE: RefCell<Option<FlipHarness>> = const { RefCell::new(None) };
+    static HARNESS: RefCell<Option<FlipHarness>> = const { RefCell::new(None) };
 }
 
-fn stage() -> Result<FlipHarness> {
+fn harness() -> Result<FlipHarness> {
     let bench = FileBench::new()?;
     let (healthy, sent) = healthy(&bench)?;
     Ok(FlipHarness { bench, healthy, sent })
@@ -36,24 +36,24 @@ fn stage() -> Result<FlipHarness> {
 
 /// Plays bytes: the shape of the store, and up to sixteen changes.
 pub(super) fn play(data: &[u8]) {
-    on_stage(&STAGE, stage, |stage| within(stage, ByteSource(data)));
+    on_harness(&HARNESS, harness, |harness| within(harness, ByteSource(data)));
 }
 
-fn within(stage: &FlipHarness, mut bytes: ByteSource<'_>) -> Result<()> {
+fn within(harness: &FlipHarness, mut bytes: ByteSource<'_>) -> Result<()> {
     let shape = bytes.one_of(&SHAPES);
     let checked = bytes.u8().is_multiple_of(4);
-    stage.bench.put(&changed(stage.healthy[&shape].clone(), &mut bytes, 16))?;
+    harness.bench.put(&changed(harness.healthy[&shape].clone(), &mut bytes, 16))?;
     if checked {
         // A check of what cannot be opened answers with the same error.
-        if let Ok(report) = stage.bench.check() {
+        if let Ok(report) = harness.bench.check() {
             for finding in report.findings {
                 assert!(finding.to_string().ends_with('.'), "{finding:?}");
             }
         }
         // What a repair moves is damaged; the rest is judged as it was.
-        let _ = stage.bench.repair();
+        let _ = harness.bench.repair();
     }
-    let taken = stage.bench.take(Some(&stage.sent))?;
+    let taken = harness.bench.take(Some(&harness.sent))?;
     assert!(taken.invented.is_empty(), "{shape:?}: {:#?}", taken.invented);
     Ok(())
 }

@@ -11,6 +11,7 @@ use fencepost_model::world::{Contract, Move};
 use sha2::{Digest as _, Sha256};
 
 use super::bytes::ByteSource;
+use crate::moves::ScopeMoves;
 use crate::trace::Trace;
 
 /// Plays bytes: after an even byte they are a whole file, after an odd one the lines before an end that matches them.
@@ -54,7 +55,9 @@ pub(super) fn seeds() -> Vec<(String, Vec<u8>)> {
             world.perform(&action, &Contract, &Tally::new());
             moves.push(action);
         }
-        let trace = Trace::new("wide", Some("sql:any_token_nacks".to_owned()), "G3", moves);
+        let (scope, mutant) = ("wide".to_owned(), Some("sql:any_token_nacks".to_owned()));
+        let moves = ScopeMoves { scope, mutant, moves };
+        let trace = Trace::new("G3", moves);
         let Ok(text) = trace.write() else { return seeds };
         let lines = text.trim_end().rfind('\n').map_or("", |end| &text[..=end]);
         seeds.push((format!("{name}-whole"), [&[0], text.as_bytes()].concat()));

@@ -23,7 +23,7 @@ pub enum HistoryVerdict {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rejection {
     /// Who says so.
-    pub judge: &'static str,
+    pub checker: &'static str,
     /// Why.
     pub why: String,
     /// The operation at which it shows, if it is one.
@@ -39,9 +39,9 @@ pub const ANSWERS: &str = "no_operation_fails";
 #[derive(Clone, Debug)]
 pub struct Verdicts {
     /// By the numbers of the transactions.
-    pub numbers: HistoryVerdict,
+    pub by_commit_order: HistoryVerdict,
     /// By any order.
-    pub order: HistoryVerdict,
+    pub by_search: HistoryVerdict,
     /// How many pairs of operations and state were looked at for that.
     pub pairs: usize,
     /// What can be seen without a model.
@@ -50,35 +50,35 @@ pub struct Verdicts {
 
 /// Asks all judges, or the one that the history is for.
 pub fn check(history: &History) -> Verdicts {
-    if let Some(judge) = &history.judge {
-        let seen = asks(judge, history).into_iter().collect();
+    if let Some(checker) = &history.checker {
+        let seen = asks(checker, history).into_iter().collect();
         return Verdicts {
-            numbers: HistoryVerdict::Inconclusive,
-            order: HistoryVerdict::Inconclusive,
+            by_commit_order: HistoryVerdict::Inconclusive,
+            by_search: HistoryVerdict::Inconclusive,
             pairs: 0,
             seen,
         };
     }
-    let mut seen = log::judge(history);
+    let mut seen = log::check(history);
     seen.extend(answers(history));
     let searched = linearizability::search(history, linearizability::PAIRS_MAX);
     let (order, pairs) = (searched.verdict, searched.pairs);
-    Verdicts { numbers: commit_order::judge(history), order, pairs, seen }
+    Verdicts { by_commit_order: commit_order::check(history), by_search: order, pairs, seen }
 }
 
 /// Asks one judge.
-pub fn asks(judge: &str, history: &History) -> Option<Rejection> {
-    asks_within(judge, history, linearizability::PAIRS_MAX)
+pub fn asks(checker: &str, history: &History) -> Option<Rejection> {
+    asks_within(checker, history, linearizability::PAIRS_MAX)
 }
 
 /// Asks one judge; a search looks at so many pairs at most.
-pub(super) fn asks_within(judge: &str, history: &History, pairs_max: usize) -> Option<Rejection> {
-    let verdict = match judge {
-        COMMIT_ORDER => commit_order::judge(history),
+pub(super) fn asks_within(checker: &str, history: &History, pairs_max: usize) -> Option<Rejection> {
+    let verdict = match checker {
+        COMMIT_ORDER => commit_order::check(history),
         LINEARIZABLE => linearizability::search(history, pairs_max).verdict,
         _ => {
-            let seen = log::judge(history).into_iter().chain(answers(history));
-            return seen.into_iter().find(|refused| refused.judge == judge);
+            let seen = log::check(history).into_iter().chain(answers(history));
+            return seen.into_iter().find(|refused| refused.checker == checker);
         }
     };
     match verdict {
@@ -90,7 +90,7 @@ pub(super) fn asks_within(judge: &str, history: &History, pairs_max: usize) -> O
 impl Verdicts {
     /// All that is refused, what is easiest to understand first.
     pub fn refused(&self) -> Vec<&Rejection> {
-        let both = [&self.numbers, &self.order].into_iter().filter_map(|verdict| match verdict {
+        let both = [&self.by_commit_order, &self.by_search].into_iter().filter_map(|verdict| match verdict {
             HistoryVerdict::Refused(refused) => Some(refused),
             HistoryVerdict::Allowed | HistoryVerdict::Inconclusive => None,
         });
@@ -99,21 +99,21 @@ impl Verdicts {
 
     /// Whether nobody refuses it, and an order was not found either.
     pub fn is_inconclusive(&self) -> bool {
-        self.refused().is_empty() && self.order == HistoryVerdict::Inconclusive
+        self.refused().is_empty() && self.by_search == HistoryVerdict::Inconclusive
     }
 }
 
 /// Errors that should not be.
 fn answers(history: &History) -> Vec<Rejection> {
     let mut told: Vec<&str> = Vec::new();
-    let wrong = |(index, entry): (usize, &HistoryEntry)| match &entry.answer {
+    let violation = |(index, entry): (usize, &HistoryEntry)| match &entry.answer {
         HistoryAnswer::Failed(why) => {
-            Some(Rejection { judge: ANSWERS, why: format!("it failed: {why}"), entry: Some(index) })
+            Some(Rejection { checker: ANSWERS, why: format!("it failed: {why}"), entry: Some(index) })
         }
         HistoryAnswer::Busy => {
             let waited_ms = entry.answered_ns?.saturating_sub(entry.called_ns) / 1_000_000;
             (waited_ms + 1 < u64::from(entry.patience_ms)).then(|| Rejection {
-                judge: PATIENCE,
+                checker: PATIENCE,
                 why: format!(
                     "it was told after {waited_ms} ms that the file is locked, and would have waited for {} ms",
                     entry.patience_ms
@@ -123,11 +123,11 @@ fn answers(history: &History) -> Vec<Rejection> {
         }
         _ => None,
     };
-    let mut all: Vec<Rejection> = history.entries.iter().enumerate().filter_map(wrong).collect();
+    let mut all: Vec<Rejection> = history.entries.iter().enumerate().filter_map(violation).collect();
     // The first of each kind is enough.
     all.retain(|refused| {
-        let first = !told.contains(&refused.judge);
-        told.push(refused.judge);
+        let first = !told.contains(&refused.checker);
+        told.push(refused.checker);
         first
     });
     all

@@ -27,11 +27,11 @@ const REPLAYED_MAX: u64 = 200_000;
 const OPEN_MAX: usize = 128;
 
 fn refused(why: String, entry: Option<usize>) -> HistoryVerdict {
-    HistoryVerdict::Refused(Rejection { judge: COMMIT_ORDER, why, entry })
+    HistoryVerdict::Refused(Rejection { checker: COMMIT_ORDER, why, entry })
 }
 
 /// Judges a history by its numbers. Without numbers it is inconclusive.
-pub fn judge(history: &History) -> HistoryVerdict {
+pub fn check(history: &History) -> HistoryVerdict {
     replay(history).0
 }
 

@@ -20,7 +20,7 @@ pub struct HistoryControl {
     /// What is wrong, a sentence.
     pub name: &'static str,
     /// The mistake that all clients make.
-    pub mistake: HistoryMutant,
+    pub mutant: HistoryMutant,
     /// What they are about.
     pub theme: Theme,
     /// The judges that must refuse it.
@@ -31,37 +31,37 @@ pub struct HistoryControl {
 pub const ALL: &[HistoryControl] = &[
     HistoryControl {
         name: "a transaction begins as a reader (BEGIN in place of BEGIN IMMEDIATE)",
-        mistake: HistoryMutant::BeginsAsAReader,
+        mutant: HistoryMutant::BeginsAsAReader,
         theme: Theme::Queue,
         refused_by: &[PATIENCE],
     },
     HistoryControl {
         name: "a claim looks in one transaction and takes in another",
-        mistake: HistoryMutant::ClaimsInTwo,
+        mutant: HistoryMutant::ClaimsInTwo,
         theme: Theme::Queue,
         refused_by: &[COMMIT_ORDER, LINEARIZABLE],
     },
     HistoryControl {
         name: "a settlement does not ask for the token",
-        mistake: HistoryMutant::SettlesWithAnyToken,
+        mutant: HistoryMutant::SettlesWithAnyToken,
         theme: Theme::Queue,
         refused_by: &[COMMIT_ORDER, LINEARIZABLE],
     },
     HistoryControl {
         name: "a retry after a busy answer sends twice",
-        mistake: HistoryMutant::SendsTwice,
+        mutant: HistoryMutant::SendsTwice,
         theme: Theme::Queue,
         refused_by: &[COMMIT_ORDER, LINEARIZABLE],
     },
     HistoryControl {
         name: "an operation is answered before its commit",
-        mistake: HistoryMutant::AnswersBeforeTheCommit,
+        mutant: HistoryMutant::AnswersBeforeTheCommit,
         theme: Theme::Queue,
         refused_by: &[COMMIT_ORDER, LINEARIZABLE],
     },
     HistoryControl {
         name: "a cursor's lease is looked at outside of the transaction",
-        mistake: HistoryMutant::LooksAtTheLeaseBefore,
+        mutant: HistoryMutant::LooksAtTheLeaseBefore,
         theme: Theme::Log,
         refused_by: &[COMMIT_ORDER, LINEARIZABLE, HOLDERS],
     },
@@ -79,13 +79,13 @@ impl HistoryControl {
         let mut by: Vec<&str> = Vec::new();
         for tries in 0..TRIES {
             let seed = seed.wrapping_add(tries);
-            let (theme, mistake) = (self.theme, Some(self.mistake));
+            let (theme, mutant) = (self.theme, Some(self.mutant));
             let (kind, lanes, operations) = (ClientKind::Processes, 6, 50);
-            let plan = RecordingPlan { kind, seed, lanes, operations, kills: 2, stalls: 1, theme, mistake };
+            let plan = RecordingPlan { kind, seed, lanes, operations, kills: 2, stalls: 1, theme, mutant };
             let recorded = record(&plan, program)?;
-            let opinion = check(&recorded.history);
-            by = opinion.refused().iter().map(|refused| refused.judge).collect();
-            if self.refused_by.iter().all(|judge| by.contains(judge)) {
+            let verdicts = check(&recorded.history);
+            by = verdicts.refused().iter().map(|refused| refused.checker).collect();
+            if self.refused_by.iter().all(|checker| by.contains(checker)) {
                 return Ok(Ok(recorded));
             }
         }

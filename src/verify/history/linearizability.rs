@@ -43,7 +43,7 @@ pub struct LinearizabilityResult {
 }
 
 /// Looks for an order.
-pub fn judge(history: &History) -> HistoryVerdict {
+pub fn check(history: &History) -> HistoryVerdict {
     search(history, PAIRS_MAX).verdict
 }
 
@@ -61,7 +61,7 @@ pub fn search(history: &History, pairs_max: usize) -> LinearizabilityResult {
                 Some(_) => "no order of what was called by then leads to this answer".to_owned(),
                 None => "no order leads to what was found in the end".to_owned(),
             };
-            HistoryVerdict::Refused(Rejection { judge: LINEARIZABLE, why, entry: stuck })
+            HistoryVerdict::Refused(Rejection { checker: LINEARIZABLE, why, entry: stuck })
         }
     };
     LinearizabilityResult { verdict, order, pairs }

@@ -159,24 +159,24 @@ fn event_of(delivery: &Delivery) -> Option<(Seq, &Name)> {
 }
 
 /// All that is wrong.
-pub fn judge(history: &History) -> Vec<Rejection> {
+pub fn check(history: &History) -> Vec<Rejection> {
     let account = Account::of(history);
-    let mut wrong: Vec<Rejection> = Vec::new();
-    wrong.extend(uncommitted(&account, history));
+    let mut violation: Vec<Rejection> = Vec::new();
+    violation.extend(uncommitted(&account, history));
     for group in account.groups() {
-        wrong.extend(holders(&account, &group));
-        wrong.extend(inverted(&account, &group));
+        violation.extend(holders(&account, &group));
+        violation.extend(inverted(&account, &group));
         if !account.epochs {
-            wrong.extend(lost(&account, &group));
-            wrong.extend(skipped(&account, &group));
-            wrong.extend(again(&account, &group));
+            violation.extend(lost(&account, &group));
+            violation.extend(skipped(&account, &group));
+            violation.extend(again(&account, &group));
         }
     }
-    wrong
+    violation
 }
 
-fn refused(judge: &'static str, why: String, entry: usize) -> Option<Rejection> {
-    Some(Rejection { judge, why, entry: Some(entry) })
+fn refused(checker: &'static str, why: String, entry: usize) -> Option<Rejection> {
+    Some(Rejection { checker, why, entry: Some(entry) })
 }
 
 fn lost(account: &Account<'_>, group: &Group) -> Option<Rejection> {

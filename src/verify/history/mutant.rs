@@ -32,8 +32,8 @@ pub enum HistoryMutant {
 }
 
 /// The store with the statements of this mistake.
-pub(super) fn statements(mistake: HistoryMutant, store: Store) -> Store {
-    let (statement, from, to) = match mistake {
+pub(super) fn statements(mutant: HistoryMutant, store: Store) -> Store {
+    let (statement, from, to) = match mutant {
         HistoryMutant::BeginsAsAReader => (Sql::Begin, "BEGIN IMMEDIATE", "BEGIN"),
         HistoryMutant::SettlesWithAnyToken => {
             (Sql::CommandAck, "token = :token", "(token = :token OR token > 0)")
@@ -53,14 +53,14 @@ const BETWEEN_POLLS_US: u64 = 5_000;
 
 /// Does an operation with a mistake.
 pub(super) fn wrongly(
-    mistake: HistoryMutant,
+    mutant: HistoryMutant,
     store: &mut Store,
     journal: &mut Journal,
     chance: &mut HistoryChance,
     now: Timestamp,
     op: &Op,
 ) -> Result<HistoryAnswer> {
-    match (mistake, op) {
+    match (mutant, op) {
         (HistoryMutant::ClaimsInTwo, Op::Claim { .. }) => claim_in_two(store, now, op),
         (HistoryMutant::LooksAtTheLeaseBefore, Op::Poll { token: None, .. }) => poll_in_two(store, now, op),
         (HistoryMutant::SendsTwice, Op::Send { message, .. }) if message.id.is_none() && chance.one_in(6) => {

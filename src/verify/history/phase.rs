@@ -7,7 +7,6 @@
 
 use std::fmt::Write as _;
 use std::path::Path;
-use std::time::Instant;
 
 use fencepost_model::op::{Refusal, Reply};
 use serde::Serialize;
@@ -17,11 +16,13 @@ use crate::history::client::Theme;
 use crate::history::control::HistoryControl;
 use crate::history::record::{History, HistoryAnswer, HistoryEntry};
 use crate::history::recording::{ClientKind, RecordedHistory, RecordingPlan, record};
+use crate::history::replay::replay;
 use crate::history::shrink::shrink;
 use crate::history::{alter, commit_order, control, linearizability};
-use crate::plan::Reach;
+use crate::plan::{
+    Controls, Failure, Parts, Phase, PhaseFigures, PhaseOutcome, Plan, Progress, Reach, grouped,
+};
 use crate::pool;
-use crate::report::grouped;
 use crate::rig::recovery::in_words;
 use fencepost::error::Result;
 
@@ -51,20 +52,11 @@ pub struct HistoryFigures {
     /// How many histories no judge refused, and for which the search gave up.
     pub inconclusive: u64,
     /// Histories with one answer changed, which both judges must refuse.
-    pub altered: HistoryControls,
+    pub altered: Controls,
     /// Clients with a mistake, whose histories the judges named for them must refuse.
-    pub controls: HistoryControls,
+    pub controls: Controls,
     /// How long it took.
     pub seconds: f64,
-}
-
-/// What must be refused.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
-pub struct HistoryControls {
-    /// How many were refused.
-    pub caught: u64,
-    /// How many there are.
-    pub total: u64,
 }
 
 /// A history that is refused, made small.
@@ -76,15 +68,18 @@ pub struct RejectedHistory {
     pub history: History,
 }
 
-/// What the phase found.
+/// Recorded histories of real clients.
+#[derive(Clone, Copy, Debug)]
+pub struct HistoryPhase;
+
+/// What pieces of work found.
 #[derive(Debug, Default)]
-pub struct HistoryFindings {
-    /// Its figures.
-    pub figures: HistoryFigures,
+struct HistoryFindings {
+    figures: HistoryFigures,
     /// The smallest history that is refused.
-    pub broken: Option<RejectedHistory>,
+    broken: Option<RejectedHistory>,
     /// What is wrong with the search itself.
-    pub complaints: Vec<String>,
+    complaints: Vec<String>,
 }
 
 /// One piece of work.
@@ -124,7 +119,7 @@ fn work(reach: Reach, seed: u64) -> Vec<HistoryWork> {
             3 => Theme::Log,
             _ => Theme::Everything,
         },
-        mistake: None,
+        mutant: None,
     };
     control::ALL
         .iter()
@@ -133,45 +128,50 @@ fn work(reach: Reach, seed: u64) -> Vec<HistoryWork> {
         .collect()
 }
 
-/// Runs the phase. `program` is this program, which plays the clients. `at` is told of each part.
-///
-/// # Errors
-/// If it could not be run.
-pub fn run(
-    reach: Reach,
-    seed: u64,
-    threads: usize,
-    program: &Path,
-    mut at: impl FnMut(&str, usize) + Send,
-) -> Result<HistoryFindings> {
-    let began = Instant::now();
-    let work = work(reach, seed);
-    let total = work.len();
-    let done = pool::map(
-        threads,
-        &work,
-        |work| at(&work.name(), total),
-        |work| match work {
-            HistoryWork::Control(control) => of_control(control, seed, program),
-            HistoryWork::Record(plan) => of_plan(plan, program),
-        },
-    );
-    let mut found = HistoryFindings::default();
-    for done in done {
-        add(&mut found, done?);
+impl Phase for HistoryPhase {
+    type Figures = HistoryFigures;
+    type Counterexample = History;
+
+    fn name(&self) -> &'static str {
+        "history"
     }
-    complain(&mut found);
-    found.figures.seconds = began.elapsed().as_secs_f64();
-    Ok(found)
+
+    fn run(
+        &self,
+        plan: &Plan,
+        progress: &mut (dyn Progress + Send),
+    ) -> Result<PhaseOutcome<HistoryFigures, History>> {
+        let Plan { reach, seed, threads, program, .. } = plan;
+        let work = work(*reach, *seed);
+        let mut parts = Parts::new(progress, self.name(), work.len());
+        let done = pool::map(
+            *threads,
+            &work,
+            |work| parts.begin(&work.name()),
+            |work| match work {
+                HistoryWork::Control(control) => of_control(control, *seed, program),
+                HistoryWork::Record(plan) => of_plan(plan, program),
+            },
+        );
+        let mut found = HistoryFindings::default();
+        for done in done {
+            add(&mut found, done?);
+        }
+        complain(&mut found);
+        let HistoryFindings { figures, broken, complaints } = found;
+        let failure = broken.map(|broken| Failure {
+            property: broken.refused.checker.to_owned(),
+            explanation: replay(&broken.history).explanation,
+            counterexample: broken.history,
+        });
+        Ok(PhaseOutcome { figures, complaints, failure, tallies: None })
+    }
 }
 
 fn of_control(control: &HistoryControl, seed: u64, program: &Path) -> Result<HistoryFindings> {
     let mut found = HistoryFindings::default();
-    found.figures.controls.total = 1;
-    match control.run(seed, program)? {
-        Ok(_) => found.figures.controls.caught = 1,
-        Err(why) => found.complaints.push(format!("a mistake was not noticed ({}): {why}", control.name)),
-    }
+    let caught = control.run(seed, program)?;
+    found.complaints.extend(found.figures.controls.count(control.name, caught));
     Ok(found)
 }
 
@@ -187,9 +187,9 @@ fn of_plan(plan: &RecordingPlan, program: &Path) -> Result<HistoryFindings> {
         }
     };
     let history = &recorded.history;
-    let opinion = check(history);
-    count(&mut found.figures, &recorded, &opinion);
-    if let Some(refused) = opinion.refused().into_iter().next() {
+    let verdicts = check(history);
+    count(&mut found.figures, &recorded, &verdicts);
+    if let Some(refused) = verdicts.refused().into_iter().next() {
         let small = shrink(history, refused);
         found.broken = Some(RejectedHistory { refused: refused.clone(), history: small });
     } else if plan.kind != ClientKind::Buses {
@@ -210,7 +210,7 @@ fn change(found: &mut HistoryFindings, history: &History, seed: u64) {
         let altered = alteration.of(history);
         found.figures.altered.total += 1;
         let refused = |verdict: &HistoryVerdict| matches!(verdict, HistoryVerdict::Refused(_));
-        let (by_number, by_order) = (commit_order::judge(&altered), linearizability::judge(&altered));
+        let (by_number, by_order) = (commit_order::check(&altered), linearizability::check(&altered));
         if refused(&by_number) && refused(&by_order) {
             found.figures.altered.caught += 1;
         } else if by_number == HistoryVerdict::Allowed || by_order == HistoryVerdict::Allowed {
@@ -224,7 +224,7 @@ fn change(found: &mut HistoryFindings, history: &History, seed: u64) {
     }
 }
 
-fn count(figures: &mut HistoryFigures, recorded: &RecordedHistory, opinion: &Verdicts) {
+fn count(figures: &mut HistoryFigures, recorded: &RecordedHistory, verdicts: &Verdicts) {
     let entries = &recorded.history.entries;
     let of =
         |which: &dyn Fn(&HistoryEntry) -> bool| entries.iter().filter(|entry| which(entry)).count() as u64;
@@ -235,9 +235,9 @@ fn count(figures: &mut HistoryFigures, recorded: &RecordedHistory, opinion: &Ver
     figures.busy = of(&|entry| entry.answer == HistoryAnswer::Busy);
     figures.unanswered = of(&|entry| entry.is_open());
     figures.leases_lost = of(&|entry| entry.reply() == Some(&Reply::Refused(Refusal::LeaseLost)));
-    figures.pairs = opinion.pairs as u64;
-    figures.inconclusive = u64::from(opinion.is_inconclusive());
-    if opinion.numbers != HistoryVerdict::Inconclusive {
+    figures.pairs = verdicts.pairs as u64;
+    figures.inconclusive = u64::from(verdicts.is_inconclusive());
+    if verdicts.by_commit_order != HistoryVerdict::Inconclusive {
         figures.numbered = 1;
         let told = of(&|entry| entry.place().is_some_and(|place| place.changed));
         let taken = recorded.history.end.as_ref().map_or(0, |end| end.commit_seq);
@@ -258,10 +258,8 @@ fn add(found: &mut HistoryFindings, other: HistoryFindings) {
     to.numbered += from.numbered;
     to.pairs += from.pairs;
     to.inconclusive += from.inconclusive;
-    to.altered.caught += from.altered.caught;
-    to.altered.total += from.altered.total;
-    to.controls.caught += from.controls.caught;
-    to.controls.total += from.controls.total;
+    to.altered.add(from.altered);
+    to.controls.add(from.controls);
     found.complaints.extend(other.complaints);
     let size =
         |broken: &Option<RejectedHistory>| broken.as_ref().map_or(usize::MAX, |it| it.history.entries.len());
@@ -276,24 +274,27 @@ fn complain(found: &mut HistoryFindings) {
     if found.broken.is_some() {
         return;
     }
-    let mut need = |seen: u64, what: &str| {
-        if seen == 0 {
+    let mut need = |seen: bool, what: &str| {
+        if !seen {
             found.complaints.push(format!("no history had {what}, so the search shows nothing"));
         }
     };
     if cfg!(unix) {
-        need(figures.kills, "a kill");
-        need(figures.stalls, "a stall");
-        need(figures.unanswered, "an operation without an answer");
+        need(figures.kills > 0, "a kill");
+        need(figures.stalls > 0, "a stall");
+        need(figures.unanswered > 0, "an operation without an answer");
     }
-    need(figures.busy, "a busy answer");
-    need(figures.leases_lost, "a lost lease");
-    need(figures.altered.caught, "a changed answer");
+    need(figures.busy > 0, "a busy answer");
+    need(figures.leases_lost > 0, "a lost lease");
+    need(figures.altered.caught > 0, "a changed answer");
 }
 
-impl HistoryFigures {
-    /// The figures for people.
-    pub fn figures(&self, text: &mut String) {
+impl PhaseFigures for HistoryFigures {
+    fn set_seconds(&mut self, seconds: f64) {
+        self.seconds = seconds;
+    }
+
+    fn lines(&self, text: &mut String) {
         let _ = writeln!(
             text,
             "history   {} histories, {} operations: {} kills, {} stalls, {} busy, {} unanswered ({} of them done), {} leases lost",

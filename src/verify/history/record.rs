@@ -23,8 +23,8 @@ pub struct History {
     /// What was found when all clients had ended; none of a part of a history.
     pub end: Option<HistoryEnd>,
     /// Of a part of a history, the one judge that it is for: to the others it may lack what they would need.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub judge: Option<String>,
+    #[serde(default, rename = "judge", skip_serializing_if = "Option::is_none")]
+    pub checker: Option<String>,
 }
 
 /// What was found in the end.

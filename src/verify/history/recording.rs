@@ -65,7 +65,7 @@ pub struct RecordingPlan {
     /// What the clients are about.
     pub theme: Theme,
     /// The mistake that they make.
-    pub mistake: Option<HistoryMutant>,
+    pub mutant: Option<HistoryMutant>,
 }
 
 /// What was recorded.
@@ -85,24 +85,24 @@ pub struct RecordedHistory {
 /// If it cannot be run: no directory, no process, a client that ends by itself, a file that is damaged afterwards.
 pub fn record(plan: &RecordingPlan, program: &Path) -> Result<RecordedHistory> {
     let directory = tempfile::tempdir()?;
-    let stage = RecordingRun { plan, directory: directory.path(), began_ns: clock_ns() };
-    let first = stage.part(0, 0, 0);
+    let harness = RecordingRun { plan, directory: directory.path(), began_ns: clock_ns() };
+    let first = harness.part(0, 0, 0);
     let store = Store::open(&first.file, &options(&first))?;
     if store.snapshot()? != State::new() || store.commit_seq()? != 0 {
         return Err(Error::Exists);
     }
     store.close()?;
     let (kills, stalls) = match plan.kind {
-        ClientKind::Processes => processes::run(&stage, program)?,
-        ClientKind::Threads => (stage.threads()?, 0),
-        ClientKind::Buses => (stage.buses()?, 0),
+        ClientKind::Processes => processes::run(&harness, program)?,
+        ClientKind::Threads => (harness.threads()?, 0),
+        ClientKind::Buses => (harness.buses()?, 0),
     };
     let store = Store::open(&first.file, &options(&first))?;
     let found = contents(store.connection(), false)?;
     let end = HistoryEnd { state: found.state, commit_seq: store.commit_seq()? };
-    let mut entries = stage.entries()?;
+    let mut entries = harness.entries()?;
     entries.sort_by_key(|entry| (entry.called_ns, entry.lane));
-    let history = History { start: State::new(), start_seq: 0, entries, end: Some(end), judge: None };
+    let history = History { start: State::new(), start_seq: 0, entries, end: Some(end), checker: None };
     Ok(RecordedHistory { history, kills, stalls })
 }
 
@@ -142,7 +142,7 @@ impl RecordingRun<'_> {
             theme: self.plan.theme,
             patience_ms: self.patience_ms(lane),
             began_ns: self.began_ns,
-            mistake: self.plan.mistake,
+            mutant: self.plan.mutant,
         }
     }
 
@@ -263,8 +263,8 @@ mod processes {
     use super::{Path, RecordingRun, Result};
 
     /// Where nobody can be killed and stalled, threads play.
-    pub(super) fn run(stage: &RecordingRun<'_>, _program: &Path) -> Result<(u32, u32)> {
-        Ok((stage.threads()?, 0))
+    pub(super) fn run(harness: &RecordingRun<'_>, _program: &Path) -> Result<(u32, u32)> {
+        Ok((harness.threads()?, 0))
     }
 }
 
@@ -297,8 +297,8 @@ mod processes {
         }
     }
 
-    fn begin(stage: &RecordingRun<'_>, program: &Path, seat: &mut Seat) -> Result<()> {
-        let part = stage.part(seat.lane, seat.life, seat.left);
+    fn begin(harness: &RecordingRun<'_>, program: &Path, seat: &mut Seat) -> Result<()> {
+        let part = harness.part(seat.lane, seat.life, seat.left);
         let told = serde_json::to_string(&part).map_err(std::io::Error::other)?;
         let mut child = Command::new(program)
             .arg("history-client")
@@ -315,7 +315,7 @@ mod processes {
 
     /// The client of a seat has ended: by a kill, or because it was done.
     fn ended(
-        stage: &RecordingRun<'_>,
+        harness: &RecordingRun<'_>,
         program: &Path,
         seat: &mut Seat,
         mut child: Child,
@@ -329,21 +329,21 @@ mod processes {
             }
             return Err(std::io::Error::other(format!("a client ended by itself, {status}: {said}")).into());
         }
-        let called = stage.of_client(seat.lane, seat.life)?.map_or(0, |entries| entries.len());
+        let called = harness.of_client(seat.lane, seat.life)?.map_or(0, |entries| entries.len());
         seat.left = seat.left.saturating_sub(u32::try_from(called).unwrap_or(u32::MAX));
         if killed && seat.left > 0 {
             seat.life += 1;
-            begin(stage, program, seat)?;
+            begin(harness, program, seat)?;
         }
         Ok(())
     }
 
-    pub(super) fn run(stage: &RecordingRun<'_>, program: &Path) -> Result<(u32, u32)> {
-        let plan = stage.plan;
+    pub(super) fn run(harness: &RecordingRun<'_>, program: &Path) -> Result<(u32, u32)> {
+        let plan = harness.plan;
         let mut seats: Vec<Seat> =
             (0..plan.lanes).map(|lane| Seat { lane, life: 0, left: plan.operations, child: None }).collect();
         for seat in &mut seats {
-            begin(stage, program, seat)?;
+            begin(harness, program, seat)?;
         }
         let mut chance = HistoryChance::new(plan.seed, &[17]);
         let (mut kills, mut stalls) = (0, 0);
@@ -351,7 +351,7 @@ mod processes {
             for seat in &mut seats {
                 let over = seat.child.as_mut().and_then(|child| child.try_wait().transpose()).transpose()?;
                 if let (Some(status), Some(child)) = (over, over.and_then(|_| seat.child.take())) {
-                    ended(stage, program, seat, child, status)?;
+                    ended(harness, program, seat, child, status)?;
                 }
             }
             let mut at_work: Vec<&mut Seat> = seats.iter_mut().filter(|seat| seat.child.is_some()).collect();
@@ -368,7 +368,7 @@ mod processes {
                 let status = child.wait()?;
                 kills += u32::from(status.signal().is_some());
                 if let Some(child) = seat.child.take() {
-                    ended(stage, program, seat, child, status)?;
+                    ended(harness, program, seat, child, status)?;
                 }
             } else if left.1 > 0 {
                 stalls += u32::from(stall(child, 10_000 + chance.below(50_000)));

@@ -16,36 +16,36 @@ use crate::history::timeline::{Span, draw};
 #[derive(Debug)]
 pub struct HistoryReplay {
     /// What the judges say.
-    pub opinion: Verdicts,
+    pub verdicts: Verdicts,
     /// The story of it.
-    pub story: String,
+    pub explanation: String,
 }
 
 /// Judges a history, and tells it.
 pub fn replay(history: &History) -> HistoryReplay {
-    let opinion = check(history);
-    let mut story = String::new();
+    let verdicts = check(history);
+    let mut explanation = String::new();
     if history.start != State::new() {
-        let _ = writeln!(story, "from this state on:");
-        story += &story::stand(&history.start);
-        story.push('\n');
+        let _ = writeln!(explanation, "from this state on:");
+        explanation += &story::stand(&history.start);
+        explanation.push('\n');
     }
     let lanes = history.entries.iter().map(|entry| entry.lane + 1).max().unwrap_or_default();
     let lanes: Vec<String> = (0..lanes).map(|lane| lane.to_string()).collect();
     let spans: Vec<Span> = history.entries.iter().map(span).collect();
-    story += &draw(&lanes, &spans);
-    let refused = opinion.refused();
+    explanation += &draw(&lanes, &spans);
+    let refused = verdicts.refused();
     for refused in &refused {
         let at = refused.entry.map(|index| format!(" (operation {})", index + 1)).unwrap_or_default();
-        let _ = writeln!(story, "refused: {}{at}\n  {}", refused.judge, refused.why);
+        let _ = writeln!(explanation, "refused: {}{at}\n  {}", refused.checker, refused.why);
     }
     if refused.is_empty() {
-        story += match opinion.order {
-            HistoryVerdict::Inconclusive if history.judge.is_none() => "inconclusive: the search gave up\n",
+        explanation += match verdicts.by_search {
+            HistoryVerdict::Inconclusive if history.checker.is_none() => "inconclusive: the search gave up\n",
             _ => "allowed: it may have happened so\n",
         };
     }
-    HistoryReplay { opinion, story }
+    HistoryReplay { verdicts, explanation }
 }
 
 fn span(entry: &HistoryEntry) -> Span {

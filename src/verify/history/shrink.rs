@@ -18,8 +18,8 @@ use crate::history::{commit_order, linearizability};
 /// How many pairs of operations and state are looked at for each question.
 const PAIRS_MAX: usize = 2_000;
 
-fn asks(judge: &str, history: &History) -> Option<Rejection> {
-    asks_within(judge, history, PAIRS_MAX)
+fn asks(checker: &str, history: &History) -> Option<Rejection> {
+    asks_within(checker, history, PAIRS_MAX)
 }
 
 /// How many operations before the contradiction are tried to be told as well.
@@ -27,29 +27,29 @@ const BEFORE: usize = 6;
 
 /// Makes a history that a judge refuses as small as it gets.
 pub fn shrink(history: &History, refused: &Rejection) -> History {
-    let judge = refused.judge;
+    let checker = refused.checker;
     let cut = cut_after(history, refused);
-    let mut small = match judge {
-        COMMIT_ORDER | LINEARIZABLE => [&cut, history].into_iter().find_map(|whole| window(whole, judge)),
-        _ => asks(judge, &cut).map(|_| cut),
+    let mut small = match checker {
+        COMMIT_ORDER | LINEARIZABLE => [&cut, history].into_iter().find_map(|whole| window(whole, checker)),
+        _ => asks(checker, &cut).map(|_| cut),
     }
     .unwrap_or_else(|| history.clone());
-    if judge == LINEARIZABLE {
+    if checker == LINEARIZABLE {
         // It trusts no number, and where answers are forgotten, numbers are missing.
         small.entries.iter_mut().for_each(without_number);
     }
-    History { judge: Some(judge.to_owned()), ..forget(small, judge) }
+    History { checker: Some(checker.to_owned()), ..forget(small, checker) }
 }
 
 /// The history without most of the beginning for which there is an order, if it is refused without it.
-fn window(history: &History, judge: &str) -> Option<History> {
-    let order = match judge {
+fn window(history: &History, checker: &str) -> Option<History> {
+    let order = match checker {
         COMMIT_ORDER => commit_order::replay(history).1,
         _ => linearizability::search(history, linearizability::PAIRS_MAX).order,
     };
     [BEFORE, 1, 0].into_iter().find_map(|before| {
         let window = begun_later(history, &order[..order.len().saturating_sub(before)])?;
-        asks(judge, &window).map(|_| window)
+        asks(checker, &window).map(|_| window)
     })
 }
 
@@ -66,7 +66,7 @@ fn cut_after(history: &History, refused: &Rejection) -> History {
     let mut cut = History { end: None, ..history.clone() };
     // What took an earlier number was called before this was answered.
     cut.entries.retain(|entry| entry.called_ns <= until);
-    match (refused.judge, last.place()) {
+    match (refused.checker, last.place()) {
         (COMMIT_ORDER, Some(last)) => {
             cut.entries.retain(|entry| entry.place().is_none_or(|place| place.commit_seq <= last.commit_seq));
         }
@@ -113,7 +113,7 @@ fn begun_later(history: &History, beginning: &[usize]) -> Option<History> {
 
 /// Forgets as many answers as can be forgotten: half of them at once, then smaller parts. What has no answer then is left
 /// out, where the judge does not need it to fill a number.
-fn forget(history: History, judge: &str) -> History {
+fn forget(history: History, checker: &str) -> History {
     let mut small = history;
     let mut size = small.entries.len().div_ceil(2);
     while size > 0 {
@@ -122,7 +122,7 @@ fn forget(history: History, judge: &str) -> History {
             let mut other = small.clone();
             let to = (from + size).min(other.entries.len());
             other.entries[from..to].iter_mut().for_each(without_answer);
-            if other != small && asks(judge, &other).is_some() {
+            if other != small && asks(checker, &other).is_some() {
                 small = other;
             }
             from = to;
@@ -133,7 +133,7 @@ fn forget(history: History, judge: &str) -> History {
     alone.entries.retain(|entry| !entry.is_open());
     // Without them numbers are missing, which would be another contradiction.
     let same = |refused: Rejection| {
-        judge != COMMIT_ORDER || asks(judge, &small).is_some_and(|it| it.why == refused.why)
+        checker != COMMIT_ORDER || asks(checker, &small).is_some_and(|it| it.why == refused.why)
     };
-    if asks(judge, &alone).is_some_and(same) { alone } else { small }
+    if asks(checker, &alone).is_some_and(same) { alone } else { small }
 }

@@ -42,7 +42,7 @@ pub struct ClientTask {
     /// When the history began, in nanoseconds of the shared clock.
     pub began_ns: u64,
     /// The mistake that it makes.
-    pub mistake: Option<HistoryMutant>,
+    pub mutant: Option<HistoryMutant>,
 }
 
 /// How everybody opens the file. No opening is that of another boot, so none changes anything.
@@ -135,8 +135,8 @@ fn open(part: &ClientTask) -> Result<Store> {
     // Checkpoints happen often, beside readers and killed clients.
     let pages = if part.lane.is_multiple_of(3) { 4 } else { 200 };
     store.connection().pragma_update(None, "wal_autocheckpoint", pages)?;
-    Ok(match part.mistake {
-        Some(mistake) => statements(mistake, store),
+    Ok(match part.mutant {
+        Some(mutant) => statements(mutant, store),
         None => store,
     })
 }
@@ -155,8 +155,8 @@ pub fn run_task(part: &ClientTask) -> Result<()> {
         let op = client.next();
         let now = watch.now();
         journal.write(&JournalLine::Called { at_ns: clock_ns(), now, op: op.clone() })?;
-        let done = match part.mistake {
-            Some(mistake) => wrongly(mistake, &mut store, &mut journal, &mut chance, now, &op),
+        let done = match part.mutant {
+            Some(mutant) => wrongly(mutant, &mut store, &mut journal, &mut chance, now, &op),
             None => rightly(&mut store, now, &op),
         };
         let (answer, lost) = answered(done);

@@ -3,7 +3,7 @@
 //! What always holds: the same exhibits give the same text. This module knows nothing of how a trace is found.
 
 use crate::incidents::explain::{NotShown, explain};
-use crate::incidents::{Incident, ROOMS, ShownBy};
+use crate::incidents::{GROUPS, Incident, ShownBy};
 use crate::pool;
 
 /// The generated part of the document, with the trace of each exhibit, found now.
@@ -11,14 +11,14 @@ use crate::pool;
 /// # Errors
 /// Each exhibit that cannot be shown, by its title.
 pub fn document(threads: usize) -> Result<String, Vec<(&'static str, NotShown)>> {
-    let exhibits: Vec<&Incident> = super::all().collect();
-    let told = pool::map(threads, &exhibits, |_| {}, |exhibit| explain(exhibit));
+    let incidents: Vec<&Incident> = super::all().collect();
+    let told = pool::map(threads, &incidents, |_| {}, |incident| explain(incident));
     let mut traces = Vec::new();
     let mut missing = Vec::new();
-    for (exhibit, told) in exhibits.iter().zip(told) {
+    for (incident, told) in incidents.iter().zip(told) {
         match told {
             Ok(trace) => traces.push(trace),
-            Err(why) => missing.push((exhibit.title, why)),
+            Err(why) => missing.push((incident.title, why)),
         }
     }
     if !missing.is_empty() {
@@ -26,10 +26,10 @@ pub fn document(threads: usize) -> Result<String, Vec<(&'static str, NotShown)>>
     }
     let mut traces = traces.into_iter();
     let mut text = contents();
-    for room in ROOMS {
+    for room in GROUPS {
         text += &format!("\n## {}\n\n{}\n", room.title, wrapped(room.about));
-        for (exhibit, trace) in room.exhibits.iter().zip(&mut traces) {
-            text += &section(exhibit, &trace);
+        for (incident, trace) in room.incidents.iter().zip(&mut traces) {
+            text += &section(incident, &trace);
         }
     }
     Ok(text)
@@ -37,24 +37,24 @@ pub fn document(threads: usize) -> Result<String, Vec<(&'static str, NotShown)>>
 
 fn contents() -> String {
     let mut text = "## Contents\n".to_owned();
-    for room in ROOMS {
+    for room in GROUPS {
         text +=
             &format!("\n{}\n\n| what went wrong | where | caught by |\n| --- | --- | --- |\n", room.title);
-        for exhibit in room.exhibits {
-            let Incident { title, project, .. } = exhibit;
-            text += &format!("| [{title}](#{}) | {project} | {} |\n", anchor(title), caught(exhibit));
+        for incident in room.incidents {
+            let Incident { title, project, .. } = incident;
+            text += &format!("| [{title}](#{}) | {project} | {} |\n", anchor(title), caught(incident));
         }
     }
     text
 }
 
-fn section(exhibit: &Incident, trace: &str) -> String {
-    let Incident { title, project, thread, url, story, .. } = exhibit;
+fn section(incident: &Incident, trace: &str) -> String {
+    let Incident { title, project, thread, url, explanation, .. } = incident;
     format!(
         "\n### {title}\n\n{}\n\n{project}: [{}]({url})\n\n{}\n\n```text\n{}\n```\n",
-        wrapped(story),
+        wrapped(explanation),
         thread.replace('[', "\\[").replace(']', "\\]"),
-        shown(exhibit),
+        shown(incident),
         trace.trim_end()
     )
 }
@@ -81,14 +81,14 @@ fn wrapped(text: &str) -> String {
 }
 
 /// How it is shown, and what catches it.
-fn shown(exhibit: &Incident) -> String {
-    let by = caught(exhibit);
-    match exhibit.shown {
+fn shown(incident: &Incident) -> String {
+    let by = caught(incident);
+    match incident.shown {
         ShownBy::Model(name) => {
             let anchor = name.replace('_', "-");
             format!(
                 "Shown by the mutant [`{name}`](gallery.md#{anchor}), caught by {by}, `{}`:",
-                exhibit.breaks
+                incident.breaks
             )
         }
         ShownBy::Loop(mutant) => {
@@ -104,9 +104,9 @@ fn shown(exhibit: &Incident) -> String {
 }
 
 /// What catches it, with a link.
-fn caught(exhibit: &Incident) -> String {
-    let breaks = exhibit.breaks;
-    match (exhibit.guarantee(), exhibit.shown) {
+fn caught(incident: &Incident) -> String {
+    let breaks = incident.breaks;
+    match (incident.guarantee(), incident.shown) {
         (Some(id), _) => format!("[{id}](guarantees.md#{})", heading(id)),
         (None, ShownBy::Loop(_)) => format!("[the loop's rule](verification.md#above-the-store) `{breaks}`"),
         (None, ShownBy::Threads(_)) => {

@@ -68,12 +68,12 @@ impl From<Error> for NotShown {
 ///
 /// # Errors
 /// It is not caught by what the exhibit says, or cannot be run.
-pub fn explain(exhibit: &Incident) -> Result<String, NotShown> {
-    match exhibit.shown {
-        ShownBy::Model(name) => by_model(name, exhibit.breaks),
-        ShownBy::Loop(mutant) => run_loop::by_loop(mutant, exhibit.breaks),
-        ShownBy::Threads(mutant) => by_threads(mutant, exhibit.breaks),
-        ShownBy::Clients(name) => by_clients(name, exhibit.breaks),
+pub fn explain(incident: &Incident) -> Result<String, NotShown> {
+    match incident.shown {
+        ShownBy::Model(name) => by_model(name, incident.breaks),
+        ShownBy::Loop(mutant) => run_loop::by_loop(mutant, incident.breaks),
+        ShownBy::Threads(mutant) => by_threads(mutant, incident.breaks),
+        ShownBy::Clients(name) => by_clients(name, incident.breaks),
     }
 }
 
@@ -99,12 +99,12 @@ fn by_threads(mutant: threads::Mutant, breaks: &str) -> Result<String, NotShown>
     let broken = threads::search(control.scenario, Some(mutant), &all)?.broken;
     let broken = broken.filter(|broken| broken.wrong.promise == breaks).ok_or(NotShown::Survived)?;
     let broken = threads::shorten(broken, Some(mutant))?;
-    let (story, wrong) = (without_rounds(broken.story.trim_end()), broken.wrong);
+    let (explanation, violation) = (without_rounds(broken.story.trim_end()), broken.wrong);
     Ok(format!(
-        "{}\n\n{story}\n\nfound: {}\nbroken: {}\n",
+        "{}\n\n{explanation}\n\nfound: {}\nbroken: {}\n",
         broken.scenario,
-        wrong.why.trim_end(),
-        wrong.promise
+        violation.why.trim_end(),
+        violation.promise
     ))
 }
 
@@ -114,8 +114,8 @@ const SKIPPED_MIN: usize = 6;
 const ROUND_MAX: usize = 24;
 
 /// A timeline in which what goes round and round is told once, and how long it went on.
-fn without_rounds(story: &str) -> String {
-    let lines: Vec<&str> = story.lines().collect();
+fn without_rounds(explanation: &str) -> String {
+    let lines: Vec<&str> = explanation.lines().collect();
     // What is done, without the time.
     let done: Vec<&str> = lines.iter().map(|line| line.get(5..).unwrap_or_default()).collect();
     let mut kept: Vec<String> = Vec::new();
@@ -144,17 +144,17 @@ fn by_clients(name: &str, breaks: &str) -> Result<String, NotShown> {
     let start = replay::start_of(control.start).map_err(|_| NotShown::NoMutant)?;
     let case = control.case(&start).ok_or(NotShown::NoMutant)?;
     let all = Schedules::Reduced { schedules_max: 1_000_000 };
-    let mut stage = Connections::new(&start)?;
+    let mut connections = Connections::new(&start)?;
     let mut honest = case.clone();
-    honest.clients.iter_mut().for_each(|client| client.mistake = None);
-    if replay::look_for(&mut stage, &honest, &all, None)?.is_some() {
+    honest.clients.iter_mut().for_each(|client| client.mutant = None);
+    if replay::look_for(&mut connections, &honest, &all, None)?.is_some() {
         return Err(NotShown::WrongWithoutIt);
     }
-    let broken = replay::look_for(&mut stage, &case, &all, Some(control.breaks))?;
-    drop(stage);
+    let broken = replay::look_for(&mut connections, &case, &all, Some(control.breaks))?;
+    drop(connections);
     let broken = replay::shrink(&broken.ok_or(NotShown::Survived)?)?;
     let replayed = replay::replay(&broken.case, &broken.choices).map_err(|_| NotShown::Survived)?;
-    Ok(replayed.story)
+    Ok(replayed.explanation)
 }
 
 #[cfg(test)]
@@ -164,8 +164,8 @@ mod tests {
     #[test]
     fn what_goes_round_is_told_once() {
         let round = |ms: u32| format!("{ms:>5} | looks\n{ms:>5} | rests\n");
-        let story: String = (0..9).map(round).collect();
-        let short = without_rounds(&format!("    0 | begins\n{story}    9 | ends"));
+        let explanation: String = (0..9).map(round).collect();
+        let short = without_rounds(&format!("    0 | begins\n{explanation}    9 | ends"));
         let lines: Vec<&str> = short.lines().collect();
         let expected = [
             "    0 | begins",
@@ -179,7 +179,7 @@ mod tests {
 
     #[test]
     fn what_comes_twice_is_told_twice() {
-        let story = "    0 | looks\n    0 | rests\n    1 | looks\n    1 | rests";
-        assert_eq!(without_rounds(story), story);
+        let explanation = "    0 | looks\n    0 | rests\n    1 | looks\n    1 | rests";
+        assert_eq!(without_rounds(explanation), explanation);
     }
 }

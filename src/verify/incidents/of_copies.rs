@@ -3,20 +3,20 @@
 use crate::incidents::{Incident, IncidentGroup, ShownBy};
 use crate::threads::{BEFORE_COMMIT, Mutant};
 
-pub(super) const ROOM: IncidentGroup = IncidentGroup {
+pub(super) const GROUP: IncidentGroup = IncidentGroup {
     title: "None, one, or two of it",
     about: "A message that is handled twice, or that is answered with yes and is not there. Most of these \
             begin with two steps that somebody took for one.",
-    exhibits: EXHIBITS,
+    incidents: INCIDENTS,
 };
 
-const EXHIBITS: &[Incident] = &[
+const INCIDENTS: &[Incident] = &[
     Incident {
         title: "Retry puts a copy back",
         project: "Resque",
         thread: "Shouldn't 'retry failed jobs' also clear them from the failed queue? (#924)",
         url: "https://github.com/resque/resque/issues/924",
-        story: "The button that retries failed jobs put them into their queues and left them among the failed. \
+        explanation: "The button that retries failed jobs put them into their queues and left them among the failed. \
                 Pressed a second time it queued each of them twice. So people pressed the button that clears the \
                 failed jobs as quickly as they could after it, and with that might delete what had failed in the \
                 meantime. Two halves of a move, each done by hand.",
@@ -28,7 +28,7 @@ const EXHIBITS: &[Incident] = &[
         project: "Sidekiq",
         thread: "Race condition in shutdown (#4115)",
         url: "https://github.com/sidekiq/sidekiq/issues/4115",
-        story: "When the time of grace is over, a shutdown pushes the jobs that still run back to their queues. \
+        explanation: "When the time of grace is over, a shutdown pushes the jobs that still run back to their queues. \
                 A job that is cut off fails with an error. If that happens a moment later, the failure writes a \
                 retry, as failures do, and there are two of the job. The two steps belong to two threads, and \
                 neither asked whether the job was still the worker's to put anywhere.",
@@ -40,7 +40,7 @@ const EXHIBITS: &[Incident] = &[
         project: "Bull",
         thread: "Adding a job with a previously used id will silently drop the job (#1828)",
         url: "https://github.com/OptimalBits/bull/issues/1828",
-        story: "Somebody used the key of a database row as the id of its job. The first time it ran. The next \
+        explanation: "Somebody used the key of a database row as the id of its job. The first time it ran. The next \
                 time the row had changed, the job with the new content was added under the same id, and the call \
                 succeeded; but the id was still known, so nothing was added. A repetition may be answered with \
                 the first number. Something else under the same id has to be refused.",
@@ -52,7 +52,7 @@ const EXHIBITS: &[Incident] = &[
         project: "sidekiq-unique-jobs",
         thread: "Using `:until_executed`, you can get many duplicates to appear in the RetrySet (#890)",
         url: "https://github.com/zoolutions/sidekiq-unique-jobs/issues/890",
-        story: "A job is to be unique until it has been executed. It failed and went to wait for its retry, and \
+        explanation: "A job is to be unique until it has been executed. It failed and went to wait for its retry, and \
                 its lock was released as if it had been executed. The next one of its kind was accepted, failed, \
                 and waited beside it, and so on without a limit. The id has to be remembered for as long as the \
                 message is anywhere.",
@@ -64,7 +64,7 @@ const EXHIBITS: &[Incident] = &[
         project: "Delta Chat",
         thread: "autoincrement id in jobs-table (#641)",
         url: "https://github.com/deltachat/deltachat-core/pull/641",
-        story: "The jobs of this messenger are rows of a SQLite table that are deleted when they are done. The \
+        explanation: "The jobs of this messenger are rows of a SQLite table that are deleted when they are done. The \
                 key was an INTEGER PRIMARY KEY without AUTOINCREMENT, and SQLite then takes one more than the \
                 largest that is there. When the table was empty, a new job got the number of one that was done. \
                 Whoever keeps such a number, to ask later whether the job was done, asks about the wrong job.",
@@ -76,7 +76,7 @@ const EXHIBITS: &[Incident] = &[
         project: "NATS JetStream",
         thread: "[FIXED] JetStream: stream first/last sequence possibly reset (#2753)",
         url: "https://github.com/nats-io/nats-server/pull/2753",
-        story: "A stream from which everything has been consumed has no messages, and its numbers live in the \
+        explanation: "A stream from which everything has been consumed has no messages, and its numbers live in the \
                 index of an empty block. That index was not forced to disk. After a server had been killed, the \
                 stream began at its start again. Its consumer remembered a higher number, and so got nothing \
                 until enough new messages had been given numbers that had been given before.",
@@ -88,7 +88,7 @@ const EXHIBITS: &[Incident] = &[
         project: "Watermill",
         thread: "[watermill-sql] DefaultPostgreSQLSchema insert transaction_id using pg_current_xact_id cannot continue after restore the data (#576)",
         url: "https://github.com/ThreeDotsLabs/watermill/issues/576",
-        story: "To get the order of commits right, messages and positions carry PostgreSQL's transaction id. The \
+        explanation: "To get the order of commits right, messages and positions carry PostgreSQL's transaction id. The \
                 data was exported and imported into a new cluster, whose transaction ids begin low. New messages \
                 then had smaller ids than the saved positions, and subscribers took them for read. The manual \
                 says so by now. A number means something within one life of whatever counts it, and the life \
@@ -101,7 +101,7 @@ const EXHIBITS: &[Incident] = &[
         project: "NServiceBus",
         thread: "Message handler invoked multiple times despite using outbox (#5648)",
         url: "https://github.com/Particular/NServiceBus/issues/5648",
-        story: "The connection to the broker broke while a message was handled, and the broker gave the message \
+        explanation: "The connection to the broker broke while a message was handled, and the broker gave the message \
                 to another instance. Both handlers ran to their ends. The outbox let one of them commit and \
                 refused the other, exactly as promised. But the handlers' effects were outside of that \
                 transaction, and they had happened twice. Only what is in the transaction of the settlement is \
@@ -114,7 +114,7 @@ const EXHIBITS: &[Incident] = &[
         project: "NATS JetStream",
         thread: "JetStream loses acknowledged writes by default due to deferred fsync (#7564)",
         url: "https://github.com/nats-io/nats-server/issues/7564",
-        story: "The documentation said that a message that was acknowledged has been persisted. The server \
+        explanation: "The documentation said that a message that was acknowledged has been persisted. The server \
                 acknowledged at once and synced every two minutes. Tests that simulated a power failure lost \
                 what had been acknowledged shortly before, and in the worst case whole streams. Our mutant makes \
                 the same step in a smaller place: whoever waits is answered before the commit of his operation.",

@@ -3,20 +3,20 @@
 use crate::incidents::{Incident, IncidentGroup, ShownBy};
 use crate::schedule::orders::{AN_ORDER, WAITS};
 
-pub(super) const ROOM: IncidentGroup = IncidentGroup {
+pub(super) const GROUP: IncidentGroup = IncidentGroup {
     title: "Whose is it?",
     about: "A lock says who may work. Each of these locks said it to one more, to the wrong one, or to \
             nobody any more.",
-    exhibits: EXHIBITS,
+    incidents: INCIDENTS,
 };
 
-const EXHIBITS: &[Incident] = &[
+const INCIDENTS: &[Incident] = &[
     Incident {
         title: "Whoever comes too late clears the lock of the next",
         project: "delayed_job",
         thread: "Timeouts can cause a delayed job to be picked up by two workers (#554)",
         url: "https://github.com/collectiveidea/delayed_job/issues/554",
-        story: "A job may run for four hours; then its lock counts as lost, and another worker takes it. That \
+        explanation: "A job may run for four hours; then its lock counts as lost, and another worker takes it. That \
                 happened at eight o'clock sharp. Two seconds later the first worker noticed its own time-out, \
                 treated it as a failure, and cleared the lock, which was not its lock any more. Five seconds \
                 later a third worker found the job free, and two of them worked on it at once. A failure, like \
@@ -29,7 +29,7 @@ const EXHIBITS: &[Incident] = &[
         project: "Agenda",
         thread: "Jobs are not removed from the running/locked jobs when they expire (#589)",
         url: "https://github.com/agenda/agenda/issues/589",
-        story: "The validity of a lock is looked at just before the job goes to its processor, and never again. \
+        explanation: "The validity of a lock is looked at just before the job goes to its processor, and never again. \
                 A worker that is slower than its lock still calls the job done or failed, beside the one that \
                 took it over. The reporter also found that the lost job went on counting as one of the worker's \
                 own, so that the limits of concurrency were wrong as well.",
@@ -41,7 +41,7 @@ const EXHIBITS: &[Incident] = &[
         project: "sliceworkz eventstore",
         thread: "Lease re-acquisition by same owner after expiry/release gets new token (#176)",
         url: "https://github.com/sliceworkz/eventstore/pull/176",
-        story: "Each lease had a fencing token, which grew when the owner changed. An owner whose lease had run out and \
+        explanation: "Each lease had a fencing token, which grew when the owner changed. An owner whose lease had run out and \
                 who took it again, or a process that was started anew under the same name, went on under the old \
                 number, although anyone might have held the lease in between. What an earlier self had begun could not \
                 be told from the work of the present one. Every time a lease is taken, it has a new token now.",
@@ -53,7 +53,7 @@ const EXHIBITS: &[Incident] = &[
         project: "Solid Queue",
         thread: "Finished jobs ending up as failed with SolidQueue::Processes::ProcessPrunedError (#589)",
         url: "https://github.com/rails/solid_queue/issues/589",
-        story: "A worker whose heartbeat was late, though it was alive, was pruned by another process, which \
+        explanation: "A worker whose heartbeat was late, though it was alive, was pruned by another process, which \
                 failed the jobs that it held. At the same moment the worker finished one of them. Both \
                 transactions went through, since deleting a claim that was already deleted was no error. It was \
                 mended by letting a claim end exactly once: whoever deletes no row is told so.",
@@ -65,7 +65,7 @@ const EXHIBITS: &[Incident] = &[
         project: "Axon Framework",
         thread: "Tracking Processors can accidentally both believe they have a claim (#422)",
         url: "https://github.com/AxonIQ/AxonFramework/issues/422",
-        story: "A processor of events holds a claim on its token while it works. When one event took longer than \
+        explanation: "A processor of events holds a claim on its token while it works. When one event took longer than \
                 the claim, another node took the token over and wrote its own name there. The first one then \
                 extended what it thought was its claim, and the update went through, because the owner was \
                 missing from its WHERE clause. Both went on.",
@@ -77,7 +77,7 @@ const EXHIBITS: &[Incident] = &[
         project: "Azure Event Hubs for .NET",
         thread: "Host can continue to update lease after losing partition. (#115)",
         url: "https://github.com/Azure/azure-event-hubs-dotnet/issues/115",
-        story: "Hosts share partitions by leases on blobs. Before each checkpoint a host downloaded the lease \
+        explanation: "Hosts share partitions by leases on blobs. Before each checkpoint a host downloaded the lease \
                 again, and so it always had the token of whoever was the owner by then. A host that had lost its \
                 partition went on writing checkpoints under the winner's token. A fence that anyone can read the \
                 key for is no fence.",
@@ -89,7 +89,7 @@ const EXHIBITS: &[Incident] = &[
         project: "Alpakka Kafka",
         thread: "Manual commits are not handled appropriately after a consumer rebalance (#118)",
         url: "https://github.com/akka/alpakka-kafka/issues/118",
-        story: "A new consumer joined a group, and the partitions were dealt out anew, correctly on the side of \
+        explanation: "A new consumer joined a group, and the partitions were dealt out anew, correctly on the side of \
                 the broker. The old consumer kept the offset of a partition that it no longer had in its map, \
                 and committed it with every flush, again and again, beside the one who reads there now. The \
                 reporter's logs show how. Whoever has lost a partition must lose the right to say how far it was \
@@ -102,7 +102,7 @@ const EXHIBITS: &[Incident] = &[
         project: "Postal",
         thread: "WorkerRole lock is shared when containers have the same hostname and PID (#3627)",
         url: "https://github.com/postalserver/postal/issues/3627",
-        story: "A lock on scheduled tasks names its owner by host, process number and thread. In containers all \
+        explanation: "A lock on scheduled tasks names its owner by host, process number and thread. In containers all \
                 three are often the same. Each worker found its own name in the row, took that for a renewal, \
                 and ran the task. The lock had never excluded anyone. It was mended with a random part in the \
                 name. A token that is minted for each claim needs no name.",
@@ -114,7 +114,7 @@ const EXHIBITS: &[Incident] = &[
         project: "Wolverine",
         thread: "Agent assignment record goes stale during a handoff, and an event-subscription agent can end up running on two nodes at once (#4240)",
         url: "https://github.com/JasperFx/wolverine/issues/4240",
-        story: "Which node runs which subscription is written in a table, and done elsewhere. During a handoff \
+        explanation: "Which node runs which subscription is written in a table, and done elsewhere. During a handoff \
                 the table and the nodes disagree for a while. Downstream that was seen as a projection that went \
                 on after it had been paused, and as two daemons that wrote one shard, of which the table knew \
                 one, so nothing could stop the other.",
@@ -126,7 +126,7 @@ const EXHIBITS: &[Incident] = &[
         project: "Durable Functions",
         thread: "Provide auto-mitigation preventing starvation in ownership lease load balancing (#2373)",
         url: "https://github.com/Azure/azure-functions-durable-extension/issues/2373",
-        story: "Partitions were shared cooperatively: a worker that is asked for a partition first ends its work \
+        explanation: "Partitions were shared cooperatively: a worker that is asked for a partition first ends its work \
                 and then hands it over. A worker that was stuck never did, and its partitions stood still until \
                 somebody restarted the application. What has to be given back must also run out.",
         shown: ShownBy::Model("a_dead_replica_keeps_the_cursor"),
@@ -137,7 +137,7 @@ const EXHIBITS: &[Incident] = &[
         project: "Raquel",
         thread: "Handle killed Workers (#17)",
         url: "https://github.com/vduseev/raquel/issues/17",
-        story: "Somebody who was about to use this queue on SQL asked what becomes of a job whose worker is \
+        explanation: "Somebody who was about to use this queue on SQL asked what becomes of a job whose worker is \
                 killed for want of memory. The author looked, and answered that it stays claimed for ever. An \
                 earlier version had held a transaction open for as long as the work took; that was given up so \
                 that SQLite could be supported too.",
@@ -149,7 +149,7 @@ const EXHIBITS: &[Incident] = &[
         project: "Agenda",
         thread: "Running jobs with stale locks will not be restarted (#302)",
         url: "https://github.com/agenda/agenda/issues/302",
-        story: "The locks of jobs do run out, and the query that looks for jobs does ask for stale locks. But it \
+        explanation: "The locks of jobs do run out, and the query that looks for jobs does ask for stale locks. But it \
                 asks for a time of the next run as well, and a job that runs once has none while it is running. \
                 So its lock ran out, as documented, and nobody ever looked at it again.",
         shown: ShownBy::Model("an_abandoned_lease_is_kept_for_ever"),
@@ -160,7 +160,7 @@ const EXHIBITS: &[Incident] = &[
         project: "queue-jobs-worker",
         thread: "Bug: releaseLock() leaves jobs permanently stuck in active status (#1)",
         url: "https://github.com/rafidahmed870/queue-jobs-worker/issues/1",
-        story: "On a shutdown a worker gives back what it could not end. The release cleared the end of the \
+        explanation: "On a shutdown a worker gives back what it could not end. The release cleared the end of the \
                 lease and left the status at active. Claims want a job that waits; the recovery wants an end \
                 that lies in the past, and nothing compares with NULL. So of all jobs just the ones that were \
                 given back in good order were lost, in all four adapters. One number that says when a command \
@@ -173,7 +173,7 @@ const EXHIBITS: &[Incident] = &[
         project: "Bull",
         thread: "Taking lock on removal. (#291)",
         url: "https://github.com/OptimalBits/bull/pull/291",
-        story: "Removing a job deleted its data whether or not somebody was working on it. What stayed behind in \
+        explanation: "Removing a job deleted its data whether or not somebody was working on it. What stayed behind in \
                 the list of active jobs was found there later by the search for stalled jobs, and there was no \
                 job to it any more. It was mended by taking the job's lock before it is removed.",
         shown: ShownBy::Model("a_held_command_is_cancelled"),
@@ -184,7 +184,7 @@ const EXHIBITS: &[Incident] = &[
         project: "CAP",
         thread: "Concurrent problem with many micro-service instances (#41)",
         url: "https://github.com/dotnetcore/CAP/issues/41",
-        story: "Instances of a service share a table of received messages. Each one reads what is to be done, \
+        explanation: "Instances of a service share a table of received messages. Each one reads what is to be done, \
                 and then sets its state to being processed. Between the two, another instance may have done \
                 both, and the handler too; the handler is then called a second time. The reporter's remedy is \
                 the usual one: let the update say under which condition, and look how many rows it changed.",
@@ -196,7 +196,7 @@ const EXHIBITS: &[Incident] = &[
         project: "Jentic One",
         thread: "fix(sqlite): eliminate \"database is locked\" via write-scoped BEGIN IMMEDIATE (#529)",
         url: "https://github.com/jentic/jentic-one/pull/529",
-        story: "A worker claims jobs from a SQLite table with WAL and a busy time-out, and still failed with a \
+        explanation: "A worker claims jobs from a SQLite table with WAL and a busy time-out, and still failed with a \
                 locked database, at once. Its transaction began with BEGIN, read in a subquery, and then wanted \
                 to write. If another connection has committed in between, what was read is old, and no waiting \
                 makes it new; so SQLite does not wait. BEGIN IMMEDIATE asks for the lock while waiting still \

@@ -2,20 +2,20 @@
 
 use crate::incidents::{Incident, IncidentGroup, ShownBy};
 
-pub(super) const ROOM: IncidentGroup = IncidentGroup {
+pub(super) const GROUP: IncidentGroup = IncidentGroup {
     title: "How far have we read?",
     about: "A position is one number that stands for everything before it. Each of these moved it over \
             something that nobody had handled.",
-    exhibits: EXHIBITS,
+    incidents: INCIDENTS,
 };
 
-const EXHIBITS: &[Incident] = &[
+const INCIDENTS: &[Incident] = &[
     Incident {
         title: "A smaller number commits later",
         project: "Watermill",
         thread: "[watermill-sql] using \"offset\" > (` + nextOffsetQuery + `) in schema_adapter_postgresql.go is bad idea (#311)",
         url: "https://github.com/ThreeDotsLabs/watermill/issues/311",
-        story: "Messages get their numbers from a sequence, and subscribers ask for what is greater than the \
+        explanation: "Messages get their numbers from a sequence, and subscribers ask for what is greater than the \
                 last number that they have seen. A sequence gives numbers when a transaction writes. A \
                 transaction that took 4 may commit after the one that took 5; the subscriber has read 5 by then \
                 and never asks for 4 again. Where one transaction writes at a time, as in SQLite, numbers and \
@@ -28,7 +28,7 @@ const EXHIBITS: &[Incident] = &[
         project: "Marten",
         thread: "Async daemon can silently skip a committed event when a partial page's ceiling advances over a visibility gap (from #4953) (#4964)",
         url: "https://github.com/JasperFx/marten/issues/4964",
-        story: "The daemon knew of transactions that commit late, and waited for gaps before it raised its high \
+        explanation: "The daemon knew of transactions that commit late, and waited for gaps before it raised its high \
                 water mark. But the loader of pages reckoned the end of a page from the mark, and not from the \
                 rows that it got. A row that was not visible for a moment was left out of the page, and the \
                 progress was set to the page's end. The regression test holds back one insert and finds eleven \
@@ -41,7 +41,7 @@ const EXHIBITS: &[Incident] = &[
         project: "kafka-node",
         thread: "Offset missing on consumer failure (#1138)",
         url: "https://github.com/SOHU-Co/kafka-node/issues/1138",
-        story: "A consumer was stopped in the middle of some hundred messages. When it came back it went on \
+        explanation: "A consumer was stopped in the middle of some hundred messages. When it came back it went on \
                 behind the last one that had been committed, and those before it that were still under way were \
                 never seen again. The answer was that a consumer group commits what it has received, which need \
                 not be what the application has processed.",
@@ -53,7 +53,7 @@ const EXHIBITS: &[Incident] = &[
         project: "Kafka consumer group for Go",
         thread: "ConsumerGroup.FlushOffsets() (#127)",
         url: "https://github.com/wvanbergen/kafka/issues/127",
-        story: "Message 187 failed and was not committed; 188 succeeded and was. After a restart the group went \
+        explanation: "Message 187 failed and was not committed; 188 succeeded and was. After a restart the group went \
                 on at 189. The author explained that just the latest offset is kept, and that everything before \
                 it counts as handled. That is what a position is; so it may only be moved by the next one in \
                 line.",
@@ -65,7 +65,7 @@ const EXHIBITS: &[Incident] = &[
         project: "persist-queue",
         thread: "Using task_done() in multiple threads (#89)",
         url: "https://github.com/peter-wangxu/persist-queue/issues/89",
-        story: "Two threads take an item each. The first one's work fails, so it does not call its task done. \
+        explanation: "Two threads take an item each. The first one's work fails, so it does not call its task done. \
                 The second one's succeeds, and it does; that call says no item, and saves how far the queue has \
                 been read. After a restart both are gone.",
         shown: ShownBy::Model("events_are_acked_out_of_order"),
@@ -76,7 +76,7 @@ const EXHIBITS: &[Incident] = &[
         project: "Confluent Parallel Consumer",
         thread: "Message Loss Detected with frequent close and rebalancing (#826)",
         url: "https://github.com/confluentinc/parallel-consumer/issues/826",
-        story: "Records are handled side by side, and what is committed is reckoned from those that are still \
+        explanation: "Records are handled side by side, and what is committed is reckoned from those that are still \
                 under way and from the highest number seen. That number was raised as soon as a record came from \
                 the broker. If the partition was taken away before the record had been given to anybody, nothing \
                 was under way, and the commit went up to a record that nobody had touched.",
@@ -88,7 +88,7 @@ const EXHIBITS: &[Incident] = &[
         project: "agmsg",
         thread: "Atomic message consumption: prevent duplicate delivery and inject-failure loss with claim/ack (#373)",
         url: "https://github.com/fujibee/agmsg/issues/373",
-        story: "An inbox on SQLite. It selects what is unread and shows it, and then an update marks \
+        explanation: "An inbox on SQLite. It selects what is unread and shows it, and then an update marks \
                 what is unread as read. A message that came between the two statements was marked and never \
                 shown. The people who measured it also found the other half: two readers at once were both shown \
                 the same.",
@@ -100,7 +100,7 @@ const EXHIBITS: &[Incident] = &[
         project: "NATS JetStream",
         thread: "[FIXED] JetStream: consumer with deliver new may miss messages (#3143)",
         url: "https://github.com/nats-io/nats-server/pull/3143",
-        story: "A consumer that wants new messages starts at the head. As long as it had been given nothing, \
+        explanation: "A consumer that wants new messages starts at the head. As long as it had been given nothing, \
                 that start was not kept: when the leader changed or the server restarted, it was worked out \
                 again, and the head was further on by then. What had come in between was never delivered. A \
                 start is decided once.",
@@ -112,7 +112,7 @@ const EXHIBITS: &[Incident] = &[
         project: "Apache Kafka",
         thread: "KAFKA-12261: Mention about potential delivery loss on increasing partition when auto.offset.reset = latest (#10167)",
         url: "https://github.com/apache/kafka/pull/10167",
-        story: "Partitions are added to a topic. Producers learn of them and write there; a consumer group \
+        explanation: "Partitions are added to a topic. Producers learn of them and write there; a consumer group \
                 learns of them a little later, finds that it has no position there, and begins at the newest \
                 message, as it was told for what it does not know. What was written in between is lost to it, \
                 without a word. Since this thread the manual says so; a way to start there from the earliest is \
@@ -125,7 +125,7 @@ const EXHIBITS: &[Incident] = &[
         project: "NATS JetStream",
         thread: "Messages are skipped (disappeared) when using Rollup and multi-filter consumers (#8571)",
         url: "https://github.com/nats-io/nats-server/issues/8571",
-        story: "A consumer reads two subjects by one cursor. On one of them a rollup deletes older messages, and \
+        explanation: "A consumer reads two subjects by one cursor. On one of them a rollup deletes older messages, and \
                 the cursor is moved past the last one that was deleted. A message of the other subject that lies \
                 before that was neither deleted nor delivered, and the consumer reports that nothing is pending.",
         shown: ShownBy::Model("one_offset_for_all_names_of_a_group"),
@@ -136,7 +136,7 @@ const EXHIBITS: &[Incident] = &[
         project: "NATS JetStream",
         thread: "[FIXED] Don't ack msgs if we are filtered and they are not applicable. (#5639)",
         url: "https://github.com/nats-io/nats-server/pull/5639",
-        story: "In a stream that keeps each message for as long as some consumer still wants it, a change of \
+        explanation: "In a stream that keeps each message for as long as some consumer still wants it, a change of \
                 leader made each consumer look through the stream and ack what it was past. A consumer with a \
                 filter acked messages that its filter leaves out, which were never its own to ack. An ack is \
                 what such a stream waits for before it removes a message.",
@@ -148,7 +148,7 @@ const EXHIBITS: &[Incident] = &[
         project: "Redis",
         thread: "Stream - deleted entries still show up in xpending (#6199)",
         url: "https://github.com/redis/redis/issues/6199",
-        story: "A consumer group has read some entries of a stream and not acked them. The stream is trimmed to \
+        explanation: "A consumer group has read some entries of a stream and not acked them. The stream is trimmed to \
                 a length, which asks no group. The entries are gone, and the group's list of what is pending \
                 still names them; a consumer that recovers after a crash is given their numbers with nothing in \
                 them, each time that it asks.",

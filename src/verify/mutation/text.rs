@@ -31,7 +31,7 @@ struct StatementText<'a> {
 }
 
 /// All mistakes of one change in a text.
-pub(super) fn slips(text: &str) -> Vec<TextChange> {
+pub(super) fn changes(text: &str) -> Vec<TextChange> {
     let statement = StatementText { text, tokens: tokens(text) };
     let mut found = Vec::new();
     for index in 0..statement.tokens.len() {
@@ -86,7 +86,7 @@ impl StatementText<'_> {
         format!("{}{with}{}", &self.text[..from], &self.text[to..])
     }
 
-    fn slip(&self, found: &mut Vec<TextChange>, kind: &'static str, tokens: Range<usize>, with: &str) {
+    fn change(&self, found: &mut Vec<TextChange>, kind: &'static str, tokens: Range<usize>, with: &str) {
         let from = &self.text[self.tokens[tokens.start].at.start..self.tokens[tokens.end - 1].at.end];
         let what = format!("{from} => {with}");
         found.push(TextChange { kind, what, text: self.replaced(tokens, with) });
@@ -151,7 +151,7 @@ impl StatementText<'_> {
             _ => &[],
         };
         for other in others {
-            self.slip(found, "another sign", index..index + 1, other);
+            self.change(found, "another sign", index..index + 1, other);
         }
     }
 
@@ -164,7 +164,7 @@ impl StatementText<'_> {
         let of = self.operand_before(index - 1)..self.operand_after(index + 1);
         let condition = &self.text[self.tokens[of.start].at.start..self.tokens[of.end - 1].at.end];
         for always in ["OR 1", "AND 0"] {
-            self.slip(found, "a condition left out", of.clone(), &format!("({condition} {always})"));
+            self.change(found, "a condition left out", of.clone(), &format!("({condition} {always})"));
         }
     }
 
@@ -190,7 +190,7 @@ impl StatementText<'_> {
             ("RELEASE", _) => (1, "ROLLBACK TO"),
             _ => return,
         };
-        self.slip(found, "another word", index..index + length, with);
+        self.change(found, "another word", index..index + length, with);
     }
 
     fn numbers_and_texts(&self, index: usize, found: &mut Vec<TextChange>) {
@@ -200,9 +200,9 @@ impl StatementText<'_> {
             return;
         }
         if let Ok(number) = word.parse::<u64>() {
-            self.slip(found, "another number", index..index + 1, &(number + 1).to_string());
+            self.change(found, "another number", index..index + 1, &(number + 1).to_string());
             if number > 0 {
-                self.slip(found, "another number", index..index + 1, &(number - 1).to_string());
+                self.change(found, "another number", index..index + 1, &(number - 1).to_string());
             }
         }
         let other = match word {
@@ -216,7 +216,7 @@ impl StatementText<'_> {
             word if word.starts_with('\'') => "'other'",
             _ => return,
         };
-        self.slip(found, "another text", index..index + 1, other);
+        self.change(found, "another text", index..index + 1, other);
     }
 
     fn functions(&self, index: usize, found: &mut Vec<TextChange>) {
@@ -237,11 +237,11 @@ impl StatementText<'_> {
                     &self.text[self.tokens[of.start].at.start..self.tokens[of.end - 1].at.end]
                 };
                 let with = format!("coalesce({}, {})", text(other), text(one));
-                return self.slip(found, "another function", index..close + 1, &with);
+                return self.change(found, "another function", index..close + 1, &with);
             }
             _ => return,
         };
-        self.slip(found, "another function", index..index + 1, other);
+        self.change(found, "another function", index..index + 1, other);
     }
 
     /// The items of a list, which end at commas of its own depth.
@@ -279,7 +279,7 @@ impl StatementText<'_> {
                 }
                 let text = &self.text[self.tokens[value.start].at.start..self.tokens[value.end - 1].at.end];
                 let with = format!("iif(1, {column}, {text})");
-                self.slip(found, "a column not written", value, &with);
+                self.change(found, "a column not written", value, &with);
             }
         }
     }
@@ -298,7 +298,7 @@ impl StatementText<'_> {
                 if self.word(index.wrapping_sub(2)) == "EXISTS" || text.parse::<u64>().is_ok() {
                     continue;
                 }
-                self.slip(found, "a value lost", item, &format!("nullif({text}, {text})"));
+                self.change(found, "a value lost", item, &format!("nullif({text}, {text})"));
             }
         }
     }
@@ -312,20 +312,20 @@ impl StatementText<'_> {
                     for (place, key) in list.iter().enumerate() {
                         let text =
                             &self.text[self.tokens[key.start].at.start..self.tokens[key.end - 1].at.end];
-                        self.slip(found, "another order", key.clone(), &format!("{text} DESC"));
+                        self.change(found, "another order", key.clone(), &format!("{text} DESC"));
                         if list.len() > 1 {
                             let from = if place == 0 { key.start } else { key.start - 1 };
                             let to = if place == 0 { key.end + 1 } else { key.end };
-                            self.slip(found, "another order", from..to, "");
+                            self.change(found, "another order", from..to, "");
                         }
                     }
                     if list.len() == 1 {
-                        self.slip(found, "another order", index..keys.end, "");
+                        self.change(found, "another order", index..keys.end, "");
                     }
                 }
                 ("LIMIT", limit) if limit.starts_with(':') => {
                     let with = format!("{limit} + 1");
-                    self.slip(found, "another number", index + 1..index + 2, &with);
+                    self.change(found, "another number", index + 1..index + 2, &with);
                 }
                 _ => {}
             }
@@ -374,12 +374,12 @@ mod tests {
     use super::*;
 
     fn made(text: &str) -> Vec<String> {
-        slips(text).into_iter().map(|slip| slip.text).collect()
+        changes(text).into_iter().map(|change| change.text).collect()
     }
 
     #[test]
     fn each_part_of_an_update_slips() {
-        let slips = made("UPDATE t SET a = a + 1, b = :b WHERE c = :c AND typeof(d) <> 'text'");
+        let changes = made("UPDATE t SET a = a + 1, b = :b WHERE c = :c AND typeof(d) <> 'text'");
         for expected in [
             "UPDATE t SET a = a - 1, b = :b WHERE c = :c AND typeof(d) <> 'text'",
             "UPDATE t SET a = a + 2, b = :b WHERE c = :c AND typeof(d) <> 'text'",
@@ -390,13 +390,13 @@ mod tests {
             "UPDATE t SET a = a + 1, b = :b WHERE c <> :c AND typeof(d) <> 'text'",
             "UPDATE t SET a = a + 1, b = :b WHERE c = :c OR typeof(d) <> 'text'",
         ] {
-            assert!(slips.contains(&expected.to_owned()), "{expected}\n{slips:#?}");
+            assert!(changes.contains(&expected.to_owned()), "{expected}\n{changes:#?}");
         }
     }
 
     #[test]
     fn each_part_of_a_select_slips() {
-        let slips = made("SELECT a, min(b) FROM t WHERE c BETWEEN 1 AND 2 ORDER BY a, b LIMIT :max");
+        let changes = made("SELECT a, min(b) FROM t WHERE c BETWEEN 1 AND 2 ORDER BY a, b LIMIT :max");
         for expected in [
             "SELECT nullif(a, a), min(b) FROM t WHERE c BETWEEN 1 AND 2 ORDER BY a, b LIMIT :max",
             "SELECT a, max(b) FROM t WHERE c BETWEEN 1 AND 2 ORDER BY a, b LIMIT :max",
@@ -406,9 +406,9 @@ mod tests {
             "SELECT a, min(b) FROM t WHERE c BETWEEN 1 AND 2 ORDER BY a LIMIT :max",
             "SELECT a, min(b) FROM t WHERE c BETWEEN 1 AND 2 ORDER BY a, b LIMIT :max + 1",
         ] {
-            assert!(slips.contains(&expected.to_owned()), "{expected}\n{slips:#?}");
+            assert!(changes.contains(&expected.to_owned()), "{expected}\n{changes:#?}");
         }
-        assert!(!slips.iter().any(|text| text.contains("1 OR 2")), "{slips:#?}");
+        assert!(!changes.iter().any(|text| text.contains("1 OR 2")), "{changes:#?}");
     }
 
     #[test]

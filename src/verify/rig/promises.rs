@@ -26,9 +26,9 @@ pub struct Violation {
 #[derive(Debug)]
 pub struct Replayed {
     /// The promise that is still broken.
-    pub wrong: Option<Violation>,
+    pub violation: Option<Violation>,
     /// What happened, line by line.
-    pub story: String,
+    pub explanation: String,
 }
 
 /// The number that a promise has in the contract, if it is one of its guarantees.

@@ -184,14 +184,14 @@ impl DiskRecorder {
     }
 
     fn open_in(&self, boot: &str) -> Result<Store> {
-        if self.setting.mistake == Some(RigMutant::DeleteMode) {
+        if self.setting.mutant == Some(RigMutant::DeleteMode) {
             let flags = OpenFlags::default();
             let conn = Connection::open_with_flags_and_vfs(FILE, flags, self.mounted.name())?;
             return Store::over(conn);
         }
         let store =
             Store::open(Path::new(FILE), &options(&self.mounted, &self.setting, boot, self.migrating))?;
-        let synchronous = match self.setting.mistake {
+        let synchronous = match self.setting.mutant {
             Some(RigMutant::SynchronousOff) => "OFF",
             Some(RigMutant::SynchronousNormal) => "NORMAL",
             _ => return Ok(store),
@@ -228,7 +228,7 @@ impl DiskRecorder {
         let _alone = alone_with_salts();
         seed_salts(2);
         // Without a WAL nothing tells an open connection that its file was exchanged.
-        if start.image.files.is_empty() || self.setting.mistake == Some(RigMutant::DeleteMode) {
+        if start.image.files.is_empty() || self.setting.mutant == Some(RigMutant::DeleteMode) {
             self.store = None;
         }
         self.mounted.disk().exchange(&start.image);
@@ -239,8 +239,8 @@ impl DiskRecorder {
         }
         let base = DurableContent::settled(&self.mounted.disk());
         self.mounted.disk().record();
-        if let Some(RigMutant::Disk(lie)) = self.setting.mistake {
-            self.mounted.disk().set_lie(Some(lie));
+        if let Some(RigMutant::Disk(mutant)) = self.setting.mutant {
+            self.mounted.disk().set_lie(Some(mutant));
         }
         let mut moments = vec![start.moment.clone()];
         let mut boots = 0;
@@ -294,9 +294,9 @@ impl DiskRecorder {
         effect: i64,
         index: usize,
     ) -> Result<Vec<Result<Reply>>> {
-        let mistake = self.setting.mistake;
+        let mutant = self.setting.mutant;
         let store = self.store.as_mut().ok_or(Error::Closed)?;
-        match (mistake, act) {
+        match (mutant, act) {
             (Some(RigMutant::AnswerBeforeCommit), Act::Apply(op)) => {
                 store.connection().execute_batch("BEGIN IMMEDIATE")?;
                 let reply = execute(store.connection(), store.statements(), now, op);

@@ -73,7 +73,7 @@ pub struct Recovery {
     /// The copy that was opened last.
     copy: Option<(u64, Rc<Recovered>)>,
     quick_disk: Mounted,
-    strange_disk: Mounted,
+    reboot_disk: Mounted,
 }
 
 /// How many databases are remembered.
@@ -89,7 +89,7 @@ impl Recovery {
     pub fn new(of: Setting) -> Result<Self> {
         let mount = || Mounted::new(Disk::new(Profile::UNIX)).ok_or(Error::Closed);
         let setting = Setting::honest(Level::PowerLoss, Profile::UNIX);
-        let boot = if of.mistake == Some(RigMutant::BootUnnoticed) { BOOT } else { NEXT_BOOT };
+        let boot = if of.mutant == Some(RigMutant::BootUnnoticed) { BOOT } else { NEXT_BOOT };
         Ok(Self {
             setting,
             boot,
@@ -97,7 +97,7 @@ impl Recovery {
             known: Vec::new(),
             copy: None,
             quick_disk: mount()?,
-            strange_disk: mount()?,
+            reboot_disk: mount()?,
         })
     }
 
@@ -148,15 +148,15 @@ impl Recovery {
     }
 
     /// Recovers an image as a stranger does, after a boot, and then lets somebody work on it.
-    pub fn as_a_stranger<T>(
+    pub fn after_reboot<T>(
         &mut self,
         image: &DiskImage,
         migrating: bool,
         work: impl FnOnce(&mut Store) -> T,
     ) -> (Recovered, Option<T>) {
         let _beside = beside_others();
-        self.strange_disk.disk().exchange(image);
-        let options = options(&self.strange_disk, &self.setting, self.boot, migrating);
+        self.reboot_disk.disk().exchange(image);
+        let options = options(&self.reboot_disk, &self.setting, self.boot, migrating);
         let booted = self.boot == NEXT_BOOT;
         let opened = Store::open(Path::new(FILE), &options);
         let looked =
@@ -184,7 +184,7 @@ impl Recovery {
             Some((Arc::from(format!("{FILE}{rest}")), content.clone()))
         };
         let alone = DiskImage { files: image.files.iter().filter_map(renamed).collect() };
-        let recovered = Rc::new(self.as_a_stranger(&alone, true, |_| ()).0);
+        let recovered = Rc::new(self.after_reboot(&alone, true, |_| ()).0);
         self.copy = Some((digest, Rc::clone(&recovered)));
         Some(recovered)
     }
@@ -193,13 +193,13 @@ impl Recovery {
     pub fn events_of_recovery(&mut self, image: &DiskImage, migrating: bool) -> (DurableContent, Vec<Event>) {
         let _alone = alone_with_salts();
         seed_salts(3);
-        self.strange_disk.disk().exchange(image);
-        let base = DurableContent::settled(&self.strange_disk.disk());
-        self.strange_disk.disk().record();
-        let options = options(&self.strange_disk, &self.setting, self.boot, migrating);
+        self.reboot_disk.disk().exchange(image);
+        let base = DurableContent::settled(&self.reboot_disk.disk());
+        self.reboot_disk.disk().record();
+        let options = options(&self.reboot_disk, &self.setting, self.boot, migrating);
         // How that went is seen without a journal; here it only leaves its traces.
         let opened = Store::open(Path::new(FILE), &options);
-        let events = self.strange_disk.disk().take_journal();
+        let events = self.reboot_disk.disk().take_journal();
         drop(opened);
         (base, events)
     }

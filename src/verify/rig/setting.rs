@@ -15,7 +15,8 @@ pub struct Setting {
     /// What the disk tells of itself.
     pub profile: Profile,
     /// A mistake that must be noticed.
-    pub mistake: Option<RigMutant>,
+    #[serde(rename = "mistake")]
+    pub mutant: Option<RigMutant>,
 }
 
 /// A durability level, as it is written down.
@@ -71,6 +72,6 @@ pub enum RigMutant {
 impl Setting {
     /// A setting without a mistake.
     pub const fn honest(level: Level, profile: Profile) -> Self {
-        Self { level, profile, mistake: None }
+        Self { level, profile, mutant: None }
     }
 }

@@ -79,8 +79,8 @@ pub struct ScheduledClient {
     /// How long it waits for a lock, in milliseconds.
     pub patience_ms: u32,
     /// What it does wrong.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub mistake: Option<ClientMutant>,
+    #[serde(default, rename = "mistake", skip_serializing_if = "Option::is_none")]
+    pub mutant: Option<ClientMutant>,
 }
 
 /// What is in the WAL when the clients begin, and what they know of it.

@@ -258,7 +258,7 @@ impl Connections {
         case: &ScheduleCase,
         search: &Strategy,
         noted: bool,
-        judge: impl FnMut(&ScheduleRun) -> bool + Send + 'static,
+        checker: impl FnMut(&ScheduleRun) -> bool + Send + 'static,
     ) -> Result<Explored> {
         let _salts = beside_others();
         self.prepare(case)?;
@@ -266,7 +266,7 @@ impl Connections {
         let (paced, mounted) = (Arc::clone(&self.paced), Arc::clone(&self.mounted));
         let (stores, image) = (self.stores.clone(), self.start.image.clone());
         let (case, now) = (Arc::new(case.clone()), self.start.moment.next_time());
-        let judge = Mutex::new(judge);
+        let checker = Mutex::new(checker);
         let explored = explore(search, &self.paced.board, move || {
             *paced.run() = ScheduleRun::default();
             begin(&mounted, &image, &stores, case.wal);
@@ -298,8 +298,8 @@ impl Connections {
                 run.choices = paced.board.choices();
                 std::mem::take(&mut *run)
             };
-            let mut judge = judge.lock().unwrap_or_else(PoisonError::into_inner);
-            if judge(&run) {
+            let mut checker = checker.lock().unwrap_or_else(PoisonError::into_inner);
+            if checker(&run) {
                 paced.board.stop();
             }
         });
@@ -403,8 +403,8 @@ fn perform(
     }
     let store = slot.as_mut().ok_or(Error::Closed)?;
     Ok(match act {
-        ClientAct::Apply(op) => ClientAnswer::Replies(vec![match client.mistake {
-            Some(mistake) => mistake.apply(store, now, op, watch)?,
+        ClientAct::Apply(op) => ClientAnswer::Replies(vec![match client.mutant {
+            Some(mutant) => mutant.apply(store, now, op, watch)?,
             None => store.apply(now, op)?,
         }]),
         ClientAct::Batch(ops) => {

@@ -17,7 +17,7 @@ use crate::schedule::phase::acts;
 pub struct ScheduleControl {
     /// What is wrong, a sentence.
     pub name: &'static str,
-    mistake: ClientMutant,
+    mutant: ClientMutant,
     /// The scope that it begins with.
     pub start: &'static str,
     /// The kinds of acts of each client, the one that makes the mistake first.
@@ -34,7 +34,7 @@ pub struct ScheduleControl {
 pub const ALL: &[ScheduleControl] = &[
     ScheduleControl {
         name: "BEGIN stands where BEGIN IMMEDIATE belongs",
-        mistake: ClientMutant::LockTakenLate,
+        mutant: ClientMutant::LockTakenLate,
         start: "cuts-queue",
         clients: &[&["send"], &["send"]],
         both: false,
@@ -43,7 +43,7 @@ pub const ALL: &[ScheduleControl] = &[
     },
     ScheduleControl {
         name: "a claim is a SELECT and then an UPDATE, in two transactions",
-        mistake: ClientMutant::ClaimInTwo,
+        mutant: ClientMutant::ClaimInTwo,
         start: "cuts-queue",
         clients: &[&["claim"], &["claim"]],
         both: true,
@@ -52,7 +52,7 @@ pub const ALL: &[ScheduleControl] = &[
     },
     ScheduleControl {
         name: "a settlement does not ask for its token",
-        mistake: ClientMutant::SettledWithoutToken,
+        mutant: ClientMutant::SettledWithoutToken,
         start: "cuts-queue",
         // A command whose lease ran out goes alone, so what is due before it comes with the first claim.
         clients: &[&["ack"], &["claim", "claim"]],
@@ -62,7 +62,7 @@ pub const ALL: &[ScheduleControl] = &[
     },
     ScheduleControl {
         name: "what was busy half-way is sent again",
-        mistake: ClientMutant::SentAgainAfterBusy,
+        mutant: ClientMutant::SentAgainAfterBusy,
         start: "cuts-queue",
         clients: &[&["send without an id"], &["read"]],
         both: false,
@@ -71,7 +71,7 @@ pub const ALL: &[ScheduleControl] = &[
     },
     ScheduleControl {
         name: "the answer is given before the commit",
-        mistake: ClientMutant::AnsweredBeforeCommit,
+        mutant: ClientMutant::AnsweredBeforeCommit,
         start: "cuts-queue",
         clients: &[&["send"], &["read"]],
         both: false,
@@ -80,7 +80,7 @@ pub const ALL: &[ScheduleControl] = &[
     },
     ScheduleControl {
         name: "a cursor's lease is looked at outside of the transaction that relies on it",
-        mistake: ClientMutant::CursorCheckedOutside,
+        mutant: ClientMutant::CursorCheckedOutside,
         start: "cuts-log",
         clients: &[&["ack an event"], &["poll", "seek"]],
         both: false,
@@ -95,11 +95,11 @@ impl ScheduleControl {
         let acts = acts(start);
         let find = |kind: &str| acts.iter().find(|act| is_called(act, kind)).cloned();
         let clients = self.clients.iter().enumerate().map(|(number, kinds)| {
-            let mistake = (number == 0 || self.both).then_some(self.mistake);
+            let mutant = (number == 0 || self.both).then_some(self.mutant);
             // The second client's clock is far ahead, so that leases have run out for it.
             let late_ms = if number == 0 { 0 } else { LATE_MS };
             let acts = kinds.iter().map(|kind| find(kind)).collect::<Option<_>>()?;
-            Some(ScheduledClient { late_ms, acts, patience_ms: self.patience_ms, mistake })
+            Some(ScheduledClient { late_ms, acts, patience_ms: self.patience_ms, mutant })
         });
         let clients = clients.collect::<Option<_>>()?;
         Some(ScheduleCase { start: self.start.to_owned(), wal: WalAtStart::Full, clients })

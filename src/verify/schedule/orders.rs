@@ -53,10 +53,10 @@ pub struct OrderChecker {
 impl OrderChecker {
     /// The judge of a case that begins at this moment.
     pub fn new(case: &ScheduleCase, moment: &Moment) -> Self {
-        let mut judge =
+        let mut checker =
             Self { case: case.clone(), moment: moment.clone(), now: moment.next_time(), orders: Vec::new() };
-        judge.orders = judge.all(&BTreeSet::new());
-        judge
+        checker.orders = checker.all(&BTreeSet::new());
+        checker
     }
 
     /// All orders of the acts but those that are left out.
@@ -107,7 +107,7 @@ impl OrderChecker {
     ///
     /// # Errors
     /// What is wrong with it.
-    pub fn judge(&self, run: &ScheduleRun) -> Result<(), Violation> {
+    pub fn check(&self, run: &ScheduleRun) -> Result<(), Violation> {
         let mut left_out = BTreeSet::new();
         for spell in &run.spells {
             let client = &self.case.clients[spell.client];
@@ -160,7 +160,7 @@ impl OrderChecker {
     ///
     /// # Errors
     /// What is wrong with it.
-    pub fn judge_cut(
+    pub fn check_cut(
         &self,
         run: &ScheduleRun,
         called: &BTreeSet<usize>,

@@ -6,13 +6,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Instant;
 
 use serde::Serialize;
 
-use crate::crash::phase::CrashControls;
-use crate::plan::Reach;
-use crate::report::grouped;
+use crate::plan::{
+    Controls, Failure, Parts, Phase, PhaseFigures, PhaseOutcome, Plan, Progress, Reach, grouped,
+};
 use crate::rig::act;
 use crate::rig::act::{extra_send, next};
 use crate::rig::promises::Violation;
@@ -22,7 +21,7 @@ use crate::schedule::case::{ClientAct, ScheduleCase, ScheduledClient, WalAtStart
 use crate::schedule::connections::Connections;
 use crate::schedule::control::{LATE_MS, PATIENCE_MS, ScheduleControl};
 use crate::schedule::orders::{ENDS, OrderChecker};
-use crate::schedule::replay::{BrokenBySchedule, look_for, shrink, start_of};
+use crate::schedule::replay::{BrokenBySchedule, ConnectionSchedule, look_for, replay, shrink, start_of};
 use crate::schedule::{control, cuts};
 use crate::scheduler::Strategy;
 use crate::{pool, threads};
@@ -46,7 +45,7 @@ pub struct ScheduleFigures {
     /// Cuts of the power at each I/O event of schedules.
     pub cuts: CutsLine,
     /// The positive controls.
-    pub controls: CrashControls,
+    pub controls: Controls,
     /// The threads of a bus.
     pub threads: threads::Figures,
     /// How long it took.
@@ -66,17 +65,54 @@ pub struct CutsLine {
     pub distinct: u64,
 }
 
-/// What the phase found.
+/// Schedules of several connections, and of the threads of a bus.
+#[derive(Clone, Copy, Debug)]
+pub struct SchedulePhase;
+
+/// A schedule in which a promise is broken: of connections, or of the threads of a bus.
+#[derive(Clone, Debug)]
+pub enum BrokenSchedule {
+    /// Of connections.
+    Connections(ConnectionSchedule),
+    /// Of the threads of a bus.
+    Threads(ThreadSchedule),
+}
+
+/// A scenario of the threads of a bus, and which of them went on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ThreadSchedule {
+    /// The scenario.
+    pub scenario: String,
+    /// The thread that went on at each point where several could: by their numbers from 1.
+    pub choices: Vec<u8>,
+}
+
+impl ThreadSchedule {
+    /// Runs the schedule again. Says whether a promise is broken, and explains it.
+    ///
+    /// # Errors
+    /// If there is no such scenario.
+    pub fn replay(&self) -> Result<(bool, String)> {
+        Ok(match threads::replay(&self.scenario, None, &self.choices)?.broken {
+            Some(broken) => (true, explain_threads(&broken)),
+            None => (false, format!("held: {}\n", self.scenario)),
+        })
+    }
+}
+
+fn explain_threads(broken: &threads::Broken) -> String {
+    format!("{}\nfound: {}\nbroken: {}\n", broken.story, broken.wrong.why, broken.wrong.promise)
+}
+
+/// What pieces of work found.
 #[derive(Debug, Default)]
-pub struct ScheduleFindings {
+struct ScheduleFindings {
     /// Its figures.
-    pub figures: ScheduleFigures,
+    figures: ScheduleFigures,
     /// Something that is broken, made small.
-    pub broken: Option<BrokenBySchedule>,
-    /// A promise that the threads of a bus broke.
-    pub broken_by_threads: Option<threads::Broken>,
+    broken: Option<BrokenBySchedule>,
     /// What is wrong with the search itself.
-    pub complaints: Vec<String>,
+    complaints: Vec<String>,
 }
 
 /// What can be done from a beginning: each kind of operation in its first form, and what else connections do.
@@ -142,7 +178,7 @@ const fn pinned(reach: Reach) -> Option<(u64, u64)> {
 const EXHAUSTED_WITHIN: u64 = 200_000;
 
 fn client(acts: Vec<ClientAct>, late_ms: u64, patience_ms: u32) -> ScheduledClient {
-    ScheduledClient { late_ms, acts, patience_ms, mistake: None }
+    ScheduledClient { late_ms, acts, patience_ms, mutant: None }
 }
 
 /// Every ordered pair of acts of these kinds, the second client's clock past the leases.
@@ -192,7 +228,7 @@ fn of_kinds(all: &[ClientAct], kinds: &[&str]) -> Vec<ClientAct> {
 }
 
 /// All the work of a reach.
-fn plan(starts: &[StartPoint], reach: Reach, seed: u64) -> (Vec<ScheduleWork>, Vec<String>) {
+fn all_work(starts: &[StartPoint], reach: Reach, seed: u64) -> (Vec<ScheduleWork>, Vec<String>) {
     let (mut work, mut complaints) = (Vec::new(), Vec::new());
     for start in starts {
         let all = acts(start);
@@ -258,60 +294,85 @@ fn plan(starts: &[StartPoint], reach: Reach, seed: u64) -> (Vec<ScheduleWork>, V
     (work, complaints)
 }
 
-/// Runs the phase. `at` is told what is begun, and how much there is.
-///
-/// # Errors
-/// If it could not be run at all.
-pub fn run(
-    reach: Reach,
-    seed: u64,
-    workers: usize,
-    at: impl FnMut(&str, usize) + Send,
-) -> Result<ScheduleFindings> {
-    let began = Instant::now();
-    let mut found = ScheduleFindings::default();
-    let names: BTreeSet<&str> = CROWDS.iter().map(|(start, _)| *start).chain(["cuts-empty"]).collect();
-    let mut starts = Vec::new();
-    for name in names {
-        match start_of(name) {
-            Ok(start) => starts.push(start),
-            Err(why) => found.complaints.push(format!("{name}: {why}")),
+impl Phase for SchedulePhase {
+    type Figures = ScheduleFigures;
+    type Counterexample = BrokenSchedule;
+
+    fn name(&self) -> &'static str {
+        "schedule"
+    }
+
+    fn run(
+        &self,
+        plan: &Plan,
+        progress: &mut (dyn Progress + Send),
+    ) -> Result<PhaseOutcome<ScheduleFigures, BrokenSchedule>> {
+        let mut found = ScheduleFindings::default();
+        let names: BTreeSet<&str> = CROWDS.iter().map(|(start, _)| *start).chain(["cuts-empty"]).collect();
+        let mut starts = Vec::new();
+        for name in names {
+            match start_of(name) {
+                Ok(start) => starts.push(start),
+                Err(why) => found.complaints.push(format!("{name}: {why}")),
+            }
         }
-    }
-    let (work, complaints) = plan(&starts, reach, seed);
-    found.complaints.extend(complaints);
-    let at = Mutex::new(at);
-    let tell = |part: &str, total: usize| (at.lock().unwrap_or_else(PoisonError::into_inner))(part, total);
-    let begin = |part: &ScheduleWork| tell(&part.name(), work.len());
-    for part in pool::map(workers, &work, begin, |work| do_work(work, &starts, seed)) {
-        found.add(part?);
-    }
-    let (cells, schedules) = (found.figures.cells, found.figures.schedules);
-    if let Some(pinned) =
-        pinned(reach).filter(|pinned| found.broken.is_none() && *pinned != (cells, schedules))
-    {
-        found.complaints.push(format!(
-            "the schedules are {schedules} in {cells} cells, and {} in {} are pinned",
-            pinned.1, pinned.0
-        ));
-    }
-    for (code, name) in EXPECTED_CODES {
-        if !found.figures.busy_codes.contains_key(&code_name(code)) {
-            found.complaints.push(format!("no schedule met {name}: nobody was in the way"));
+        let (work, complaints) = all_work(&starts, plan.reach, plan.seed);
+        found.complaints.extend(complaints);
+        let mut parts = Parts::new(&mut *progress, self.name(), work.len());
+        let begin = |part: &ScheduleWork| parts.begin(&part.name());
+        for part in pool::map(plan.threads, &work, begin, |work| do_work(work, &starts, plan.seed)) {
+            found.add(part?);
         }
+        found.complain(plan.reach);
+        // The threads of a bus are a list of parts of their own.
+        let (mut done, name) = (0, self.name());
+        let of_threads = threads::run(plan.reach, plan.seed, plan.threads, |part, total| {
+            progress.at(name, part, done, total);
+            done += 1;
+        })?;
+        found.figures.threads = of_threads.figures;
+        found.complaints.extend(of_threads.complaints);
+        let of_threads = of_threads.broken.map(|broken| Failure {
+            property: broken.wrong.promise.to_owned(),
+            explanation: explain_threads(&broken),
+            counterexample: BrokenSchedule::Threads(ThreadSchedule {
+                scenario: broken.scenario.to_owned(),
+                choices: broken.choices,
+            }),
+        });
+        let of_connections = found.broken.as_ref().map(shrink).transpose()?.map(failure);
+        let ScheduleFindings { figures, complaints, .. } = found;
+        Ok(PhaseOutcome { figures, complaints, failure: of_connections.or(of_threads), tallies: None })
     }
-    let of_threads = threads::run(reach, seed, workers, tell)?;
-    found.figures.threads = of_threads.figures;
-    found.complaints.extend(of_threads.complaints);
-    found.broken_by_threads = of_threads.broken;
-    if let Some(broken) = &found.broken {
-        found.broken = Some(shrink(broken)?);
-    }
-    found.figures.seconds = began.elapsed().as_secs_f64();
-    Ok(found)
+}
+
+fn failure(broken: BrokenBySchedule) -> Failure<BrokenSchedule> {
+    let property = broken.violation.property.to_owned();
+    let schedule = ConnectionSchedule { case: broken.case, choices: broken.choices };
+    let explanation = replay(&schedule.case, &schedule.choices)
+        .map_or_else(|why| format!("it cannot be replayed: {why}"), |replayed| replayed.explanation);
+    Failure { property, explanation, counterexample: BrokenSchedule::Connections(schedule) }
 }
 
 impl ScheduleFindings {
+    /// What a search must have seen: the pinned number of schedules, and every busy code.
+    fn complain(&mut self, reach: Reach) {
+        let (cells, schedules) = (self.figures.cells, self.figures.schedules);
+        if let Some(pinned) =
+            pinned(reach).filter(|pinned| self.broken.is_none() && *pinned != (cells, schedules))
+        {
+            self.complaints.push(format!(
+                "the schedules are {schedules} in {cells} cells, and {} in {} are pinned",
+                pinned.1, pinned.0
+            ));
+        }
+        for (code, name) in EXPECTED_CODES {
+            if !self.figures.busy_codes.contains_key(&code_name(code)) {
+                self.complaints.push(format!("no schedule met {name}: no client was in the way of another"));
+            }
+        }
+    }
+
     fn add(&mut self, other: Self) {
         let (mine, theirs) = (&mut self.figures, other.figures);
         mine.cells += theirs.cells;
@@ -326,8 +387,7 @@ impl ScheduleFindings {
         mine.cuts.events += theirs.cuts.events;
         mine.cuts.images += theirs.cuts.images;
         mine.cuts.distinct += theirs.cuts.distinct;
-        mine.controls.caught += theirs.controls.caught;
-        mine.controls.total += theirs.controls.total;
+        mine.controls.add(theirs.controls);
         self.complaints.extend(other.complaints);
         // Of several the one with the fewest clients is told.
         let clients = |broken: &Option<BrokenBySchedule>| {
@@ -351,15 +411,15 @@ fn do_work(work: &ScheduleWork, starts: &[StartPoint], seed: u64) -> Result<Sche
     let Some(start) = starts.iter().find(|start| start.name() == name) else {
         return Ok(found);
     };
-    let mut stage = Connections::new(start)?;
+    let mut connections = Connections::new(start)?;
     match work {
         ScheduleWork::Search(_, cases, search) => {
             for case in cases {
-                search_case(&mut stage, start, case, search, &mut found)?;
+                search_case(&mut connections, start, case, search, &mut found)?;
             }
         }
         ScheduleWork::Cut(case, search) => {
-            let cuts = cuts::cut(&mut stage, case, search, seed)?;
+            let cuts = cuts::cut(&mut connections, case, search, seed)?;
             let (schedules, events) = (cuts.schedules, cuts.events);
             if schedules == 0 || events == 0 {
                 found.complaints.push(format!("{}: nothing was there to be cut", case.name()));
@@ -371,40 +431,38 @@ fn do_work(work: &ScheduleWork, starts: &[StartPoint], seed: u64) -> Result<Sche
             found.broken = cuts.broken;
         }
         ScheduleWork::Control(control) => {
-            found.figures.controls.total = 1;
-            let complaint = match control.case(start) {
+            let missed = match control.case(start) {
                 None => Some("its acts cannot be done".to_owned()),
-                Some(case) => try_control(&mut stage, start, &case, control, &mut found)?,
+                Some(case) => try_control(&mut connections, start, &case, control, &mut found)?,
             };
-            match complaint {
-                None => found.figures.controls.caught = 1,
-                Some(why) => {
-                    found.complaints.push(format!("a control of the schedules: {}: {why}", control.name))
-                }
-            }
+            let complaint = found.figures.controls.count(control.name, missed.map_or(Ok(()), Err));
+            found.complaints.extend(complaint);
         }
     }
     Ok(found)
 }
 
 fn search_case(
-    stage: &mut Connections,
+    connections: &mut Connections,
     start: &StartPoint,
     case: &ScheduleCase,
     search: &Strategy,
     found: &mut ScheduleFindings,
 ) -> Result<()> {
-    let judge = OrderChecker::new(case, &start.moment);
+    let checker = OrderChecker::new(case, &start.moment);
     let seen = Arc::<Mutex<(BTreeMap<i32, u64>, Option<BrokenBySchedule>)>>::default();
     let (keep, told) = (Arc::clone(&seen), case.clone());
-    let explored = stage.explore(case, search, false, move |run| {
+    let explored = connections.explore(case, search, false, move |run| {
         let mut seen = keep.lock().unwrap_or_else(PoisonError::into_inner);
         for (code, count) in &run.busy {
             *seen.0.entry(*code).or_default() += count;
         }
-        let wrong = judge.judge(run).err();
-        seen.1 =
-            wrong.map(|wrong| BrokenBySchedule { case: told.clone(), choices: run.choices.clone(), wrong });
+        let violation = checker.check(run).err();
+        seen.1 = violation.map(|violation| BrokenBySchedule {
+            case: told.clone(),
+            choices: run.choices.clone(),
+            violation,
+        });
         seen.1.is_some()
     })?;
     let (codes, broken) = std::mem::take(&mut *seen.lock().unwrap_or_else(PoisonError::into_inner));
@@ -438,8 +496,9 @@ fn search_case(
         _ => {}
     }
     if let Some(why) = explored.ended {
-        let wrong = Violation { property: ENDS, why };
-        found.broken = Some(BrokenBySchedule { case: case.clone(), choices: stage.board().choices(), wrong });
+        let violation = Violation { property: ENDS, why };
+        found.broken =
+            Some(BrokenBySchedule { case: case.clone(), choices: connections.board().choices(), violation });
     } else if broken.is_some() {
         found.broken = broken;
     }
@@ -452,7 +511,7 @@ fn unlike(case: &ScheduleCase) -> String {
 
 /// Whether a control is caught; if not, why.
 fn try_control(
-    stage: &mut Connections,
+    connections: &mut Connections,
     start: &StartPoint,
     case: &ScheduleCase,
     control: &ScheduleControl,
@@ -461,27 +520,30 @@ fn try_control(
     let all = Strategy::Reduced { schedules_max: EXHAUSTED_WITHIN };
     // Without the mistake nothing is wrong with it, so what is found is the mistake.
     let mut honest = case.clone();
-    honest.clients.iter_mut().for_each(|client| client.mistake = None);
-    if let Some(broken) = look_for(stage, &honest, &all, None)? {
-        return Ok(Some(format!("without its mistake {} is broken already", broken.wrong.property)));
+    honest.clients.iter_mut().for_each(|client| client.mutant = None);
+    if let Some(broken) = look_for(connections, &honest, &all, None)? {
+        return Ok(Some(format!("without its mistake {} is broken already", broken.violation.property)));
     }
     let mut with = ScheduleFindings::default();
-    search_case(stage, start, case, &all, &mut with)?;
+    search_case(connections, start, case, &all, &mut with)?;
     for (code, count) in with.figures.busy_codes {
         *found.figures.busy_codes.entry(code).or_default() += count;
     }
     Ok(match with.broken {
         None => Some("nothing noticed it".to_owned()),
-        Some(broken) if broken.wrong.property != control.breaks => {
-            Some(format!("it was taken for {}: {}", broken.wrong.property, broken.wrong.why))
+        Some(broken) if broken.violation.property != control.breaks => {
+            Some(format!("it was taken for {}: {}", broken.violation.property, broken.violation.why))
         }
         Some(_) => None,
     })
 }
 
-impl ScheduleFigures {
-    /// The lines of the table for people.
-    pub fn figures(&self, text: &mut String) {
+impl PhaseFigures for ScheduleFigures {
+    fn set_seconds(&mut self, seconds: f64) {
+        self.seconds = seconds;
+    }
+
+    fn lines(&self, text: &mut String) {
         let codes: Vec<String> =
             self.busy_codes.iter().map(|(code, count)| format!("{code} {}", grouped(*count))).collect();
         let _ = writeln!(

@@ -6,6 +6,8 @@
 use std::fmt::Write as _;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use serde::{Deserialize, Serialize};
+
 use fencepost_model::scope::cuts;
 
 use crate::disk::Profile;
@@ -26,7 +28,17 @@ pub struct BrokenBySchedule {
     /// Who went on at each point where several could: clients by their numbers from 1.
     pub choices: Vec<u8>,
     /// What is wrong.
-    pub wrong: Violation,
+    pub violation: Violation,
+}
+
+/// What several connections did, and who went on when.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ConnectionSchedule {
+    /// What was done.
+    pub case: ScheduleCase,
+    /// Who went on at each point where several could: clients by their numbers from 1.
+    pub choices: Vec<u8>,
 }
 
 /// The beginning of a case.
@@ -54,12 +66,12 @@ fn in_words(error: Error) -> String {
 /// If it cannot be begun, or the choices do not fit the case, in words.
 pub fn replay(case: &ScheduleCase, choices: &[u8]) -> std::result::Result<Replayed, String> {
     let start = start_of(&case.start)?;
-    let judge = OrderChecker::new(case, &start.moment);
+    let checker = OrderChecker::new(case, &start.moment);
     let seen = Arc::<Mutex<Option<ScheduleRun>>>::default();
     let keep = Arc::clone(&seen);
-    let mut stage = Connections::new(&start).map_err(in_words)?;
+    let mut connections = Connections::new(&start).map_err(in_words)?;
     let replay = Strategy::Replay(choices.to_vec());
-    let explored = stage
+    let explored = connections
         .explore(case, &replay, true, move |run| {
             *keep.lock().unwrap_or_else(PoisonError::into_inner) = Some(run.clone());
             true
@@ -69,11 +81,11 @@ pub fn replay(case: &ScheduleCase, choices: &[u8]) -> std::result::Result<Replay
         return Err("its choices do not fit what can be chosen".to_owned());
     }
     let run = seen.lock().unwrap_or_else(PoisonError::into_inner).take().unwrap_or_default();
-    let wrong = match explored.ended {
+    let violation = match explored.ended {
         Some(why) => Some(Violation { property: ENDS, why }),
-        None => judge.judge(&run).err(),
+        None => checker.check(&run).err(),
     };
-    Ok(Replayed { story: tell(case, &run, wrong.as_ref()), wrong })
+    Ok(Replayed { explanation: tell(case, &run, violation.as_ref()), violation })
 }
 
 /// Looks for a broken promise in the schedules of a search: the first one, or the first of this one.
@@ -81,17 +93,17 @@ pub fn replay(case: &ScheduleCase, choices: &[u8]) -> std::result::Result<Replay
 /// # Errors
 /// If connections cannot be opened.
 pub fn look_for(
-    stage: &mut Connections,
+    connections: &mut Connections,
     case: &ScheduleCase,
     search: &Strategy,
     property: Option<&'static str>,
 ) -> Result<Option<BrokenBySchedule>> {
-    let judge = OrderChecker::new(case, &stage.start().moment);
+    let checker = OrderChecker::new(case, &connections.start().moment);
     let found = Arc::<Mutex<Option<(Vec<u8>, Violation)>>>::default();
     let keep = Arc::clone(&found);
-    let explored = stage.explore(case, search, false, move |run| match judge.judge(run) {
-        Err(wrong) if property.is_none_or(|property| property == wrong.property) => {
-            *keep.lock().unwrap_or_else(PoisonError::into_inner) = Some((run.choices.clone(), wrong));
+    let explored = connections.explore(case, search, false, move |run| match checker.check(run) {
+        Err(violation) if property.is_none_or(|property| property == violation.property) => {
+            *keep.lock().unwrap_or_else(PoisonError::into_inner) = Some((run.choices.clone(), violation));
             true
         }
         _ => false,
@@ -99,8 +111,8 @@ pub fn look_for(
     let found = found.lock().unwrap_or_else(PoisonError::into_inner).take();
     let ended = explored.ended.filter(|_| property.is_none_or(|property| property == ENDS));
     let found =
-        found.or_else(|| ended.map(|why| (stage.board().choices(), Violation { property: ENDS, why })));
-    Ok(found.map(|(choices, wrong)| BrokenBySchedule { case: case.clone(), choices, wrong }))
+        found.or_else(|| ended.map(|why| (connections.board().choices(), Violation { property: ENDS, why })));
+    Ok(found.map(|(choices, violation)| BrokenBySchedule { case: case.clone(), choices, violation }))
 }
 
 /// After so many schedules a smaller case is given up.
@@ -113,23 +125,25 @@ const SCHEDULES_MAX: u64 = 20_000;
 pub fn shrink(broken: &BrokenBySchedule) -> Result<BrokenBySchedule> {
     let Ok(start) = start_of(&broken.case.start) else { return Ok(broken.clone()) };
     let mut best = broken.clone();
-    let mut stage = Connections::new(&start)?;
-    while let Some(smaller) = smaller(&mut stage, &best)? {
+    let mut connections = Connections::new(&start)?;
+    while let Some(smaller) = smaller(&mut connections, &best)? {
         best = smaller;
     }
     for preemptions in 0..=4 {
         let search = Strategy::Exhaustive { preemptions: Some(preemptions), schedules_max: SCHEDULES_MAX };
-        if let Some(mut found) = look_for(&mut stage, &best.case, &search, Some(best.wrong.property))? {
-            shorten(&mut stage, &mut found)?;
+        if let Some(mut found) =
+            look_for(&mut connections, &best.case, &search, Some(best.violation.property))?
+        {
+            shorten(&mut connections, &mut found)?;
             return Ok(found);
         }
     }
-    shorten(&mut stage, &mut best)?;
+    shorten(&mut connections, &mut best)?;
     Ok(best)
 }
 
 /// The same without one client, or without one act, if the same promise is broken then.
-fn smaller(stage: &mut Connections, broken: &BrokenBySchedule) -> Result<Option<BrokenBySchedule>> {
+fn smaller(connections: &mut Connections, broken: &BrokenBySchedule) -> Result<Option<BrokenBySchedule>> {
     let mut cases = Vec::new();
     for (client, of) in broken.case.clients.iter().enumerate() {
         if broken.case.clients.len() > 1 {
@@ -145,7 +159,7 @@ fn smaller(stage: &mut Connections, broken: &BrokenBySchedule) -> Result<Option<
     }
     for case in cases {
         let search = Strategy::Reduced { schedules_max: SCHEDULES_MAX };
-        if let Some(found) = look_for(stage, &case, &search, Some(broken.wrong.property))? {
+        if let Some(found) = look_for(connections, &case, &search, Some(broken.violation.property))? {
             return Ok(Some(found));
         }
     }
@@ -153,11 +167,11 @@ fn smaller(stage: &mut Connections, broken: &BrokenBySchedule) -> Result<Option<
 }
 
 /// Leaves out the last choices, as far as everyone's going on until it waits breaks the same promise.
-fn shorten(stage: &mut Connections, broken: &mut BrokenBySchedule) -> Result<()> {
+fn shorten(connections: &mut Connections, broken: &mut BrokenBySchedule) -> Result<()> {
     let mut whole = broken.choices.clone();
     for length in 0..whole.len() {
         let search = Strategy::Replay(whole[..length].to_vec());
-        if look_for(stage, &broken.case, &search, Some(broken.wrong.property))?.is_some() {
+        if look_for(connections, &broken.case, &search, Some(broken.violation.property))?.is_some() {
             whole.truncate(length);
             break;
         }
@@ -167,7 +181,7 @@ fn shorten(stage: &mut Connections, broken: &mut BrokenBySchedule) -> Result<()>
 }
 
 /// The story of a schedule: one lane for each client, and what came of it.
-fn tell(case: &ScheduleCase, run: &ScheduleRun, wrong: Option<&Violation>) -> String {
+fn tell(case: &ScheduleCase, run: &ScheduleRun, violation: Option<&Violation>) -> String {
     let mut text =
         format!("{} clients of {}, whose WAL is {}\n", case.clients.len(), case.start, case.wal.name());
     for (number, client) in case.clients.iter().enumerate() {
@@ -179,8 +193,8 @@ fn tell(case: &ScheduleCase, run: &ScheduleRun, wrong: Option<&Violation>) -> St
             client.late_ms,
             acts.join("; then ")
         );
-        if let Some(mistake) = client.mistake {
-            let _ = writeln!(text, "    with a mistake: {mistake:?}");
+        if let Some(mutant) = client.mutant {
+            let _ = writeln!(text, "    with a mistake: {mutant:?}");
         }
     }
     text.push('\n');
@@ -191,11 +205,11 @@ fn tell(case: &ScheduleCase, run: &ScheduleRun, wrong: Option<&Violation>) -> St
         let _ =
             writeln!(text, "client {}, {}: {}", spell.client + 1, act.describe(), describe(&spell.answer));
     }
-    match wrong {
+    match violation {
         None => text += "this may happen\n",
-        Some(wrong) => {
-            let id = guarantee(wrong.property).map(|id| format!("{id} ")).unwrap_or_default();
-            let _ = writeln!(text, "found: {}\nbroken: {id}{}", wrong.why.trim_end(), wrong.property);
+        Some(violation) => {
+            let id = guarantee(violation.property).map(|id| format!("{id} ")).unwrap_or_default();
+            let _ = writeln!(text, "found: {}\nbroken: {id}{}", violation.why.trim_end(), violation.property);
         }
     }
     text

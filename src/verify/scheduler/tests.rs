@@ -59,8 +59,8 @@ fn a_bound_of_preemptions_leaves_out_what_needs_more() {
         (explored.schedules, found.iter().filter(|(number, _)| *number == 1).count())
     };
     assert_eq!(bounded(0), (2, 0));
-    let (one, wrong) = bounded(1);
-    assert!(one > 2 && one < 6 && wrong > 0, "{one} {wrong}");
+    let (one, violation) = bounded(1);
+    assert!(one > 2 && one < 6 && violation > 0, "{one} {violation}");
     assert_eq!(bounded(2), (6, 4));
 }
 
@@ -72,8 +72,8 @@ fn a_bound_of_departures_counts_every_choice() {
         (explored.schedules, found.iter().filter(|(number, _)| *number == 1).count())
     };
     assert_eq!(departing(0), (1, 0));
-    let (one, wrong) = departing(1);
-    assert!(one > 1 && one < 6 && wrong > 0, "{one} {wrong}");
+    let (one, violation) = departing(1);
+    assert!(one > 1 && one < 6 && violation > 0, "{one} {violation}");
     assert_eq!(departing(4), (6, 4));
 }
 

@@ -50,9 +50,10 @@ pub(super) fn by_loop(mutant: Mutant, rule: &str) -> Result<String, NotShown> {
         told.push((scenario.faults.len() + scenario.accidents.len(), tell(&scenario, &caught)));
     }
     // The fewer accidents, the better it shows what the mistake does by itself.
-    let least =
-        told.into_iter().min_by_key(|(outside, story)| (*outside, story.lines().count(), story.len()));
-    least.map(|(_, story)| story).ok_or(NotShown::Survived)
+    let least = told
+        .into_iter()
+        .min_by_key(|(outside, explanation)| (*outside, explanation.lines().count(), explanation.len()));
+    least.map(|(_, explanation)| explanation).ok_or(NotShown::Survived)
 }
 
 /// What was seen of a mistake that was caught.

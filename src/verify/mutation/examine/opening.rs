@@ -63,11 +63,11 @@ pub(super) fn opening(sql: &Statements) -> Result<ExaminationResult> {
         return Ok(Err("one boot counts twice".to_owned()));
     }
     store.close()?;
-    Ok(strangers(directory.path(), &path, sql, &open))
+    Ok(rebooted(directory.path(), &path, sql, &open))
 }
 
 /// What is not ours, or was changed, and what a check says of it.
-fn strangers(
+fn rebooted(
     directory: &Path,
     path: &Path,
     sql: &Statements,

@@ -22,9 +22,9 @@ struct SetAsideHarness {
 impl SetAsideHarness {
     fn new(sql: &Statements) -> Result<Self> {
         let store = Store::in_memory()?.with_statements(sql.clone());
-        let mut stage = Self { store, now: Timestamp::ZERO };
-        stage.apply(&Op::Subscribe { group: group(0), name: name(0), start: Start::Earliest })?;
-        Ok(stage)
+        let mut harness = Self { store, now: Timestamp::ZERO };
+        harness.apply(&Op::Subscribe { group: group(0), name: name(0), start: Start::Earliest })?;
+        Ok(harness)
     }
 
     fn apply(&mut self, op: &Op) -> Result<Reply> {
@@ -66,18 +66,18 @@ impl SetAsideHarness {
 
 /// Two copies of each of two events, due at several times; given back, held again, and with times that cannot be read.
 pub(super) fn several(sql: &Statements) -> Result<ExaminationResult> {
-    let mut stage = SetAsideHarness::new(sql)?;
+    let mut harness = SetAsideHarness::new(sql)?;
     for _ in 0..2 {
-        stage.apply(&send(Kind::Event))?;
+        harness.apply(&send(Kind::Event))?;
     }
     for _ in 0..2 {
-        stage.settle(&poll(group(0), 9), |_| Some(park()))?;
-        stage.apply(&Op::Seek { group: group(0), name: name(0), position: Seq::ZERO })?;
+        harness.settle(&poll(group(0), 9), |_| Some(park()))?;
+        harness.apply(&Op::Seek { group: group(0), name: name(0), position: Seq::ZERO })?;
     }
     for record in [4, 3, 1, 2_u32] {
-        stage.apply(&Op::Redrive { record: RecordId::from(record) })?;
+        harness.apply(&Op::Redrive { record: RecordId::from(record) })?;
     }
-    let mut seen = stage.each()?;
+    let mut seen = harness.each()?;
     // The first is given back for longer than the second; then others are held, of which one was given back as well.
     for delays in [&[30_000, 10_000][..], &[0]] {
         let nack = |index: usize| {
@@ -85,25 +85,25 @@ pub(super) fn several(sql: &Statements) -> Result<ExaminationResult> {
                 .get(index)
                 .map(|delay_ms| Settlement::Nack { delay_ms: *delay_ms, reason: "not now".into() })
         };
-        seen = seen.and(stage.each()?);
-        stage.settle(&poll(group(0), 9), nack)?;
-        seen = seen.and(stage.each()?);
+        seen = seen.and(harness.each()?);
+        harness.settle(&poll(group(0), 9), nack)?;
+        seen = seen.and(harness.each()?);
     }
-    stage.settle(&poll(group(0), 9), |_| None)?;
-    seen = seen.and(stage.each()?);
-    let ops = of_log(&stage.store.snapshot()?);
+    harness.settle(&poll(group(0), 9), |_| None)?;
+    seen = seen.and(harness.each()?);
+    let ops = of_log(&harness.store.snapshot()?);
     for key in 1..=4 {
-        seen = seen.and(with_values(&mut stage.store, stage.now, "entries", key, "due_at", &ops)?);
+        seen = seen.and(with_values(&mut harness.store, harness.now, "entries", key, "due_at", &ops)?);
     }
     Ok(seen)
 }
 
 /// A copy whose due time cannot be read is due at once, and then found out: it holds nobody asleep.
 pub(super) fn due_times(sql: &Statements) -> Result<ExaminationResult> {
-    let mut stage = SetAsideHarness::new(sql)?;
-    stage.apply(&send(Kind::Event))?;
-    stage.settle(&poll(group(0), 9), |_| Some(park()))?;
-    stage.apply(&Op::Redrive { record: RecordId::from(1) })?;
+    let mut harness = SetAsideHarness::new(sql)?;
+    harness.apply(&send(Kind::Event))?;
+    harness.settle(&poll(group(0), 9), |_| Some(park()))?;
+    harness.apply(&Op::Redrive { record: RecordId::from(1) })?;
     for value in [
         RawValue::Null,
         RawValue::Integer(-1),
@@ -111,12 +111,12 @@ pub(super) fn due_times(sql: &Statements) -> Result<ExaminationResult> {
         RawValue::Text(b"1".to_vec()),
         RawValue::Blob(b"1".to_vec()),
     ] {
-        plant(stage.store.connection_mut(), "entries", Seq::from(1), "due_at", &value)?;
-        let now = stage.now.plus(5_000);
-        if next_due_group(stage.store.connection(), sql, &group(0), now)? != Some(Timestamp::ZERO) {
+        plant(harness.store.connection_mut(), "entries", Seq::from(1), "due_at", &value)?;
+        let now = harness.now.plus(5_000);
+        if next_due_group(harness.store.connection(), sql, &group(0), now)? != Some(Timestamp::ZERO) {
             return Ok(Err(format!("a due time is {value:?}, and it is not due at once")));
         }
-        if !matches!(stage.apply(&poll(group(0), 9)), Err(Error::Corrupt { .. })) {
+        if !matches!(harness.apply(&poll(group(0), 9)), Err(Error::Corrupt { .. })) {
             return Ok(Err(format!("a due time is {value:?}, and a poll does not find it")));
         }
     }
@@ -125,32 +125,32 @@ pub(super) fn due_times(sql: &Statements) -> Result<ExaminationResult> {
 
 /// Ids of events beside those of commands of the same number, and while copies of other events are aside.
 pub(super) fn same_numbers(sql: &Statements) -> Result<ExaminationResult> {
-    let mut stage = SetAsideHarness::new(sql)?;
-    stage.apply(&send(Kind::Event))?;
-    stage.settle(&poll(group(0), 9), |_| Some(park()))?;
-    let now = stage.store.snapshot()?.epoch;
-    stage.apply(&Op::Reset { expected: now, next: Epoch::from(5) })?;
-    stage.accept(Kind::Event, "first")?;
-    stage.apply(&send(Kind::Event))?;
+    let mut harness = SetAsideHarness::new(sql)?;
+    harness.apply(&send(Kind::Event))?;
+    harness.settle(&poll(group(0), 9), |_| Some(park()))?;
+    let now = harness.store.snapshot()?.epoch;
+    harness.apply(&Op::Reset { expected: now, next: Epoch::from(5) })?;
+    harness.accept(Kind::Event, "first")?;
+    harness.apply(&send(Kind::Event))?;
     let ack_first = |index| Some(if index == 0 { Settlement::Ack } else { park() });
-    stage.settle(&poll(group(0), 9), ack_first)?;
-    stage.apply(&Op::Redrive { record: RecordId::from(2) })?;
-    stage.apply(&Op::Prune { retention_ms: 0 })?;
-    let mut seen = stage.each()?;
+    harness.settle(&poll(group(0), 9), ack_first)?;
+    harness.apply(&Op::Redrive { record: RecordId::from(2) })?;
+    harness.apply(&Op::Prune { retention_ms: 0 })?;
+    let mut seen = harness.each()?;
 
     // Number 1 of both kinds, neither of which can be read any more.
-    let mut stage = SetAsideHarness::new(sql)?;
+    let mut harness = SetAsideHarness::new(sql)?;
     for (kind, id) in [(Kind::Command, "command"), (Kind::Event, "event")] {
-        stage.accept(kind, id)?;
+        harness.accept(kind, id)?;
     }
     for table in ["queue", "log"] {
-        plant(stage.store.connection_mut(), table, Seq::from(1), "payload", &RawValue::Null)?;
+        plant(harness.store.connection_mut(), table, Seq::from(1), "payload", &RawValue::Null)?;
     }
     for take in [claim(names(), 9), poll(group(0), 9)] {
-        seen = seen.and(stage.each()?);
-        stage.settle(&take, |_| None)?;
-        seen = seen.and(stage.each()?);
-        stage.settle(&take, |_| Some(park()))?;
+        seen = seen.and(harness.each()?);
+        harness.settle(&take, |_| None)?;
+        seen = seen.and(harness.each()?);
+        harness.settle(&take, |_| Some(park()))?;
     }
     let mut ops = Vec::new();
     for kind in [Kind::Command, Kind::Event] {
@@ -158,5 +158,5 @@ pub(super) fn same_numbers(sql: &Statements) -> Result<ExaminationResult> {
         let of = |record: u32| Op::Repair { record: RecordId::from(record), message: Arc::clone(&message) };
         ops.extend([of(1), of(2)]);
     }
-    Ok(seen.and(each(&stage.store, stage.now, &ops)?))
+    Ok(seen.and(each(&harness.store, harness.now, &ops)?))
 }
