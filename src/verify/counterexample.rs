@@ -1,6 +1,7 @@
 //! A counterexample: what a phase found broken, in a form that can be written down and run again.
 //!
-//! Invariant: the same counterexample gives the same explanation, as far as threads of the operating system do not decide.
+//! Invariant: the same counterexample gives the same explanation, as far as threads of the operating system do not
+//! decide.
 //! Does not depend on: how a counterexample was found. Its file format is [`trace`](crate::trace).
 
 use std::convert::Infallible;

@@ -2,8 +2,9 @@
 //!
 //! SQLite sees it as a file system of its own ([`Mounted`]): files in one flat directory, locks between the connections
 //! of this process, shared memory for the WAL. Every call that changes something is an [`Event`] of its journal, and
-//! the power may be cut after each. This room must not know what is stored on the disk, nor what may be found there:
-//! that is for `verify::crash` to judge.
+//! the power may be cut after each.
+//!
+//! Does not depend on: what is stored on the disk, and which crash images are allowed.
 //!
 //! # The crash model
 //!
@@ -26,9 +27,9 @@
 //!
 //! A killed process is the simplest of cuts: everything that was written is kept, in order.
 //!
-//! What it does not cover: a device that reports a sync which did not happen (a positive control shows what that
-//! does), files that change at rest (that is a fault, see [`DiskFault`], and no crash), and file systems without
-//! working locks or shared memory, such as NFS.
+//! What it does not cover: a device that reports a sync which did not happen (a positive control shows what that does),
+//! files that change at rest (that is a fault, see [`DiskFault`], and no crash), and file systems without working locks
+//! or shared memory, such as NFS.
 //!
 //! Creating and syncing follow SQLite's own file system for Unix: the first sync of a new journal or WAL syncs the
 //! directory too, and so does an unlinking that is asked to.

@@ -1,9 +1,9 @@
-//! Faults besides crashes: calls of the disk and allocations that fail, syncs that fail before a power cut, reads that
-//! find too little, and bits that change at rest.
+//! The phase `faults`: calls of the disk and allocations that fail, syncs that fail before a power cut, reads that are
+//! short, and bits that flip at rest.
 //!
-//! What always holds: each case is judged by the model, and by the promises that an error makes; and for each promise a
-//! control shows that breaking it is noticed. This room must not know how a disk fails (that is `disk`), nor what
-//! operations do (that is the model).
+//! Invariant: each case is checked against the model, and against what its error promises; for each promise a positive
+//! control shows that the check can fail.
+//! Does not depend on: how a disk fails (that is `disk`), and what operations do (that is the model).
 
 use std::sync::OnceLock;
 

@@ -1,8 +1,7 @@
-//! What fuzzing plays: for each target a function of bytes, which panics if a promise is broken.
+//! The fuzz targets: each is a function of bytes that panics if a promise is broken.
 //!
-//! What always holds: the same bytes do the same, no target waits for anything or reads a clock, and each works with
-//! any bytes. This module must not know who chooses the bytes: `fuzz/` asks a fuzzer, `cargo test` the seeds and what
-//! was found.
+//! Invariant: the same bytes do the same; no target waits for anything or reads a clock, and each works with any bytes.
+//! Does not depend on: who chooses the bytes: `fuzz/` asks a fuzzer, `cargo test` takes the seeds and the regressions.
 
 mod bytes;
 pub(super) mod decode_row;

@@ -1,8 +1,10 @@
-//! The museum: mistakes that were really made in queues and event logs, each rebuilt as a mutant of ours.
+//! Incidents: bugs that were made in other queues and event logs, each rebuilt as a mutant of ours.
 //!
-//! An exhibit says what happened, where it is told, which mutant makes the same mistake, and by what it must be caught;
-//! that is written down before it is shown. What stands in `docs/museum.md` is generated from here. This module decides
-//! nothing about right and wrong: the judges of each family of mutants do.
+//! An incident says what happened, where it was reported, which mutant has the same bug, and what must catch it.
+//! `docs/incidents.md` is generated from here.
+//!
+//! Invariant: what must catch an incident is written down before its mutant is run.
+//! Does not depend on: what is right or wrong; the checkers of each family of mutants decide that.
 
 mod document;
 mod explain;

@@ -1,9 +1,10 @@
 //! The exhaustive lockstep: stateright over pairs of a model world and an image of the real database.
 //!
 //! Each transition is done by the model and by the store's own SQL, and both the reply and the whole state are
-//! compared; the guarantees are judged on what the store really did. Pairs with equal worlds but different images
-//! are merged; `images_agree` shows for a sample of them that all steps from both agree. This layer judges the
-//! semantics of SQL; locks, the WAL and crashes are not its business.
+//! compared; the guarantees are checked on what the store really did. Pairs with equal worlds but different images are
+//! merged; `images_agree` shows for a sample of them that all steps from both agree.
+//!
+//! Does not depend on: locks, the WAL and crashes. This room checks the semantics of the SQL.
 
 mod phase;
 

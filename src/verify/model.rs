@@ -1,7 +1,7 @@
 //! The phase `model`: every named scope, explored to its end on the model alone.
 //!
-//! Invariant: outside of the deep run, every scope has its pinned number of states; the standard run reaches every cell of
-//! the coverage matrix, and checks every guarantee and every liveness property.
+//! Invariant: outside of the deep run, every scope has its pinned number of states; the standard run reaches every cell
+//! of the coverage matrix, and checks every guarantee and every liveness property.
 //! Does not depend on: the store.
 
 use std::fmt::Write as _;

@@ -1,6 +1,7 @@
 //! The phase `mutants`: each mutant of the model and of the SQL, which a check must kill.
 //!
-//! Invariant: a mutant that survives is equivalent, and the reason is written beside it; any other survivor is a complaint.
+//! Invariant: a mutant that survives is equivalent, and the reason is written beside it; any other survivor is a
+//! complaint.
 //! Does not depend on: how a check works.
 
 use std::convert::Infallible;

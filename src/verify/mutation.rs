@@ -1,8 +1,10 @@
-//! Mutants of the SQL by the hundred: every small mistake in every statement, each of which something must notice.
+//! Mutants of the SQL by the hundred: every small change in every statement, each of which a check must notice.
 //!
-//! Those of [`sql_mutant`](super::sql_mutant) were chosen by hand, and tell what harm a mistake does; these are made from
-//! the texts, one change at a time, and tell how much the machinery sees. What always holds: a mutant is a statement that
-//! SQLite takes; one that nothing notices is listed with the reason why it makes no difference.
+//! Those of [`sql_mutant`](super::sql_mutant) were chosen by hand, and show what harm a bug does; these are made from
+//! the texts, one change at a time, and show how much the checks see.
+//!
+//! Invariant: a mutant is a statement that SQLite takes; one that survives is listed with the reason why it is
+//! equivalent.
 
 pub mod examine;
 mod spared;

@@ -1,6 +1,7 @@
-//! Independent pieces of work, side by side: each on one thread, so that a search's order does not depend on others.
+//! Independent pieces of work, side by side: each on one thread, so that the order of a search does not depend on
+//! others.
 //!
-//! (A checker's own threads share work only now and then, which for scopes of this size is never.)
+//! (The threads of stateright's checker share work only now and then, which for scopes of this size is never.)
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};

@@ -1,6 +1,7 @@
-//! What a verification found, as a table for people and as JSON for machines.
+//! The report of a verification: a table for people, and JSON for machines.
 //!
-//! The keys of the JSON are a promise to those who read it; they are documented in docs/verification.md.
+//! Invariant: the keys of the JSON are stable; docs/verification.md documents them.
+//! Does not depend on: how a phase works.
 
 use std::fmt::Write as _;
 

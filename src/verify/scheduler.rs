@@ -1,9 +1,10 @@
-//! A scheduler that decides everything: who of a few clients goes on at each point, exhaustively, by chance, or again.
+//! A scheduler that decides which of a few clients runs at each point: exhaustively, at random, or from given choices.
 //!
-//! What always holds: the same choices give the same run; a search that says it is exhausted made every choice at every
-//! point, within its bound of preemptions; no run is left unfinished, so that no client is left inside of C. Clients run
-//! one at a time as coroutines of Shuttle, on one thread of the operating system. This module must not know what clients
-//! do.
+//! Clients run one at a time as coroutines of Shuttle, on one thread of the operating system.
+//!
+//! Invariant: the same choices give the same run; a search that says it is exhausted made every choice at every point,
+//! within its bound of preemptions; no run is left unfinished, so that no client is left inside of C.
+//! Does not depend on: what clients do.
 
 mod dpor;
 
@@ -441,8 +442,8 @@ impl Scheduler for Chooser {
 const STACK_BYTES: usize = 1 << 20;
 
 /// Runs a body once for each schedule. The body starts its clients with `shuttle::thread::spawn` (or
-/// `shuttle::future::spawn`), in the same order each time, and waits for them; it must do the same each time but for what
-/// the schedule decides.
+/// `shuttle::future::spawn`), in the same order each time, and waits for them; it must do the same each time but for
+/// what the schedule decides.
 pub fn explore(search: &Strategy, board: &Arc<Board>, body: impl Fn() + Send + Sync + 'static) -> Explored {
     *board.inner() = BoardState::default();
     let mut config = Config::new();

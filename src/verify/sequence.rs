@@ -1,7 +1,7 @@
-//! Long sequences on a real file: proptest drives model and store side by side, the file is in WAL mode in a temporary
-//! directory, and it is closed and opened again at any step.
+//! Long sequences on a real file: proptest drives model and store side by side. The file is in WAL mode in a temporary
+//! directory, and is closed and opened again at any step.
 //!
-//! A failure shrinks to few moves and is handed back as such. The same seed gives the same sequences.
+//! Invariant: the same seed gives the same sequences. A failure shrinks to few moves.
 
 use std::path::{Path, PathBuf};
 

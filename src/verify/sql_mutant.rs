@@ -1,7 +1,7 @@
-//! Wrong SQL: each mutant is one statement of the registry with a piece of its text replaced.
+//! Mutants of the SQL, chosen by hand: each is one statement of the registry with a piece of its text replaced.
 //!
-//! For each one a scope is named in which the lockstep shows it. A mutant that nothing can show is listed with the
-//! reason, and a run says that it survived. A piece that is not there any more is an error, not a mutant that lives.
+//! Invariant: for each one a scope is named in which the lockstep kills it. An equivalent mutant is listed with the
+//! reason, and the report says that it survived. A piece that is not there any more is an error.
 
 use fencepost::internals::sqlite::StatementId as Sql;
 use fencepost::internals::sqlite::Statements;

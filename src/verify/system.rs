@@ -1,7 +1,9 @@
-//! The store as something to be held against the model: one move at a time, in memory or in a file.
+//! The system under test: the store beside the model, one move at a time, in memory or in a file.
 //!
-//! A move that is an operation is executed by the store's own statements; damage is planted past its checks. What
-//! comes out is the reply and the whole state, in the model's terms. Nothing here judges.
+//! An operation is executed by the store's own statements; damage is planted past its checks. The results are the reply
+//! and the whole state, in the model's terms.
+//!
+//! Does not depend on: what is allowed.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -352,8 +354,8 @@ pub(crate) fn differing_lines(left: &str, right: &str) -> String {
 }
 
 /// Makes one move on a store and a world beside each other: operations by `perform`. The reply and the whole state are
-/// compared, and the model's own guarantees judged. The store has one file, so a copy of it is not made, and nobody falls
-/// back to one.
+/// compared, and the model's own guarantees judged. The store has one file, so a copy of it is not made, and nobody
+/// falls back to one.
 ///
 /// # Errors
 /// What differs or is broken, in words; and whatever the store answers instead of a reply.

@@ -1,8 +1,11 @@
-//! Trace files: a list of moves that can be run again, byte for byte the same.
+//! Trace files: the file format of a [`Counterexample`].
 //!
-//! A file is lines of JSON: a head that says what it is, a line for each move, and an end with the number of moves
-//! and a digest of all before it. Whatever was cut, edited or written by another version is refused with one clear
-//! sentence, and nothing is run. This module must not know what moves do.
+//! A file is lines of JSON: a head that says what it is, a line for each move, and an end with the number of moves and
+//! a digest of all before it.
+//!
+//! Invariant: the same counterexample gives the same bytes. A file that was cut, edited or written by another version
+//! is refused with one sentence, and nothing is run.
+//! Does not depend on: what a counterexample does.
 
 use std::fmt;
 

@@ -1,7 +1,6 @@
-//! Positive controls: mistakes of the disk and of the store, each of which must be caught by the promise named for it.
+//! Positive controls: mutants of the disk and of the store, each of which must be caught by the promise named for it.
 //!
-//! A search that finds nothing says little if it could not find anything. What must be found is written here before it
-//! is looked for; a control that passes unnoticed fails the run.
+//! Invariant: the promise is written down before the search; a control that is missed fails the run.
 
 use crate::crash::case::CrashCase;
 use crate::crash::images::{BATCH, COPY, EFFECTS};

@@ -1,7 +1,9 @@
-//! Whether what was found after a cut may be found there.
+//! Whether a crash image is allowed.
 //!
-//! What may: under `PowerLoss`, the state after all acts that were answered, or with the one in flight; under
-//! `ProcessCrash`, if a write was lost, that after any prefix of them. This module knows no disk and no store.
+//! Under `PowerLoss`, it holds the state after all acts that were answered, or with the one in flight. Under
+//! `ProcessCrash`, if a write was lost, it holds the state after some prefix of them.
+//!
+//! Does not depend on: any disk or store.
 
 use fencepost_model::state::State;
 

@@ -1,7 +1,7 @@
 //! The phase `crash`: all searches and all controls, side by side, and their figures.
 //!
-//! What always holds: which sequences are cut how far depends on the reach and the seed alone. This module must not know
-//! how anything is judged.
+//! Invariant: the reach and the seed alone decide which sequences are cut, and how far.
+//! Does not depend on: how an image is checked.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;

@@ -1,6 +1,6 @@
-//! One cut of one case, done again: to see it again, to make it smaller, and to tell it.
+//! One power cut, run again: to check it again, to make it smaller, and to explain it.
 //!
-//! What always holds: the same case and cut give the same story. A failure is made smaller by leaving out acts, and by
+//! Invariant: the same case and cut give the same explanation. A failure is made smaller by leaving out acts, and by
 //! keeping writes that were lost, as long as the same promise is broken.
 
 use std::fmt::Write as _;

@@ -1,8 +1,8 @@
-//! Every short sequence of acts, every event of its last act, every choice of fates: recovered and judged.
+//! The search of crash images: every short sequence of acts, every event of its last act, every choice of fates.
 //!
-//! What always holds: a cut is judged at the shortest sequence that has it, so what is found first is short; an image is
-//! recovered once for each beginning of a sequence and judged wherever it may occur; figures are the same for the same
-//! seed, however many threads there are.
+//! Invariant: a cut is checked at the shortest sequence that has it, so the first failure is short; an image is
+//! recovered once for each start, and checked wherever it may occur; figures are the same for the same seed, however
+//! many threads there are.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::rc::Rc;

@@ -1,7 +1,7 @@
 //! The bytes of a file, in blocks that copies share until one of them writes.
 //!
-//! What always holds: bytes past the end within the last block are zero, so that equal contents have equal digests. A
-//! block's digest is computed once however many copies share it.
+//! Invariant: bytes past the end within the last block are zero, so that equal contents have equal digests. A block's
+//! digest is computed once however many copies share it.
 
 use std::hash::{DefaultHasher, Hasher as _};
 use std::sync::{Arc, LazyLock, OnceLock};

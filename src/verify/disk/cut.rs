@@ -1,6 +1,7 @@
-//! What a cut leaves: an image of the disk, and the choice of fates that made it.
+//! A crash image, and the choice of fates that made it.
 //!
-//! A choice names fates by position among what was pending at the cut, so that it can be written down and made again.
+//! Invariant: a choice names fates by position among what was pending at the cut, so that it can be written down and
+//! made again.
 
 use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hasher as _};

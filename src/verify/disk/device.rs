@@ -1,7 +1,7 @@
-//! The disk as running processes see it: files, names, locks, shared memory, and a journal of what happened.
+//! The disk as running processes see it: files, names, locks, shared memory, and a journal of events.
 //!
-//! What always holds: a change that is seen is an event of the journal, if one is kept, unless a lie hides it. Nothing
-//! here knows which of its changes a cut would leave (that is `platter`), and nothing here is unsafe.
+//! Invariant: a change that is seen is an event of the journal, if one is kept, unless a mutant hides it.
+//! Does not depend on: which changes a cut leaves (that is `durable`).
 
 mod locks;
 

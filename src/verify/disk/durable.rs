@@ -1,7 +1,8 @@
-//! What is durable, and what is not yet: the disk below the journal of events.
+//! The durable content of a disk, and the changes that are not durable yet.
 //!
-//! Events go in one after the other; at any of them a [`CutChoice`] of fates gives an image. This module knows the crash
-//! model and nothing of which choices are worth looking at (that is `enumerate`).
+//! Events go in one after the other; at any of them a [`CutChoice`] of fates gives a crash image.
+//!
+//! Does not depend on: which choices are worth looking at (that is `enumerate`).
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

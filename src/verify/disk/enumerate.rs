@@ -1,15 +1,14 @@
-//! Which choices of fates are looked at, at one cut: all of them where that can be done, and where not, which.
-//!
-//! What always holds: the same platter, budget and seed give the same choices, and a point at which not everything was
-//! enumerated says so.
+//! Which choices of fates are looked at, at one cut: all of them where that is possible, and otherwise which.
 //!
 //! Two things make "all" finite. **Recovery equivalence**: SQLite reads a WAL up to its first bad frame, so all that
-//! follows the first write that is not kept whole is one class; while a WAL or a rollback journal is durable, what is
-//! written to the database file below it is read by nobody, so what becomes of that is one class too; and so is
-//! what becomes of a file that is made under a name that nobody opens (`.partial`). Of each class several images are
-//! made. Any other file with up to [`Budget::subsets`] pending changes gets all subsets; with
-//! more, all prefixes, all single and double losses, all single survivors and a seeded sample, and the point is
-//! *capped*.
+//! follows the first write that is not kept whole is one class; while a WAL or a rollback journal is durable, SQLite
+//! does not read what is written to the database file below it, so the fates of those writes are one class too; and so
+//! are the fates of a file under a name that SQLite does not open (`.partial`). Of each class several images are made.
+//! Any other file with up to [`Budget::subsets`] pending changes gets all subsets; with more, all prefixes, all single
+//! and double losses, all single survivors and a seeded sample, and the point is *capped*.
+//!
+//! Invariant: the same durable content, budget and seed give the same choices; a point at which not everything was
+//! enumerated is counted as capped.
 
 use super::cut::{CutChoice, Fate, NameFate};
 use super::durable::{DurableContent, DurableFile, FileChange, Pending, TEAR_BYTES};

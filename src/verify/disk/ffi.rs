@@ -1,8 +1,8 @@
 //! The glue between SQLite and a simulated disk: the one module of this crate with `unsafe`.
 //!
-//! What always holds: SQLite gets pointers to nothing that can move or go while it may use them; no lock of ours is
-//! held when a callback returns; a panic in a callback ends the process, since it must not cross C. Nothing is decided
-//! here: each callback translates its arguments, asks the [`Disk`], and translates the answer.
+//! Invariant: SQLite gets pointers to nothing that can move or go while it may use them; no lock of this crate is held
+//! when a callback returns; a panic in a callback ends the process, since it must not cross C. Nothing is decided here:
+//! each callback translates its arguments, asks the [`Disk`], and translates the answer.
 #![expect(unsafe_code, reason = "SQLite's file systems are tables of C functions")]
 
 use std::cell::Cell;

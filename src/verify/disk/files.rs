@@ -1,6 +1,6 @@
-//! The disk as a file system beside SQLite: what copies are made with.
+//! The disk as a file system beside SQLite: copies are made with it.
 //!
-//! This module knows nothing of copies.
+//! Does not depend on: copies.
 
 use std::io;
 use std::path::Path;

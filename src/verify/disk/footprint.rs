@@ -1,9 +1,9 @@
-//! What a call touches, coarse enough to be a few bits: two calls that touch nothing in common do the same in either
-//! order.
+//! The footprint of a step: what a call reads and writes, coarse enough to be a few bits.
 //!
-//! What always holds: what is told is never less than what is touched. Shared memory is read and written through SQLite's
-//! own pointers, so whoever calls anything is taken to read it, and a change to it is found by looking. This module must
-//! not know who decides which order is tried.
+//! Invariant: two calls whose footprints do not meet do the same in either order: a footprint is never smaller than
+//! what is read and written. Shared memory is read and written through SQLite's own pointers, so every call counts as
+//! reading it, and a change to it is found by comparing.
+//! Does not depend on: which order is tried.
 
 use std::ops::Range;
 
@@ -75,9 +75,9 @@ impl Footprint {
         Self::writes(u64::from(header) * HEADER + u64::from(marks) * MARKS)
     }
 
-    /// What whoever calls anything is taken to have read of shared memory. Who was refused a lock for writing, recovering
-    /// or checkpointing and asks for it again has looked at the header in between, if at anything: SQLite looks at marks
-    /// for the sake of a reader's slot alone.
+    /// What whoever calls anything is taken to have read of shared memory. Who was refused a lock for writing,
+    /// recovering or checkpointing and asks for it again has looked at the header in between, if at anything: SQLite
+    /// looks at marks for the sake of a reader's slot alone.
     pub fn read_memory(refused_again: Option<Self>) -> Self {
         let marks = refused_again.is_none_or(|lock| (lock.reads | lock.writes) & READERS != 0);
         Self::reads(HEADER + u64::from(marks) * MARKS)

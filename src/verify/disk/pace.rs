@@ -1,7 +1,8 @@
-//! Where one connection may stand back for another: at each lock, each lock of shared memory and each sync.
+//! The seam at which a connection may stand back for another: each lock, each lock of shared memory and each sync.
 //!
-//! Without a pace nobody is asked, and calls follow each other as their threads make them. This module must not know who
-//! decides.
+//! Without a pace, calls follow each other as their threads make them.
+//!
+//! Does not depend on: the scheduler.
 
 use super::device::Lock;
 use super::footprint::Footprint;

@@ -1,8 +1,9 @@
-//! What a store may answer while something fails, and what may be left of it.
+//! What a store may answer during a fault, and which states it may leave.
 //!
-//! An operation that was answered did what the model says. One that failed with a typed error did nothing. Of one that
-//! is [`Indeterminate`](Error::Indeterminate) nobody knows, and the store is closed from then on. This module knows no
-//! disk and no store.
+//! An operation that was answered did what the model says. One that failed with a typed error did nothing. One that is
+//! [`Indeterminate`](Error::Indeterminate) did one or the other, and the store is closed from then on.
+//!
+//! Does not depend on: any disk or store.
 
 use std::sync::Arc;
 

@@ -1,6 +1,7 @@
-//! What is done while something fails: from which beginning, how, on what kind of disk, and what it is that fails.
+//! One fault: the start, the setting, what is done, and what fails meanwhile.
 //!
-//! A [`FaultCase`] can be written down, and plays the same each time. This module must not know what is judged.
+//! Invariant: the same [`FaultCase`] runs the same each time.
+//! Does not depend on: what is checked.
 
 use fencepost_model::scope::{self, Scope};
 use serde::{Deserialize, Serialize};

@@ -1,6 +1,6 @@
-//! Positive controls: mistakes of a store, each of which must be caught by the promise named for it.
+//! Positive controls: mutants of a store, each of which must be caught by the promise named for it.
 //!
-//! What must be found is written here before it is looked for; a control that passes unnoticed fails the run.
+//! Invariant: the promise is written down before the search; a control that is missed fails the run.
 
 use fencepost_model::scope;
 

@@ -1,8 +1,10 @@
-//! A bit that changes at rest: in each page of a file, and in each header and frame of its WAL.
+//! A bit that flips at rest: in each page of a file, and in each header and frame of its WAL.
 //!
-//! What may come of it is an error, a delivery that says that it is corrupt, an earlier moment, or something in the books
-//! of the store that no checksum covers; a message that is delivered is one that was sent. This module must not know how
-//! a file is made, beyond where SQLite's pages and frames begin.
+//! The result may be an error, a delivery that says that it is corrupt, an earlier state, or a change of the
+//! bookkeeping that no checksum covers.
+//!
+//! Invariant: a message that is delivered is one that was sent.
+//! Does not depend on: the layout of a file, except where SQLite's pages and frames begin.
 
 use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};

@@ -1,9 +1,10 @@
-//! A store on a disk in memory, something that is done with it, and something that fails meanwhile.
+//! The harness of a fault: a store on a disk in memory, something that is done with it, and something that fails
+//! meanwhile.
 //!
-//! What always holds: each case begins with a connection of its own, and once the deed is done nothing fails any more.
-//! Then the same store is looked at and worked with, and what lies on the disk is opened by strangers: as a process
-//! that was killed then would have left it, and as the store leaves it that is closed. This module must not know what
-//! may be found.
+//! Invariant: each case begins with a connection of its own, and once the deed is done nothing fails any more. Then the
+//! same store is looked at and worked with, and a fresh process after a reboot opens what is on the disk: as a killed
+//! process would have left it, and as the closed store leaves it.
+//! Does not depend on: which states are allowed.
 
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};

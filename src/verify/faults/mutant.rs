@@ -1,6 +1,7 @@
-//! Stores that make one mistake, so that each promise is seen to be checked.
+//! Mutants of a store, so that each promise is seen to be checked.
 //!
-//! What always holds: without a lie, nothing here does anything but pass on. This module must not know what is judged.
+//! Invariant: without a mutant, this module only passes calls on.
+//! Does not depend on: what is checked.
 
 use std::panic::resume_unwind;
 

@@ -1,7 +1,8 @@
-//! The phase `faults`: every call and allocation that fails, syncs before a cut, flipped bits and controls, side by side.
+//! The phase `faults`: every call and allocation that fails, syncs before a cut, flipped bits and controls, side by
+//! side.
 //!
-//! What always holds: what is tried depends on the reach and the seed alone. This module must not know how anything is
-//! judged.
+//! Invariant: the reach and the seed alone decide what is tried.
+//! Does not depend on: how anything is checked.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;

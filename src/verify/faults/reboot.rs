@@ -1,8 +1,7 @@
-//! What somebody finds who opens a file after something failed in it: once the machine has booted, with nothing failing
-//! any more.
+//! A fresh process after a reboot, which opens a file in which something failed before; nothing fails any more.
 //!
-//! What always holds: an image that was opened once is not opened again. This module must not know what failed, nor
-//! which of several moments should be found.
+//! Invariant: an image is opened once.
+//! Does not depend on: what failed, and which state should be found.
 
 use std::collections::HashMap;
 use std::num::NonZeroU32;

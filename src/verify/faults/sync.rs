@@ -1,8 +1,9 @@
 //! A sync that fails, and a power cut later.
 //!
-//! What a failed sync should have written is still read by running processes, and is not on the disk. So whoever goes on
-//! must not build on it: nothing that is acknowledged afterwards may be lost by a later cut. This module must not know
-//! what an act does.
+//! What a failed sync should have written is still read by running processes, and is not on the disk.
+//!
+//! Invariant: nothing that is acknowledged after a failed sync is lost by a later cut.
+//! Does not depend on: what an act does.
 
 use std::path::Path;
 

@@ -1,7 +1,7 @@
 //! Bytes as a source of choices, and choices as bytes.
 //!
-//! What always holds: reading never fails; past the end everything is zero. What a [`ByteWriter`] wrote, [`ByteSource`] reads.
-//! This module must not know what the choices are for.
+//! Invariant: reading never fails; past the end everything is zero. What a [`ByteWriter`] wrote, [`ByteSource`] reads.
+//! Does not depend on: what the choices are for.
 
 use fencepost_model::vocabulary::RawValue;
 

@@ -1,8 +1,8 @@
 //! Any values in any columns of every table, through the real statements.
 //!
-//! Nothing panics. What is delivered encodes to the same row again, or it says that it is corrupt and carries the raw
-//! columns unchanged; whatever else happens is a typed error that says what is damaged; and no command vanishes. What
-//! was planted is put back afterwards, and what was done is taken back.
+//! Invariant: nothing panics. What is delivered encodes to the same row again, or says that it is corrupt and carries
+//! the raw columns unchanged; anything else is a typed error that says what is damaged; no command vanishes. What was
+//! planted is put back afterwards, and what was done is taken back.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -115,8 +115,8 @@ fn rows_of(table: &Table) -> &'static [u8] {
     }
 }
 
-/// A furnished store, and beside it the connection that plants: it alone ignores the checks of tables. (To switch them off
-/// and on for one connection has SQLite prepare every statement anew.)
+/// A furnished store, and beside it the connection that plants: it alone ignores the checks of tables. (To switch them
+/// off and on for one connection has SQLite prepare every statement anew.)
 struct RowHarness {
     store: Store,
     planter: Connection,
@@ -491,8 +491,8 @@ mod tests {
     use super::*;
 
     /// Plays two changes at a time: a few hundred from `FENCEPOST_SEED` on, or with `FENCEPOST_PAIRS=all` every pair of
-    /// places with every pair of values, in some minutes. One answer may stand in front of another, so that it takes two
-    /// changes to hear it.
+    /// places with every pair of values, in some minutes. One answer may stand in front of another, so that it takes
+    /// two changes to hear it.
     #[test]
     fn any_two_changes_have_typed_answers() {
         let places: Vec<(u8, u8, u8)> = (0_u8..)

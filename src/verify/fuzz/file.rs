@@ -1,7 +1,8 @@
-//! A store in a file of its own, with whatever bytes: opening it, and doing everything to it that is done to a store.
+//! A store in a file of its own, with any bytes: it is opened, and every operation is done to it.
 //!
-//! What always holds: whatever the bytes, nothing but the file itself, its WAL, the index of that and a journal is there
-//! afterwards, and what lies beside it is as it was. This module must not know where the bytes come from.
+//! Invariant: whatever the bytes, only the file, its WAL, the index of the WAL and a journal are there afterwards, and
+//! the files beside it are unchanged.
+//! Does not depend on: where the bytes come from.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;

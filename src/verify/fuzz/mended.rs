@@ -1,7 +1,7 @@
 //! Every record that cannot be decoded is repaired, whatever its columns hold.
 //!
-//! What always holds: a repair is answered with the columns that were there, unchanged, and can be decoded then; what can
-//! be decoded is refused and stays.
+//! Invariant: a repair answers with the columns that were there, unchanged, and the record can be decoded then; a
+//! record that can be decoded is refused and stays.
 
 use fencepost_model::op::{Op, Refusal, Reply};
 use fencepost_model::state::{Body, Origin, Record};

@@ -1,7 +1,7 @@
 //! Metadata as it stands in a column: any text, and any pairs.
 //!
-//! What is read must be written again as the same text, and what is written must be read as the same pairs: there is
-//! one text for each list of pairs, so that a damaged one is never guessed at.
+//! Invariant: what is read is written again as the same text, and what is written is read as the same pairs: each list
+//! of pairs has one text, so that a damaged one is never guessed at.
 
 use std::sync::Arc;
 

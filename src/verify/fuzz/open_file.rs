@@ -1,7 +1,9 @@
-//! Any bytes as the database file and as its WAL, and schemas that somebody made on purpose.
+//! Any bytes as the database file and as its WAL, and hostile schemas.
 //!
-//! The file is opened, checked, repaired, claimed from, polled and settled. What comes of it is typed errors, or
-//! quarantine, or messages; nothing is written outside of the file, and what does not end is ended by its steps.
+//! The file is opened, checked, repaired, claimed from, polled and settled.
+//!
+//! Invariant: the results are typed errors, quarantine or messages; nothing is written outside of the file, and what
+//! does not end is ended by its steps.
 
 use std::cell::RefCell;
 
@@ -53,7 +55,8 @@ fn within(harness: &OpenHarness, mut bytes: ByteSource<'_>) -> Result<()> {
             harness.bench.put(&changed(files, &mut bytes, 4))?;
         }
     }
-    // What these answer is typed, whatever it is; that they answer is the point. Two are seldom done one after the other.
+    // What these answer is typed, whatever it is; that they answer is the point. Two are seldom done one after the
+    // other.
     match kind / 3 % 4 {
         0 => drop(harness.bench.check()),
         1 => drop(harness.bench.take(None)?),

@@ -1,9 +1,9 @@
 //! Bytes become operations, on the model and on the store in lockstep.
 //!
-//! Two ways: numbers for the one generator of moves, so that every mutation of the bytes is a walk through the scope
-//! `wide`; and operations with numbers at the edges of what fits, which no scope has. The reply and the whole state are
-//! compared after each, and the guarantees judged. All of it happens in one transaction that is taken back, so that an
-//! input costs no file.
+//! There are two ways: numbers for the generator of moves, so that every mutation of the bytes is a walk through the
+//! scope `wide`; and operations with numbers at the edges of what fits, which no scope has. The reply and the whole
+//! state are compared after each, and the guarantees are checked. All of it happens in one transaction that is taken
+//! back, so that an input costs no file.
 
 use std::cell::RefCell;
 use std::num::NonZeroU32;

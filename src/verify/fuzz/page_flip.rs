@@ -1,7 +1,7 @@
 //! A healthy store whose pages and WAL frames were changed or torn.
 //!
-//! What is still delivered was really sent, unchanged, under its own number, and asked for; everything else is a typed
-//! error or says that it is corrupt.
+//! Invariant: what is still delivered was sent, unchanged, under its own number, and asked for; everything else is a
+//! typed error or says that it is corrupt.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;

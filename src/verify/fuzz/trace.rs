@@ -1,8 +1,8 @@
 //! Trace files: any text, and moves of a scope with bytes changed.
 //!
-//! Reading never panics, and what is read is written again as a trace that reads the same. A text whose digest is made
-//! to match gets past the first gate, so that what lies behind it is reached. Traces of other origins, once there are
-//! such, are a further kind of input here.
+//! A text whose digest is made to match gets past the check of the digest, so that what lies behind it is reached.
+//!
+//! Invariant: reading never panics, and what is read is written again as a trace that reads the same.
 
 use fencepost_model::coverage::Tally;
 use fencepost_model::generate::choose;

@@ -1,9 +1,10 @@
-//! Alterations: one answer of a recorded history, changed to what it cannot have been.
+//! Alterations: one answer of a recorded history, changed to one that is impossible. Every checker must refuse them.
 //!
-//! A judge that accepts such a history is no judge. What always holds: each alteration is illegal for a reason that needs
-//! no judge, and the reason stands beside it: a value that the operation alone decides, a number that nobody can have
-//! reached, a number or token that another answer has, a message that nobody sent, or, in a history where every operation
-//! was answered, a lease that nothing can have ended. This module must not know how histories are judged.
+//! Invariant: each alteration is illegal for a reason that needs no checker, and the reason stands beside it: a value
+//! that the operation alone decides, a number that no history reaches, a number or token that another answer has, a
+//! message that no client sent, or, in a history where every operation was answered, a lease that nothing can have
+//! ended.
+//! Does not depend on: how histories are checked.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;

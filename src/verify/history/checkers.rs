@@ -1,7 +1,8 @@
-//! The judges together, and what they say of a history.
+//! The checkers together, and their verdicts on a history.
 //!
-//! What always holds: a history is allowed if no judge refuses it and at least the search found an order. This module
-//! must not know how any of them judges, but for the shortest: who waits for a lock is not turned away before the time.
+//! Invariant: a history is allowed if no checker refuses it and at least the search found an order.
+//! Does not depend on: how the other checkers work. Two short ones are here: no operation fails, and a client that
+//! waits for a lock is not refused before its time.
 
 use crate::history::commit_order::COMMIT_ORDER;
 use crate::history::linearizability::LINEARIZABLE;

@@ -1,9 +1,10 @@
-//! What a client asks for next, from what it was told so far.
+//! What a client asks for next, from the answers that it had.
 //!
-//! What always holds: the choice comes from the seed and from the answers alone. A client knows what any client of the
-//! contract knows: numbers, tokens and records from its own answers, also old ones, which it now and then presents on
-//! purpose. Messages say who sent them, so that each can be told from every other. This module must not know whether an
-//! answer was right.
+//! A client knows what any client of the contract knows: numbers, tokens and records from its own answers, also old
+//! ones, which it now and then presents on purpose. Messages name their sender, so that each differs from every other.
+//!
+//! Invariant: the seed and the answers alone decide the next operation.
+//! Does not depend on: whether an answer was right.
 
 use std::collections::BTreeMap;
 use std::num::NonZeroU32;

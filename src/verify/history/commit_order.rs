@@ -1,11 +1,13 @@
-//! The first judge: the order of the numbers that transactions took is the order in which they happened.
+//! The check in commit order: the order of the numbers that transactions took is the order in which they happened.
 //!
 //! Each transaction that changes something takes the next number inside itself; one that changes nothing saw the number
-//! of the last one before it. So the history is replayed in the model in that order, in linear time. A number that
-//! nobody was told belongs to an operation without an answer: there is one for each killed client at most, and all that
-//! fit are tried. What always holds: a history is allowed only if every reply is the model's, every number is accounted
-//! for, the order contradicts no answer that came before a call, and what was found in the end is what the model comes
-//! to. This module must not know the other judges.
+//! of the last one before it. So the history is replayed in the model in that order, in linear time. A number that no
+//! client was told belongs to an operation without an answer: there is at most one for each killed client, and all that
+//! fit are tried.
+//!
+//! Invariant: a history is allowed only if every reply is the model's, every number is accounted for, the order
+//! contradicts no answer that came before a call, and the state at the end is the model's.
+//! Does not depend on: the other checkers.
 
 use std::collections::BTreeMap;
 
@@ -165,8 +167,8 @@ impl CommitOrder {
         }
     }
 
-    /// Replays on from a number up to the end, or to where it fails. At a gap it takes the first operation that may fill
-    /// it, and leaves the others to be tried.
+    /// Replays on from a number up to the end, or to where it fails. At a gap it takes the first operation that may
+    /// fill it, and leaves the others to be tried.
     fn replay_on(
         &self,
         history: &History,

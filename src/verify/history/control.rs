@@ -1,7 +1,6 @@
-//! Positive controls: clients with a mistake, whose histories the judges named here must refuse.
+//! Positive controls: mutants of clients, whose histories the checkers named here must refuse.
 //!
-//! Judges that refuse nothing say little if they could not refuse anything. What must be refused, and by whom, is written
-//! here before it is looked for; a control that passes unnoticed fails the run.
+//! Invariant: the checkers are written down before the search; a control that is missed fails the run.
 
 use std::path::Path;
 

@@ -1,4 +1,4 @@
-//! The second judge: is there any order at all? It trusts no number.
+//! The linearizability search: is there an order of the operations that explains every reply? It trusts no number.
 //!
 //! A history is linearizable if its operations can be put into one order, in which each takes effect at one moment
 //! between its call and its answer and is answered as the model answers. The search is that of Wing and Gong: of the
@@ -10,8 +10,9 @@
 //! fits. (Not even the end of its process ends that: what a killed process has written into the WAL can come to life
 //! when another process recovers it.)
 //!
-//! What always holds: allowed only with such an order in hand; refused only if all were tried; otherwise inconclusive.
-//! A collision of two hashes could make it refuse wrongly, and never allow. This module must not know the other judges.
+//! Invariant: a history is allowed only with such an order in hand, and refused only if all were tried; otherwise it is
+//! inconclusive. A collision of two hashes could make the search refuse wrongly, and never allow wrongly.
+//! Does not depend on: the other checkers.
 
 use std::collections::HashSet;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};

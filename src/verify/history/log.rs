@@ -1,9 +1,10 @@
-//! The log, in the manner of Jepsen's workload for Kafka: what is wrong can be seen in the history itself.
+//! Checks of the log without a model, in the manner of Jepsen's workload for Kafka: the violation shows in the history
+//! itself.
 //!
-//! No model is asked. What always holds: each check has a premise that makes it certain (no seek, no new epoch, no
-//! operation of a killed client that may have moved the position), and says nothing where that does not hold. So these
-//! checks find less than the judges do, and cannot share a mistake with them. This module must not know how an operation
-//! works, beyond the sentences of the contract that stand beside each check.
+//! Invariant: each check has a premise that makes it certain (no seek, no new epoch, no operation of a killed client
+//! that may have moved the position), and says nothing where the premise does not hold. So these checks find less than
+//! those against the model, and share no bug with them.
+//! Does not depend on: how an operation works, beyond the sentences of the contract that stand beside each check.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -1,7 +1,7 @@
-//! Clients that do it wrong: mistakes around the lock and the transaction, each of which a judge must refuse.
+//! Mutants of clients: bugs around the lock and the transaction, each of which a checker must refuse.
 //!
-//! What always holds: a mistake works on a real file with real transactions, and what it answers is what a program with
-//! that mistake would answer. This module must not know how histories are judged.
+//! Invariant: a mutant works on a real file with real transactions, and answers as a program with that bug would.
+//! Does not depend on: how histories are checked.
 
 use fencepost_model::op::{Op, Reply};
 use fencepost_model::vocabulary::Timestamp;

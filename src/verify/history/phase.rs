@@ -1,9 +1,9 @@
-//! The phase `history`: histories are recorded and judged, and so are those of clients with a mistake, and some in which
-//! an answer was changed.
+//! The phase `history`: histories are recorded and checked, and so are those of mutants, and some in which an answer
+//! was changed.
 //!
-//! What always holds: what clients ask for depends on the seed alone; what happens, on the machine too. A run in which
-//! nothing was killed, stalled, turned away or late has shown nothing, and says so. This module must not know how
-//! anything is judged.
+//! Invariant: the seed alone decides what clients ask for; what happens depends on the machine too. A run in which no
+//! client was killed, stalled, refused or late has shown nothing, and complains.
+//! Does not depend on: how anything is checked.
 
 use std::fmt::Write as _;
 use std::path::Path;

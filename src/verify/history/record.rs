@@ -1,9 +1,12 @@
-//! What happened: every operation with who asked for it, when it was called and answered, and what was said.
+//! A recorded history: every operation with its client, when it was called and answered, and its answer.
 //!
-//! What always holds: an operation is written down before it begins and its answer after it has ended, each in one line
-//! of a file of the client's own, so that what a killed client said is there; an operation without an answer may or may
-//! not have happened. Times are those of one clock that all processes of the machine share, and tell the order of calls
-//! and answers alone; the `now` of an operation is another thing. This module must not know what is allowed.
+//! Times are those of one clock that all processes of the machine share, and tell the order of calls and answers alone;
+//! the `now` of an operation is another thing.
+//!
+//! Invariant: an operation is written down before it begins and its answer after it has ended, each in one line of a
+//! file of the client's own, so that the lines of a killed client are there; an operation without an answer may or may
+//! not have happened.
+//! Does not depend on: what is allowed.
 
 use fencepost_model::op::{Op, Reply};
 use fencepost_model::state::State;

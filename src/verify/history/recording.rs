@@ -1,9 +1,10 @@
-//! Recording a history: clients on one real file, as processes that are killed and stalled, as threads, or as clones of
+//! Records a history: clients on one real file, as processes that are killed and stalled, as threads, or as clones of
 //! buses that share their commits.
 //!
-//! What always holds: no client outlives the recording; the seat of a killed client is taken by a new one until all
-//! operations of the seat were called; the file is looked at when all have ended. What is asked for comes from the seed;
-//! when what happens is the machine's business. This module must not know what is allowed.
+//! Invariant: no client outlives the recording; the seat of a killed client is taken by a new one until all operations
+//! of the seat were called; the file is looked at when all have ended. The seed decides what is asked for; the machine
+//! decides when.
+//! Does not depend on: what is allowed.
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Barrier};

@@ -1,6 +1,6 @@
-//! A recorded history, judged again and told.
+//! A recorded history, checked again and explained.
 //!
-//! What always holds: a history is data; the same one is judged the same and told the same each time.
+//! Invariant: the same history has the same verdicts and the same explanation each time.
 
 use std::fmt::Write as _;
 

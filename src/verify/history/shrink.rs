@@ -1,10 +1,13 @@
-//! From a history that is refused to the few answers of it that contradict each other.
+//! Makes a refused history small: to the few answers that contradict each other.
 //!
-//! What always holds: what is left is refused by the same judge. It is made smaller in three ways, none of which can make
-//! a history wrong that was right. A beginning for which there is an order is replaced by the state that it leads to.
-//! What was called after the contradiction is left out, and what was not answered by then has no answer. And answers are
-//! forgotten: an operation without an answer may or may not have happened, so if what is left is still refused, it is
-//! refused whatever became of them. This module must not know how judges judge.
+//! It is made smaller in three ways. A beginning for which there is an order is replaced by the state that it leads to.
+//! What was called after the contradiction is left out, and what was not answered by then has no answer. And answers
+//! are forgotten: an operation without an answer may or may not have happened, so if what is left is still refused, it
+//! is refused either way.
+//!
+//! Invariant: what is left is refused by the same checker, and none of the three ways makes an allowed history a
+//! refused one.
+//! Does not depend on: how a checker works.
 
 use fencepost_model::state::State;
 use fencepost_model::step::apply;
@@ -111,8 +114,8 @@ fn begun_later(history: &History, beginning: &[usize]) -> Option<History> {
     Some(later)
 }
 
-/// Forgets as many answers as can be forgotten: half of them at once, then smaller parts. What has no answer then is left
-/// out, where the judge does not need it to fill a number.
+/// Forgets as many answers as can be forgotten: half of them at once, then smaller parts. What has no answer then is
+/// left out, where the judge does not need it to fill a number.
 fn forget(history: History, checker: &str) -> History {
     let mut small = history;
     let mut size = small.entries.len().div_ceil(2);

@@ -1,8 +1,8 @@
-//! A client at work on a real file, until it is done or killed.
+//! The task of a client: it works on a real file until it is done or killed.
 //!
-//! What always holds: a call is written before it begins, its answer after it has ended, at once and in one piece. The
-//! client takes the time from the shared clock, moved by an offset of its own that jumps. This module must not know who
-//! kills it, nor what is allowed.
+//! Invariant: a call is written before it begins, its answer after it has ended, at once and in one piece. The client
+//! takes the time from the shared clock, moved by an offset of its own that jumps.
+//! Does not depend on: who kills it, and what is allowed.
 
 use std::fs::File;
 use std::io::Write as _;

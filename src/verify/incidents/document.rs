@@ -1,6 +1,7 @@
-//! The museum as a document: what stands between the marks of `docs/museum.md`.
+//! The incidents as a document: the text between the marks of `docs/incidents.md`.
 //!
-//! What always holds: the same exhibits give the same text. This module knows nothing of how a trace is found.
+//! Invariant: the same incidents give the same text.
+//! Does not depend on: how a trace is found.
 
 use crate::incidents::explain::{NotShown, explain};
 use crate::incidents::{GROUPS, Incident, ShownBy};

@@ -1,7 +1,8 @@
-//! How an exhibit is shown: its mutant is run, must be caught by what was named for it, and the shortest way is told.
+//! Shows an incident: its mutant is run, must be caught by what was named for it, and the shortest counterexample is
+//! explained.
 //!
-//! What always holds: the same exhibit gives the same text. The judges are those of each family of mutants; this module
-//! must not know what is right.
+//! Invariant: the same incident gives the same text.
+//! Does not depend on: what is right; the checkers of each family of mutants decide that.
 
 mod run_loop;
 

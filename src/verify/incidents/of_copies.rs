@@ -1,4 +1,4 @@
-//! Mistakes with identity: copies, ids, numbers that are given twice, and answers that are given too early.
+//! Incidents with identity: copies, ids, numbers that are given twice, and answers that are given too early.
 
 use crate::incidents::{Incident, IncidentGroup, ShownBy};
 use crate::threads::{BEFORE_COMMIT, Mutant};

@@ -1,4 +1,4 @@
-//! Mistakes with failures: how often something is tried, and what becomes of what cannot be done.
+//! Incidents with failures: how often something is tried, and what becomes of what cannot be done.
 
 use crate::incidents::{Incident, IncidentGroup, ShownBy};
 

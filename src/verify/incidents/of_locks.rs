@@ -1,4 +1,4 @@
-//! Mistakes with locks and leases: whose a command or a cursor is, and for how long.
+//! Incidents with locks and leases: which worker holds a command or a cursor, and for how long.
 
 use crate::incidents::{Incident, IncidentGroup, ShownBy};
 use crate::schedule::orders::{AN_ORDER, WAITS};

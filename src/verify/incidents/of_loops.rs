@@ -1,4 +1,4 @@
-//! Mistakes in the loop around the handler, and in the threads that it waits with.
+//! Incidents in the loop around the handler, and in the threads that it waits with.
 
 use crate::consumer::Mutant;
 use crate::incidents::{Incident, IncidentGroup, ShownBy};

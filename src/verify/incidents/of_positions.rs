@@ -1,4 +1,4 @@
-//! Mistakes with the log: positions, names, starts, and what is deleted behind them.
+//! Incidents with the log: positions, names, starts, and what is deleted behind them.
 
 use crate::incidents::{Incident, IncidentGroup, ShownBy};
 

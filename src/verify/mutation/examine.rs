@@ -1,7 +1,9 @@
-//! What a store is put through that may run a wrong statement: everything must be as the model and the contract have it.
+//! The checks that a store with one changed statement is put through: everything must be as the model and the contract
+//! say.
 //!
-//! What always holds: the standard statements pass, and each examination is the same each time. It is told what is wrong
-//! by an answer, by what the file holds, or by a panic of a promise. This module does not know what was changed.
+//! Invariant: the standard statements pass, and each examination is the same each time. A mutant shows by an answer, by
+//! what the file holds, or by a panic of a promise.
+//! Does not depend on: what was changed.
 
 mod damage;
 mod opening;

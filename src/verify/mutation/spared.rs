@@ -1,7 +1,7 @@
-//! Mutants that nothing notices, each with the reason why it makes no difference.
+//! Mutants that survive, each with the reason why it is equivalent.
 //!
-//! They are told by their statement and by what was changed: in each place where that can be changed, unless a place is
-//! named.
+//! They are named by their statement and by what was changed: in each place where that can be changed, unless a place
+//! is named.
 
 use super::StatementMutant;
 

@@ -1,8 +1,8 @@
-//! Small mistakes in the text of a statement: one word, sign or part of it changed, as a slip of the hand would.
+//! Small changes in the text of a statement: one word, sign or part of it, as an author might get it wrong.
 //!
-//! What always holds: the same text gives the same mistakes, in the same order; each keeps all parameters, so that a
-//! statement still can be given what it is given. Whether a mistake is SQL at all is not known here, nor what the
-//! statement is for.
+//! Invariant: the same text gives the same changes, in the same order; each keeps all parameters, so that the statement
+//! can still be bound.
+//! Does not depend on: whether a change is SQL, and what the statement is for.
 
 use std::ops::Range;
 

@@ -1,7 +1,8 @@
-//! What is done before the power goes: operations of the contract, and what else touches the disk.
+//! What is done before a power cut or during a fault: operations of the contract, and what else changes the disk.
 //!
-//! Each act is done twice, on the model's world and on a store, and their answers are compared. This module must not
-//! know of disks.
+//! Each act is done twice, on the model's world and on a store, and the answers are compared.
+//!
+//! Does not depend on: disks.
 
 use std::collections::BTreeSet;
 use std::num::NonZeroU32;
@@ -163,8 +164,8 @@ impl Moment {
 
 /// Everything that may be done next: each kind of operation in its first form, and what else touches the disk.
 ///
-/// A restore is always done at `PowerLoss`, and a boot is noticed by opening, so neither is a plain operation here below
-/// that level. With `heavy`, also what opens files anew.
+/// A restore is always done at `PowerLoss`, and a boot is noticed by opening, so neither is a plain operation here
+/// below that level. With `heavy`, also what opens files anew.
 pub fn next(scope: &Scope, level: Level, moment: &Moment, heavy: bool) -> Vec<Act> {
     let mut moves = Vec::new();
     scope.moves(&moment.world, &mut moves);

@@ -1,4 +1,6 @@
 //! The promises that several phases check, and how a broken one is reported.
+//!
+//! Does not depend on: how a promise is checked.
 
 use fencepost_model::invariant::GUARANTEES;
 

@@ -1,9 +1,11 @@
-//! Doing acts on a store on a simulated disk, and keeping the journal of what the disk saw.
+//! Does acts on a store on a simulated disk, and records the I/O events.
 //!
-//! What always holds: the same case gives the same journal, byte for byte: the salts of the WAL are drawn from a pinned
-//! seed while nothing else in the process draws any. The store is the real one, opened as anyone opens it; between two
-//! cases it stays open, and the disk is exchanged under it. This module judges nothing but that answers are the
-//! model's.
+//! The store is the real one, opened as a program opens it. Between two cases it stays open, and the disk is exchanged
+//! under it.
+//!
+//! Invariant: the same start and acts give the same recording, byte for byte: the salts of the WAL are drawn from a
+//! pinned seed while nothing else in the process draws any. The answers are the model's.
+//! Does not depend on: what is checked afterwards.
 
 use std::path::Path;
 use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};

@@ -1,9 +1,11 @@
-//! What SQLite makes of an image: it is opened, recovered, checked, read, and worked on.
+//! Opens a crash image: SQLite recovers it, and it is checked, read and worked on.
 //!
-//! There are two ways. A *stranger* opens the image as anyone opens a store after a boot. The *quick* way keeps a
-//! connection open while the disk is exchanged under it and its shared memory cleared, so that SQLite recovers the WAL
-//! anew; it is for images of a store in WAL mode without a rollback journal. A sample of images goes both
-//! ways, and both must find the same. This module must not know what should be found.
+//! There are two ways. A *fresh process after a reboot* opens the image as a program opens a store. The *quick* way
+//! keeps a connection open while the disk is exchanged under it and its shared memory is cleared, so that SQLite
+//! recovers the WAL anew; it is for images of a store in WAL mode without a rollback journal. A sample of images goes
+//! both ways, and both must find the same.
+//!
+//! Does not depend on: what should be found.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;

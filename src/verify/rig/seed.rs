@@ -1,4 +1,6 @@
 //! Numbers that follow from a seed.
+//!
+//! Invariant: the same seed and parts give the same number.
 
 /// A mixture of a seed and numbers that name a place.
 pub fn mix(seed: u64, parts: &[u64]) -> u64 {

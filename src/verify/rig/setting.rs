@@ -1,6 +1,6 @@
-//! What a cut is looked for in: where the store begins, on what kind of disk, at which level, and with which mistake.
+//! The setting of a case: durability level, kind of disk, and mutant.
 //!
-//! A [`Case`] can be written down, and gives the same recording each time. This module must not know what is judged.
+//! Does not depend on: what is checked.
 
 use serde::{Deserialize, Serialize};
 

@@ -1,7 +1,7 @@
-//! What is run in every schedule: where it begins, and what each client does.
+//! What is run in every schedule: the start, and what each client does.
 //!
-//! A [`ScheduleCase`] can be written down, and with the choices of a schedule it does the same each time. This module must not
-//! know who goes on when.
+//! Invariant: a [`ScheduleCase`] with the choices of a schedule does the same each time.
+//! Does not depend on: which client runs when.
 
 use std::sync::Arc;
 

@@ -1,8 +1,8 @@
 //! Connections on one simulated disk, whose clients are run in one schedule after the other.
 //!
-//! What always holds: each run begins with the same bytes, the same shared memory and the same knowledge in each
-//! connection, so that what a run does is decided by the schedule alone. Connections stay open from run to run where
-//! they can. This module judges nothing.
+//! Invariant: each run begins with the same bytes, the same shared memory and the same knowledge in each connection, so
+//! that the schedule alone decides what a run does. Connections stay open from run to run where they can.
+//! Does not depend on: what is allowed.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;

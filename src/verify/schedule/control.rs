@@ -1,8 +1,7 @@
-//! Positive controls: mistakes that people make around a database with one writer, each of which must be found by the
-//! promise named for it.
+//! Positive controls: common bugs around a database with one writer, each of which must be caught by the promise named
+//! for it.
 //!
-//! A search that finds nothing says little if it could not find anything. What must be found is written here before it
-//! is looked for; a control that passes unnoticed fails the run.
+//! Invariant: the promise is written down before the search; a control that is missed fails the run.
 
 use fencepost_model::scope::cuts;
 

@@ -1,7 +1,7 @@
 //! The power cut at every I/O event of a schedule.
 //!
-//! What may be found is the state after some order of the acts that were answered before the cut, and of any of those that
-//! were under way; the answers that were given fit that order. The disk is that of the phase `crash`.
+//! Invariant: the image holds the state after some order of the acts that were answered before the cut, and of any of
+//! those that were under way; the answers that were given fit that order.
 
 use std::collections::{BTreeSet, HashMap};
 use std::rc::Rc;

@@ -1,7 +1,9 @@
-//! What a client can do wrong with a store that does everything right: planted, so that the search must find it.
+//! Mutants of clients over a store that does everything right; the search must find each.
 //!
-//! Each is a mistake that people make around a database with one writer: a lock that comes too late, a check in one
-//! transaction and the act in the next, a retry of what was done. This module must not know who goes on when.
+//! Each is a common bug around a database with one writer: a lock that comes too late, a check in one transaction and
+//! the act in the next, a retry of what was done.
+//!
+//! Does not depend on: which client runs when.
 
 use fencepost_model::op::{Delivery, Op, Reply, Target};
 use fencepost_model::vocabulary::{Timestamp, Token};

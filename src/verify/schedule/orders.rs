@@ -1,9 +1,9 @@
-//! Whether what happened in a run may happen: some order of the acts, in the model, gives the same answers and the same
+//! Whether a run is allowed: some order of the acts, in the model, gives the same answers and the same state at the
 //! end.
 //!
-//! What always holds: an order keeps to real time: what was answered before another was called comes first. What was
-//! answered with busy has not happened, and nobody who can wait is answered so. This module knows no disk and no
-//! scheduler.
+//! Invariant: an order respects real time: an act that was answered before another was called comes first. An act that
+//! was answered with busy has not happened, and no client that can wait is answered so.
+//! Does not depend on: any disk or scheduler.
 
 use std::collections::BTreeSet;
 

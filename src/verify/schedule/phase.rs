@@ -1,7 +1,8 @@
-//! The phase `schedule`: all cells, all controls, and their figures.
+//! The phase `schedule`: all cells, all controls, and their figures. A cell is a start and what a few connections do
+//! from there.
 //!
-//! What always holds: which cells are searched how far depends on the reach and the seed alone. A cell is a beginning and what
-//! a few connections do from there. This module must not know how anything is judged.
+//! Invariant: the reach and the seed alone decide which cells are searched, and how far.
+//! Does not depend on: how a run is checked.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;

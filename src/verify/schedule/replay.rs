@@ -1,7 +1,7 @@
-//! One schedule of one case, done again: to see it again, to make it smaller, and to tell it.
+//! One schedule of one case, run again: to check it again, to make it smaller, and to explain it.
 //!
-//! What always holds: the same case and choices give the same story. A failure is made smaller by leaving out clients and
-//! acts, and then by standing back as seldom as possible, as long as the same promise is broken.
+//! Invariant: the same case and choices give the same explanation. A failure is made smaller by leaving out clients and
+//! acts, and then by the fewest preemptions, as long as the same promise is broken.
 
 use std::fmt::Write as _;
 use std::sync::{Arc, Mutex, PoisonError};

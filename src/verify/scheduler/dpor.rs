@@ -1,12 +1,13 @@
-//! Of all schedules that differ only in the order of steps which touch nothing in common, one.
+//! Dynamic partial-order reduction (DPOR): one of all schedules that differ only in the order of steps whose footprints
+//! do not meet.
 //!
-//! This is dynamic partial-order reduction (Flanagan and Godefroid, 2005) with sleep sets (Godefroid, 1996). A step is what a
-//! client does from one choice to the next. After each run the steps are looked through for races: two steps of different
-//! clients that meet, and that nothing in between has put in this order. For each, the other order is run as well.
+//! This is the algorithm of Flanagan and Godefroid (2005) with sleep sets (Godefroid, 1996). A step is what a client
+//! does from one choice to the next. After each run the steps are searched for races: two steps of different clients
+//! that meet, and that nothing in between has put in this order. For each race, the other order is run as well.
 //!
-//! What always holds: every schedule there is does what one does that was run, as far as what is touched is told whole.
-//! That this is so is held against the search of all schedules in tests, here and on the store. This module must not know
-//! what is touched.
+//! Invariant: every schedule does what one does that was run, as far as footprints are complete. Tests hold this
+//! against the search of all schedules, here and on the store.
+//! Does not depend on: what a footprint stands for.
 
 use std::collections::BTreeSet;
 

@@ -1,4 +1,4 @@
-//! The searches themselves, on clients that are a few lines.
+//! The searches themselves, on clients of a few lines.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 

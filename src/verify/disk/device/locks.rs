@@ -1,7 +1,7 @@
 //! Locks of files, and the memory that connections share.
 //!
-//! What always holds: who is refused changed nothing, but for a lock that is pending. Which lock is asked for when is
-//! SQLite's business.
+//! Invariant: a connection that is refused a lock changed nothing, except for a lock that is pending.
+//! Does not depend on: when SQLite asks for which lock.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -121,8 +121,8 @@ impl Disk {
         }
     }
 
-    /// What connections told each other by shared memory since the last time: in the header of a WAL's index and what is
-    /// noted of checkpoints, and in the marks of readers. What lies behind that is read as far as the header says.
+    /// What connections told each other by shared memory since the last time: in the header of a WAL's index and what
+    /// is noted of checkpoints, and in the marks of readers. What lies behind that is read as far as the header says.
     pub(in crate::disk) fn memory_changed(&mut self) -> Footprint {
         let (mut header, mut marks) = (false, false);
         for file in &mut self.files {

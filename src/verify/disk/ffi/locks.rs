@@ -1,6 +1,7 @@
-//! The calls by which connections keep each other out: locks of files, shared memory, and its locks.
+//! The calls by which connections exclude each other: locks of files, shared memory, and its locks.
 //!
-//! What always holds: each lets another connection go on first, where somebody decides that, and tells how it went.
+//! Invariant: each call lets the scheduler run another connection first, if there is a scheduler, and reports its
+//! result.
 
 use std::ffi::{c_int, c_void};
 use std::ptr;

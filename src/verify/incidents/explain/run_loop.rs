@@ -1,7 +1,10 @@
-//! A run loop with a mistake: the smallest scenario of some in which its rule is broken, and what was seen.
+//! A mutant of the run loop: the smallest scenario found in which its rule is broken, and what was seen.
 //!
-//! What always holds: the same seed finds the same scenario. Questions that are asked all the time, and to which the
-//! answer was that nothing is due, are left out of what is told. This module must not know what a loop ought to do.
+//! Questions that the loop asks all the time, and to which the answer was that nothing is due, are left out of the
+//! text.
+//!
+//! Invariant: the same seed finds the same scenario.
+//! Does not depend on: what a loop ought to do.
 
 use std::fmt::Write as _;
 

@@ -1,4 +1,4 @@
-//! Stores with something wrong in them: what the model judges where it can be read, and what must fail where it cannot.
+//! Stores with damage: what can be read is checked against the model, and what cannot be read must fail.
 
 use std::num::NonZeroU32;
 use std::sync::Arc;
@@ -224,8 +224,8 @@ fn values(column: &str) -> Vec<RawValue> {
     values
 }
 
-/// Every operation on a sound store, and on one with each value in each column: as the model has it, wherever a snapshot
-/// can be read.
+/// Every operation on a sound store, and on one with each value in each column: as the model has it, wherever a
+/// snapshot can be read.
 pub(super) fn damaged(sql: &Statements) -> Result<ExaminationResult> {
     let mut store = Store::in_memory()?.with_statements(sql.clone());
     furnish(&mut store, false)?;
@@ -282,8 +282,8 @@ pub(super) fn with_values(
     Ok(Ok(()))
 }
 
-/// A store with more of a history: an event and an entry that were nacked, a corrupt event at somebody, an id of an event, a
-/// number without one; and then an epoch after others of which a later one has ended.
+/// A store with more of a history: an event and an entry that were nacked, a corrupt event at somebody, an id of an
+/// event, a number without one; and then an epoch after others of which a later one has ended.
 pub(super) fn later(sql: &Statements) -> Result<ExaminationResult> {
     let mut store = Store::in_memory()?.with_statements(sql.clone());
     furnish(&mut store, true)?;

@@ -1,4 +1,4 @@
-//! Opening a file for the first time, again, after a boot and beside others; and what a check says of it.
+//! Opens a file for the first time, again, after a boot and beside others; and checks what `check` says of it.
 
 use std::path::Path;
 

@@ -1,6 +1,6 @@
-//! Events that are aside: several of one group, of several epochs, and beside commands of the same numbers.
+//! Events that are set aside: several of one group, of several epochs, and beside commands of the same numbers.
 //!
-//! Every operation that may concern them must do what the model does, at each of some times.
+//! Invariant: every operation that may concern them does what the model does, at each of some times.
 
 use std::sync::Arc;
 
