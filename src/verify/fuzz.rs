@@ -24,21 +24,21 @@ pub use furnished::Sent;
 
 use fencepost::error::Result;
 
-/// Plays on a stage that is made once for each thread.
+/// Runs on a harness that is made once for each thread.
 ///
 /// # Panics
-/// If there is no stage, or if something has no typed answer.
+/// If there is no harness, or if something has no typed answer.
 fn on_harness<S>(
     kept: &'static LocalKey<RefCell<Option<S>>>,
     make: impl FnOnce() -> Result<S>,
-    play: impl FnOnce(&mut S) -> Result<()>,
+    run: impl FnOnce(&mut S) -> Result<()>,
 ) {
     kept.with_borrow_mut(|kept| {
         let harness = kept.get_or_insert_with(|| match make() {
             Ok(harness) => harness,
-            Err(error) => panic!("there is nothing to play on: {error:?}"),
+            Err(error) => panic!("there is no harness: {error:?}"),
         });
-        if let Err(error) = play(harness) {
+        if let Err(error) = run(harness) {
             panic!("no typed answer: {error:?}");
         }
     });
@@ -49,8 +49,8 @@ fn on_harness<S>(
 pub struct FuzzTarget {
     /// Its name, which is also that of its folders.
     pub name: &'static str,
-    /// Plays bytes.
-    pub play: fn(&[u8]),
+    /// Runs on bytes.
+    pub run: fn(&[u8]),
     /// What to begin with: a name and bytes for each.
     pub seeds: fn() -> Vec<(String, Vec<u8>)>,
 }
@@ -63,12 +63,12 @@ impl fmt::Debug for FuzzTarget {
 
 /// Every target of the library; the program has one more, for its arguments.
 pub const TARGETS: &[FuzzTarget] = &[
-    FuzzTarget { name: "decode_row", play: decode_row::play, seeds: decode_row::seeds },
-    FuzzTarget { name: "ops", play: ops::play, seeds: ops::seeds },
-    FuzzTarget { name: "open_file", play: open_file::play, seeds: open_file::seeds },
-    FuzzTarget { name: "page_flip", play: page_flip::play, seeds: page_flip::seeds },
-    FuzzTarget { name: "metadata", play: metadata::play, seeds: metadata::seeds },
-    FuzzTarget { name: "trace", play: trace::play, seeds: trace::seeds },
+    FuzzTarget { name: "decode_row", run: decode_row::run, seeds: decode_row::seeds },
+    FuzzTarget { name: "ops", run: ops::run, seeds: ops::seeds },
+    FuzzTarget { name: "open_file", run: open_file::run, seeds: open_file::seeds },
+    FuzzTarget { name: "page_flip", run: page_flip::run, seeds: page_flip::seeds },
+    FuzzTarget { name: "metadata", run: metadata::run, seeds: metadata::seeds },
+    FuzzTarget { name: "trace", run: trace::run, seeds: trace::seeds },
 ];
 
 /// The target of this name.

@@ -23,56 +23,56 @@ use crate::threads::Mutant as OfThreads;
 pub use document::document;
 pub use explain::{NotShown, explain};
 
-/// A mistake that was really made, and how it is shown.
+/// A bug that was made elsewhere, and how it is shown.
 #[derive(Clone, Copy, Debug)]
 pub struct Incident {
     /// What went wrong, a sentence.
     pub title: &'static str,
     /// Where it was made.
     pub project: &'static str,
-    /// The title of the thread that tells of it, with its number.
+    /// The title of the thread that reports it, with its number.
     pub thread: &'static str,
     /// The address of that thread.
     pub url: &'static str,
     /// What was built, how it hurt, and how it was mended where that is known.
     pub explanation: &'static str,
-    /// The mutant that makes the same mistake.
+    /// The mutant that has the same bug.
     pub shown: ShownBy,
     /// The name of the guarantee, the rule or the promise that must catch it.
     pub breaks: &'static str,
 }
 
-/// The mutant that shows an exhibit.
+/// The mutant that shows an incident.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ShownBy {
     /// The mutant of the model of this name: its shortest counterexample, found by exhaustive search.
     Model(&'static str),
-    /// A run loop with this mistake: the smallest scenario that was found, played in paused time.
+    /// A run loop with this mutant: the smallest scenario that was found, run in paused time.
     Loop(OfLoop),
-    /// The threads of a bus with this mistake: a schedule.
+    /// The threads of a bus with this mutant: a schedule.
     Threads(OfThreads),
-    /// Clients of a file with the mistake of the control of this name: the smallest schedule.
+    /// Clients of a file with the mutant of the control of this name: the smallest schedule.
     Clients(&'static str),
 }
 
-/// A room of the museum.
+/// A group of incidents.
 #[derive(Clone, Copy, Debug)]
 pub struct IncidentGroup {
     /// What it is about.
     pub title: &'static str,
-    /// What the exhibits in it have in common.
+    /// What the incidents in it have in common.
     pub about: &'static str,
-    /// What is shown there.
+    /// The incidents of the group.
     pub incidents: &'static [Incident],
 }
 
-/// All rooms, in the order in which to walk through them.
+/// All groups, in their order in the document.
 pub const GROUPS: &[IncidentGroup] =
     &[of_locks::GROUP, of_failures::GROUP, of_copies::GROUP, of_positions::GROUP, of_loops::GROUP];
 
-/// All exhibits.
+/// All incidents.
 pub fn all() -> impl Iterator<Item = &'static Incident> {
-    GROUPS.iter().flat_map(|room| room.incidents)
+    GROUPS.iter().flat_map(|group| group.incidents)
 }
 
 impl Incident {

@@ -45,7 +45,7 @@ pub struct Pair {
     copy: Option<Arc<Lazy>>,
 }
 
-/// An image that is made when somebody goes on from it: from its parent's by the last call.
+/// An image that is made when it is needed: from its parent's, by the last call.
 #[derive(Debug)]
 struct Lazy {
     made: OnceLock<StoreImage>,
@@ -115,7 +115,7 @@ impl Lockstep {
         }
     }
 
-    /// What was judged.
+    /// What was checked.
     pub fn tally(&self) -> &Tally {
         &self.tally
     }
@@ -132,7 +132,7 @@ impl Lockstep {
         self.found(&checker)
     }
 
-    /// Explores breadth first until something is wrong, for a shortest path.
+    /// Explores breadth first until a promise is broken, for a shortest path.
     pub fn shortest(&self) -> LockstepResult {
         let first = Some(Arc::new(std::array::from_fn(|_| AtomicBool::new(false))));
         let search = Self { first, ..self.clone() };
@@ -247,7 +247,7 @@ impl Lockstep {
         Ok(next)
     }
 
-    /// Judges what the store really did, where it is not what the model does.
+    /// Checks what the store really did, where it is not what the model does.
     fn check(&self, pair: &Pair, next: &mut Pair, call: &StoreCall, reply: &Reply, after: &State) {
         let op: &Op = match call {
             StoreCall::Operation(_, op) => op,

@@ -17,12 +17,12 @@ use examine::{Noticed, examine};
 use fencepost::error::Result;
 use fencepost::internals::sqlite::{StatementId, Statements, Store};
 
-/// A statement with one small mistake in it.
+/// A statement with one small change in it.
 #[derive(Clone, Debug)]
 pub struct StatementMutant {
     /// The statement.
     pub statement: StatementId,
-    /// The kind of slip.
+    /// The kind of change.
     pub kind: &'static str,
     /// What was changed into what; and which of the places it is, if the same can be changed in several.
     pub what: String,
@@ -94,6 +94,6 @@ pub fn check(
     begin: impl FnMut(&StatementMutant) + Send,
 ) -> Vec<MutantOutcome> {
     let noticed = pool::map(threads, mutants, begin, |mutant| examine(&mutant.statements()).err());
-    let judged = mutants.iter().cloned().zip(noticed);
-    judged.map(|(mutant, noticed)| MutantOutcome { mutant, noticed }).collect()
+    let checked = mutants.iter().cloned().zip(noticed);
+    checked.map(|(mutant, noticed)| MutantOutcome { mutant, noticed }).collect()
 }

@@ -7,7 +7,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// Does a piece of work for each item on so many threads, and returns what came out in the order of the items.
-/// `begin` is told of each item before its work begins. A panic in a piece of work is passed on.
+/// `begin` is called for each item before its work begins. A panic in a piece of work is passed on.
 pub fn map<T: Sync, R: Send>(
     threads: usize,
     items: &[T],

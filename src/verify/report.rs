@@ -26,7 +26,7 @@ pub enum GuaranteeVerdict {
     Held,
     /// It is broken.
     Broken,
-    /// Nothing was there to judge.
+    /// It was never checked.
     Unchecked,
 }
 
@@ -45,7 +45,7 @@ pub struct VerificationReport {
     pub phases: Phases,
     /// Guarantee by guarantee.
     pub guarantees: Vec<GuaranteeLine>,
-    /// What is wrong with the search itself, or what broke, in words.
+    /// What is wrong with the search itself, in words.
     pub complaints: Vec<String>,
 }
 
@@ -55,19 +55,19 @@ pub struct Phases {
     /// The model alone.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub model: Option<ModelFigures>,
-    /// The store held against the model.
+    /// The store in lockstep with the model.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub lockstep: Option<LockstepFigures>,
-    /// Known mistakes.
+    /// Mutants of the model and of the SQL.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub mutants: Option<MutantsFigures>,
-    /// Cuts of the power.
+    /// Power cuts.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub crash: Option<CrashFigures>,
-    /// Faults besides crashes.
+    /// Faults other than crashes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub faults: Option<FaultsFigures>,
-    /// Several connections, in every order.
+    /// Schedules of several connections.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub schedule: Option<ScheduleFigures>,
     /// Real clients on a real file.
@@ -82,7 +82,7 @@ pub struct GuaranteeLine {
     pub id: &'static str,
     /// Its name.
     pub name: &'static str,
-    /// How often it had something to judge and held.
+    /// How often it was checked and held.
     pub checked: u64,
     /// In which phases.
     #[serde(rename = "where")]

@@ -25,7 +25,7 @@ pub fn run(
     plan: &Plan,
     progress: &mut (dyn Progress + Send),
 ) -> Result<(VerificationReport, Option<Failure<Counterexample>>)> {
-    // SQLite is told how to allocate before its first use.
+    // The allocator of SQLite is chosen before its first use.
     let _ = faults::prepare();
     let began = Instant::now();
     let mut run = Verification { plan, progress, tallies: Vec::new(), complaints: Vec::new(), failure: None };

@@ -27,13 +27,14 @@ pub enum Strategy {
         /// After how many schedules to give up; then the search is not exhausted.
         schedules_max: u64,
     },
-    /// Of schedules that differ only in the order of what touches nothing in common, one; up to a number.
-    Reduced {
+    /// Of schedules that differ only in the order of steps whose footprints do not meet, one; up to a number.
+    Dpor {
         /// After how many schedules to give up; then the search is not exhausted.
         schedules_max: u64,
     },
     /// All that depart so often at most from the order in which each goes on until it waits, and then the one of the
-    /// lowest number: fewer than with as many preemptions, since it counts as well who goes on where somebody waits.
+    /// lowest number: fewer than with as many preemptions, since it counts as well which client runs where another
+    /// waits.
     Departing {
         /// How often, at most.
         departures: u32,
@@ -58,7 +59,7 @@ pub enum Strategy {
 pub struct Explored {
     /// How many schedules were run.
     pub schedules: u64,
-    /// At how many points somebody was chosen, all schedules together.
+    /// How many choices were made, all schedules together.
     pub steps: u64,
     /// Whether no schedule is left, within the bound of preemptions.
     pub exhausted: bool,
@@ -68,10 +69,10 @@ pub struct Explored {
     pub misfit: bool,
 }
 
-/// After so many points of one run nobody stands back for another any more.
+/// After so many points of one run no client stands back for another any more.
 const STEPS_MAX: u64 = 100_000;
 
-/// What clients and the scheduler tell each other. Clients are numbered from 1; 0 is who starts them and waits.
+/// What clients and the scheduler share. Clients are numbered from 1; 0 is the task that starts them and waits.
 #[derive(Debug, Default)]
 pub struct Board(Mutex<BoardState>);
 
@@ -84,7 +85,7 @@ struct BoardState {
     /// Who sleeps until something changes for what it was refused.
     asleep: BTreeSet<usize>,
     choices: Vec<u8>,
-    /// What was done since somebody was chosen last.
+    /// The footprint of what was done since the last choice.
     step: StepFootprint,
     steps: u64,
     stop: bool,
@@ -100,13 +101,13 @@ struct BoardState {
 #[derive(Debug)]
 struct RefusedLock {
     lock: Footprint,
-    /// Whether others have released it since, or changed what is told by shared memory. If not, to ask again is to be
+    /// Whether others have released it since, or changed shared memory. If not, to ask again is to be
     /// refused again.
     changed: bool,
 }
 
 impl BoardState {
-    /// Notes what whoever runs did, for those who wait for it.
+    /// Notes what the running client did, for those that wait for it.
     fn change(&mut self, whether: impl Fn(&RefusedLock) -> bool) {
         let running = self.running;
         for (client, refused) in &mut self.refused {
@@ -114,7 +115,7 @@ impl BoardState {
         }
     }
 
-    /// Puts whoever runs to sleep, if asking again is to be refused again.
+    /// Puts the running client to sleep, if asking again is to be refused again.
     fn fall_asleep(&mut self, whether: impl Fn(&RefusedLock) -> bool) {
         let running = self.running;
         let again = self.refused.get(&running).filter(|refused| !refused.changed && whether(refused));
@@ -123,12 +124,12 @@ impl BoardState {
             self.step.waits = true;
             self.asleep.insert(running);
         }
-        self.touch(read);
+        self.note(read);
     }
 
-    fn touch(&mut self, touch: Footprint) {
-        self.step.touch = self.step.touch.and(touch);
-        self.change(|refused| touch.is_news_to(refused.lock));
+    fn note(&mut self, footprint: Footprint) {
+        self.step.footprint = self.step.footprint.and(footprint);
+        self.change(|refused| footprint.is_news_to(refused.lock));
     }
 
     /// Whether a client is not waiting, or need not any more.
@@ -162,37 +163,37 @@ impl Board {
         self.inner().stop = true;
     }
 
-    /// Ends the search at once: this run is left as it is, with whoever waits in it, and what they hold is lost. For
-    /// a run that cannot end, of clients that are not inside of C.
+    /// Ends the search at once: this run is left as it is, with the clients that wait in it, and what they hold is
+    /// lost. For a run that cannot end, of clients that are not inside of C.
     pub fn abandon(&self) {
         let mut inner = self.inner();
         (inner.stop, inner.abandoned) = (true, true);
     }
 
-    /// Whoever runs touched this.
-    pub fn touch(&self, touch: Footprint) {
-        self.inner().touch(touch);
+    /// The running client read or wrote this.
+    pub fn note(&self, footprint: Footprint) {
+        self.inner().note(footprint);
     }
 
-    /// Whoever runs was called, and it matters who had been answered by then.
+    /// The running client was called, and it matters which others had been answered by then.
     pub fn called(&self) {
         self.inner().step.calls = true;
     }
 
-    /// Whoever runs was answered, and it matters who is called after that.
+    /// The running client was answered, and it matters which others are called after that.
     pub fn answered(&self) {
         self.inner().step.answers = true;
     }
 
-    /// Whoever runs was refused this lock.
+    /// The running client was refused this lock.
     pub fn refused(&self, lock: Footprint) {
         let mut inner = self.inner();
         let running = inner.running;
-        inner.touch(lock.in_vain());
+        inner.note(lock.in_vain());
         inner.refused.insert(running, RefusedLock { lock, changed: false });
     }
 
-    /// Whoever runs released a lock.
+    /// The running client released a lock.
     pub fn released(&self, lock: Footprint) {
         self.inner().change(|refused| refused.lock.meets(lock));
     }
@@ -202,18 +203,19 @@ impl Board {
         shuttle::thread::yield_now();
     }
 
-    /// Lets another go on before this is touched. Who asks for what it was just refused sleeps as in [`Board::sleep`].
+    /// Lets another client run before this is read or written. A client that asks for what it was just refused sleeps
+    /// as in [`Board::sleep`].
     pub fn pause_before(&self, next: Footprint) {
         self.inner().fall_asleep(|refused| refused.lock == next);
         shuttle::thread::yield_now();
     }
 
-    /// Whoever runs does no more.
+    /// The running client does no more.
     pub fn settle(&self) {
-        self.inner().touch(Footprint::read_memory(None));
+        self.inner().note(Footprint::read_memory(None));
     }
 
-    /// Sleeps until the lock that was refused last is released, or shared memory tells something new, or all sleep.
+    /// Sleeps until the lock that was refused last is released, or shared memory changes, or all sleep.
     pub fn sleep(&self) {
         self.inner().fall_asleep(|_| true);
         shuttle::thread::yield_now();
@@ -256,7 +258,7 @@ impl Bound {
 
 enum StrategyState {
     Exhaustive { bound: Bound, schedules_max: u64, forks: Vec<Fork>, at: usize, used: u32 },
-    Reduced { schedules_max: u64, reduction: Dpor },
+    Dpor { schedules_max: u64, dpor: Dpor },
     Pct(Box<PctScheduler>),
     Replay { choices: Vec<u8>, at: usize, done: bool },
 }
@@ -270,8 +272,8 @@ struct Chooser {
 impl Chooser {
     fn new(search: &Strategy, board: Arc<Board>) -> Self {
         let how = match search {
-            Strategy::Reduced { schedules_max } => {
-                StrategyState::Reduced { schedules_max: *schedules_max, reduction: Dpor::default() }
+            Strategy::Dpor { schedules_max } => {
+                StrategyState::Dpor { schedules_max: *schedules_max, dpor: Dpor::default() }
             }
             Strategy::Exhaustive { preemptions, schedules_max } => {
                 StrategyState::all(preemptions.map_or(Bound::Nothing, Bound::Preemptions), *schedules_max)
@@ -314,8 +316,8 @@ impl StrategyState {
                 fork.chosen += 1;
                 (true, false)
             }
-            Self::Reduced { schedules_max, reduction } => {
-                let more = reduction.begin(schedules == 0);
+            Self::Dpor { schedules_max, dpor } => {
+                let more = dpor.begin(schedules == 0);
                 (more && schedules < *schedules_max, !more)
             }
             Self::Pct(pct) => (pct.new_execution().is_some(), false),
@@ -348,7 +350,7 @@ impl StrategyState {
                 *at += 1;
                 match chosen {
                     Some(chosen) if options.contains(&chosen) => chosen,
-                    // After the last choice everyone goes on until it waits.
+                    // After the last choice each client runs until it waits.
                     None => options[0],
                     Some(_) => {
                         *misfit = true;
@@ -356,7 +358,7 @@ impl StrategyState {
                     }
                 }
             }
-            Self::Reduced { .. } | Self::Pct(_) => options[0],
+            Self::Dpor { .. } | Self::Pct(_) => options[0],
         }
     }
 }
@@ -365,10 +367,10 @@ impl Scheduler for Chooser {
     fn new_execution(&mut self) -> Option<Schedule> {
         let mut inner = self.board.inner();
         let step = std::mem::take(&mut inner.step);
-        if let StrategyState::Reduced { reduction, .. } = &mut self.how
+        if let StrategyState::Dpor { dpor, .. } = &mut self.how
             && inner.schedules > 0
         {
-            inner.misfit |= !reduction.end(step);
+            inner.misfit |= !dpor.end(step);
         }
         let (more, exhausted) = if inner.stop { (false, false) } else { self.how.begin(inner.schedules) };
         inner.exhausted = exhausted;
@@ -409,8 +411,8 @@ impl Scheduler for Chooser {
         let options: Vec<u8> =
             open.iter().map(|task| u8::try_from(usize::from(task.id())).unwrap_or(u8::MAX)).collect();
         let chosen = match &mut self.how {
-            StrategyState::Reduced { reduction, .. } if inner.steps <= STEPS_MAX => {
-                let (chosen, fits) = reduction.choose(std::mem::take(&mut inner.step), &options);
+            StrategyState::Dpor { dpor, .. } if inner.steps <= STEPS_MAX => {
+                let (chosen, fits) = dpor.choose(std::mem::take(&mut inner.step), &options);
                 inner.misfit |= !fits;
                 let found = open.iter().find(|task| usize::from(task.id()) == usize::from(chosen));
                 inner.misfit |= found.is_none();

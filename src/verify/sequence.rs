@@ -177,7 +177,7 @@ pub struct SequencesResult {
     pub sequences: u64,
     /// How many moves they had.
     pub moves: u64,
-    /// The shortest failing sequence, and what is wrong after it.
+    /// The shortest failing sequence, and the promise that is broken after it.
     pub failure: Option<(Vec<Move>, Violation)>,
 }
 
@@ -224,7 +224,7 @@ pub fn run(
     Ok(SequencesResult { sequences, moves, failure })
 }
 
-/// The moves that some numbers stand for, made one after the other until something is wrong.
+/// The moves that some numbers stand for, made one after the other until a promise is broken.
 fn walk(scope: &Scope, sql: &Statements, numbers: &[u32], tally: &Tally) -> (Vec<Move>, Option<Violation>) {
     let mut moves = Vec::new();
     let mut side = match Side::new(scope, sql) {
@@ -244,7 +244,7 @@ fn walk(scope: &Scope, sql: &Statements, numbers: &[u32], tally: &Tally) -> (Vec
     (moves, None)
 }
 
-/// Runs moves again and tells them as they happen; the last line says what is wrong, if anything is.
+/// Runs moves again and explains them as they happen.
 ///
 /// # Errors
 /// Whatever the operating system or SQLite reports before the first move.

@@ -124,7 +124,7 @@ pub type StoreImage = Arc<[u8]>;
 
 /// A store whose file is exchanged under it.
 ///
-/// The file lies in memory where the system has such a place, no lock is taken, and only the pages that differ are
+/// The file is in memory where the system has such a place, no lock is taken, and only the pages that differ are
 /// written. An image's change counter is made new each time, so that SQLite notices; its schema is always the same,
 /// so statements stay prepared. (Loading an image as a database of its own parses the schema each time: that was ten
 /// times as slow.)
@@ -354,7 +354,7 @@ pub(crate) fn differing_lines(left: &str, right: &str) -> String {
 }
 
 /// Makes one move on a store and a world beside each other: operations by `perform`. The reply and the whole state are
-/// compared, and the model's own guarantees judged. The store has one file, so a copy of it is not made, and nobody
+/// compared, and the model's own guarantees checked. The store has one file, so a copy of it is not made, and no client
 /// falls back to one.
 ///
 /// # Errors

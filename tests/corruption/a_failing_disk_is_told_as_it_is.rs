@@ -61,7 +61,7 @@ fn nothing_is_built_on_what_a_failed_sync_left_of_a_killed_process() {
     let mut syncs = Syncs::new(setting.level).unwrap();
     let mut failed = 0;
     for at in 0.. {
-        match syncs.play(&beginning, send, at, Going::Killed).unwrap() {
+        match syncs.run(&beginning, send, at, Going::Killed).unwrap() {
             Some(synced) => failed += u32::from(synced),
             None => break,
         }

@@ -113,7 +113,7 @@ fn the_same_images_are_found_whatever_else_is_going_on() {
     assert!(alone.images.len() > 1_000, "{}", alone.images.len());
     for again in [one, other] {
         assert_eq!(again.images, alone.images);
-        assert_eq!((again.judged, &again.cells), (alone.judged, &alone.cells));
+        assert_eq!((again.checked, &again.cells), (alone.checked, &alone.cells));
     }
 }
 

@@ -55,7 +55,7 @@ fn replay(name: &str) {
     let grown = grown.unwrap_or_default();
     for (file, bytes) in there.iter().chain(&files(&folder("regressions", name))).chain(&grown) {
         println!("{name}: {file}");
-        (target.play)(bytes);
+        (target.run)(bytes);
     }
 }
 

@@ -67,7 +67,7 @@ fn of_schedules_that_differ_in_nothing_one_is_enough() {
         let case = pair(wal, &all, kinds);
         let every = Search::Exhaustive { preemptions: None, schedules_max: u64::MAX };
         let (whole, expected) = outcomes(&mut stage, &case, &every);
-        let (less, found) = outcomes(&mut stage, &case, &Search::Reduced { schedules_max: u64::MAX });
+        let (less, found) = outcomes(&mut stage, &case, &Search::Dpor { schedules_max: u64::MAX });
         assert!(whole.exhausted && less.exhausted, "{}", case.name());
         assert_eq!(found, expected, "{}", case.name());
         assert!(expected.len() > 1, "{}", case.name());

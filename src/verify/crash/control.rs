@@ -12,10 +12,10 @@ use crate::rig::recorder::{DiskRecorder, StartPoint, Unrecorded};
 use crate::rig::setting::{Level, RigMutant, Setting};
 use fencepost::error::Result;
 
-/// A mistake, and what must be said of it.
+/// A mutant, and the promise that must catch it.
 #[derive(Clone, Copy, Debug)]
 pub struct CrashControl {
-    /// What is wrong, a sentence.
+    /// What the mutant does, a sentence.
     pub name: &'static str,
     /// The circumstances.
     pub setting: Setting,

@@ -22,14 +22,14 @@ pub const BOTH_WAYS: &str = "both_ways_to_recover_find_the_same";
 /// G12.
 pub const EFFECTS: &str = "effects_settled_in_one_transaction_happen_exactly_once";
 
-/// Everything that a cut of one recording is judged by.
+/// Everything that a cut of one recording is checked by.
 #[derive(Debug)]
 pub struct ImageChecker {
     level: Level,
     acts: Vec<Act>,
-    /// What lies in the store at each moment.
+    /// The contents of the store at each moment.
     contents: Vec<Contents>,
-    /// What lies in it if a batch is cut in the middle: which must not be seen.
+    /// Its state if a batch is cut in the middle: which must not be seen.
     halves: Vec<(usize, State)>,
     boots: Vec<State>,
     /// What lay in it before the first act.
@@ -46,7 +46,7 @@ pub struct CutProgress {
 }
 
 impl ImageChecker {
-    /// The judge of acts that led through these moments, and of what came `earlier`.
+    /// The checker of acts that led through these moments, and of what came `earlier`.
     pub fn new(level: Level, acts: &[Act], moments: &[Moment], earlier: &[State]) -> Self {
         let contents: Vec<Contents> = moments
             .iter()
@@ -75,7 +75,7 @@ impl ImageChecker {
     /// nothing.
     ///
     /// # Errors
-    /// What is wrong.
+    /// The broken promise.
     pub fn check(
         &self,
         found: &Recovered,
@@ -149,7 +149,7 @@ impl ImageChecker {
     /// Whether a copy may be there, and as it is: it is one state of the store, and appears whole or not at all.
     ///
     /// # Errors
-    /// What is wrong.
+    /// The broken promise.
     pub fn check_copy(&self, copy: Option<&Recovered>, progress: CutProgress) -> Result<(), Violation> {
         let Some(act) = self.acts.iter().position(|act| *act == Act::Backup) else { return Ok(()) };
         let why = match copy {

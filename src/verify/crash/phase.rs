@@ -34,8 +34,9 @@ pub struct CrashFigures {
     pub events: u64,
     /// How many distinct images, by a hash of their content, were recovered.
     pub images: usize,
-    /// How many images were judged, at one cut or another.
-    pub judged: u64,
+    /// How many images were checked, at one cut or another.
+    #[serde(rename = "judged")]
+    pub checked: u64,
     /// After how many events not every legal content of the disk was made, up to recovery equivalence.
     pub capped: u64,
     /// How many cuts lost what was acknowledged, or brought it back in part.
@@ -48,7 +49,7 @@ pub struct CrashFigures {
     pub in_flight_kept: u64,
     /// How often it was not.
     pub in_flight_gone: u64,
-    /// How many images were opened by a stranger as well, who found the same.
+    /// How many images were opened by a fresh process after a reboot as well, which found the same.
     pub both_ways: u64,
     /// How many images were worked on side by side with the model.
     pub worked_on: u64,
@@ -56,7 +57,7 @@ pub struct CrashFigures {
     pub again: u64,
     /// The positive controls.
     pub controls: Controls,
-    /// How many images were judged: level by act by what the cut did.
+    /// How many images were checked: level by act by what the cut did.
     pub cells: Vec<CrashCell>,
     /// How long it took.
     pub seconds: f64,
@@ -71,7 +72,7 @@ pub struct CrashCell {
     pub act: &'static str,
     /// What the cut did.
     pub class: &'static str,
-    /// How many images were judged.
+    /// How many images were checked.
     pub images: u64,
 }
 
@@ -116,7 +117,7 @@ fn limits(reach: Reach, setting: &Setting, seed: u64) -> CutLimits {
     CutLimits { depth, heavy, budget, reboot_in, again_in, seed }
 }
 
-/// The settings without a mistake.
+/// The settings without a mutant.
 pub fn settings() -> Vec<Setting> {
     let levels = [Level::PowerLoss, Level::ProcessCrash];
     let of = |level| [Profile::UNIX, Profile::PLAIN].map(|profile| Setting::honest(level, profile));
@@ -279,7 +280,7 @@ fn summary(figures: CutFigures, controls: Controls) -> CrashFigures {
         sequences: figures.sequences,
         events: figures.events,
         images: figures.images.len(),
-        judged: figures.judged,
+        checked: figures.checked,
         capped: figures.capped,
         lost,
         corrupt: figures.broken.len() - lost,
@@ -304,9 +305,9 @@ impl PhaseFigures for CrashFigures {
         let (sequences, events) = (grouped(self.sequences), grouped(self.events));
         let _ = writeln!(
             text,
-            "crash     {sequences} sequences, cut after {events} I/O events: {} distinct images, judged {} times; {} points capped",
+            "crash     {sequences} sequences, cut after {events} I/O events: {} distinct images, checked {} times; {} points capped",
             grouped(self.images as u64),
-            grouped(self.judged),
+            grouped(self.checked),
             self.capped
         );
         let _ = writeln!(
@@ -318,7 +319,7 @@ impl PhaseFigures for CrashFigures {
         );
         let _ = writeln!(
             text,
-            "            opened by a stranger: {}, worked on: {}, cut again: {}; controls caught: {} of {}; {:.1} s, {} images a second",
+            "            opened by a fresh process after a reboot: {}, worked on: {}, cut again: {}; controls caught: {} of {}; {:.1} s, {} images a second",
             grouped(self.both_ways),
             grouped(self.worked_on),
             grouped(self.again),

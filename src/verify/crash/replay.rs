@@ -17,7 +17,7 @@ use crate::rig::recorder::{DiskRecorder, DiskRecording, StartPoint, Unrecorded};
 use crate::rig::recovery::in_words;
 use crate::rig::setting::Setting;
 
-/// A cut is looked at in every way: by a stranger, worked on, and cut again.
+/// A cut is looked at in every way: by a fresh process after a reboot, worked on, and cut again.
 fn limits(seed: u64) -> CutLimits {
     let budget = Budget { subsets: 8, samples: 0, thorough: false, combinations: 200 };
     CutLimits { depth: 0, heavy: 0, budget, reboot_in: 1, again_in: 1, seed }
@@ -39,7 +39,7 @@ fn start_of(case: &CrashCase) -> std::result::Result<StartPoint, Unrecorded> {
     DiskRecorder::new(if in_rollback_mode { case.setting } else { honest })?.start_of(case.scope().as_ref())
 }
 
-/// Makes a cut again, and judges it.
+/// Makes a cut again, and checks it.
 ///
 /// # Errors
 /// If the store cannot do the acts, in words.
@@ -56,7 +56,7 @@ pub fn replay(case: &CrashCase, cut: &Cut) -> std::result::Result<Replayed, Stri
     let mut search = CutSearch::new(&start, case.setting, limits(1)).map_err(|error| in_words(&error))?;
     let checker = ImageChecker::new(case.setting.level, &case.acts, &recording.moments, &start.earlier);
     let violation = search.again(&recording, &checker, cut);
-    Ok(Replayed { explanation: tell(case, cut, &recording, violation.as_ref()), violation })
+    Ok(Replayed { explanation: explain(case, cut, &recording, violation.as_ref()), violation })
 }
 
 /// Makes what is broken as small as it gets: the fewest acts, and then the fewest losses.
@@ -113,8 +113,8 @@ fn fewer_losses(best: &mut BrokenByCut) {
     }
 }
 
-/// The story of a cut: what was done, what the disk saw, what was lost, and what was found.
-fn tell(case: &CrashCase, cut: &Cut, recording: &DiskRecording, violation: Option<&Violation>) -> String {
+/// The explanation of a cut: what was done, what the disk saw, what was lost, and what was found.
+fn explain(case: &CrashCase, cut: &Cut, recording: &DiskRecording, violation: Option<&Violation>) -> String {
     let mut text = String::new();
     let setting = &case.setting;
     let start = case.start.as_deref().unwrap_or("a disk without a store");
@@ -124,7 +124,7 @@ fn tell(case: &CrashCase, cut: &Cut, recording: &DiskRecording, violation: Optio
     };
     let _ = writeln!(text, "{} from {start}, on a disk {disk}", setting.level.name());
     if let Some(mutant) = setting.mutant {
-        let _ = writeln!(text, "with a mistake: {mutant:?}");
+        let _ = writeln!(text, "with the mutant {mutant:?}");
     }
     let mut durable = recording.base.clone();
     for (index, event) in recording.events.iter().take(cut.events).enumerate() {

@@ -27,7 +27,7 @@ pub struct CutLimits {
     pub heavy: usize,
     /// How many choices there are at a cut.
     pub budget: Budget,
-    /// One in so many images is also recovered by a stranger.
+    /// One in so many images is also recovered by a fresh process after a reboot.
     pub reboot_in: u64,
     /// Of one in so many of those the recovery is cut again.
     pub again_in: u64,
@@ -106,7 +106,7 @@ pub struct BrokenByCut {
     pub case: CrashCase,
     /// The cut.
     pub cut: Cut,
-    /// What is wrong.
+    /// The broken promise.
     pub violation: Violation,
 }
 
@@ -119,8 +119,8 @@ pub struct CutFigures {
     pub events: u64,
     /// The digests of the images that were recovered.
     pub images: HashSet<u64>,
-    /// How many images were judged, at one cut or another.
-    pub judged: u64,
+    /// How many images were checked, at one cut or another.
+    pub checked: u64,
     /// At how many cuts not everything was enumerated.
     pub capped: u64,
     /// How many cuts took acknowledged operations of `ProcessCrash`, as they may.
@@ -133,7 +133,7 @@ pub struct CutFigures {
     pub gone_on: u64,
     /// How many images of second cuts.
     pub again: u64,
-    /// How many images were judged by level, act and class.
+    /// How many images were checked by level, act and class.
     pub cells: BTreeMap<(Level, &'static str, CutClass), u64>,
     /// What is broken.
     pub broken: Vec<BrokenByCut>,
@@ -147,7 +147,7 @@ impl CutFigures {
         self.sequences += other.sequences;
         self.events += other.events;
         self.images.extend(other.images);
-        self.judged += other.judged;
+        self.checked += other.checked;
         self.capped += other.capped;
         self.suffixes += other.suffixes;
         for (own, other) in self.in_flight.iter_mut().zip(other.in_flight) {
@@ -208,7 +208,7 @@ impl<'a> CutSearch<'a> {
         last.is_some_and(|last| self.wanted.is_none_or(|wanted| wanted == last.violation.property))
     }
 
-    /// Makes one cut of a recording again, in every way: what is wrong after it, if anything is.
+    /// Makes one cut of a recording again, in every way: the promise that is broken after it, if one is.
     pub fn again(
         &mut self,
         recording: &DiskRecording,
@@ -225,9 +225,9 @@ impl<'a> CutSearch<'a> {
         let place = CutPlace { recording, checker, durable: &durable, progress, events, from: 0 };
         let image = durable.image(&cut.choice);
         let (recovered, _) = self.recover(&image, checker.migrates());
-        let judged = self.check(&place, &image, &recovered, CutClass::of(&cut.choice), true);
-        let judged = judged.and_then(|moment| self.work_on(&place, &image, moment));
-        judged.err().map(|(violation, _)| violation)
+        let checked = self.check(&place, &image, &recovered, CutClass::of(&cut.choice), true);
+        let checked = checked.and_then(|moment| self.work_on(&place, &image, moment));
+        checked.err().map(|(violation, _)| violation)
     }
 
     /// Looks at a sequence and at all that go on from it, up to the depth.
@@ -300,17 +300,17 @@ impl<'a> CutSearch<'a> {
             let image = place.durable.image(&choice);
             let class = CutClass::of(&choice);
             let (recovered, is_new) = self.recover(&image, place.checker.migrates());
-            self.figures.judged += 1;
+            self.figures.checked += 1;
             let kind = acts[place.progress.called - 1].kind();
             *self.figures.cells.entry((self.setting.level, kind, class)).or_default() += 1;
-            let strange = is_new && self.wants_a_reboot(place, newest);
-            let judged = self.check(place, &image, &recovered, class, strange);
-            let judged = judged.and_then(|moment| {
+            let reboots = is_new && self.wants_a_reboot(place, newest);
+            let checked = self.check(place, &image, &recovered, class, reboots);
+            let checked = checked.and_then(|moment| {
                 // What shorter sequences led to was worked on there.
                 let fresh = is_new && (moment > place.from || place.from == 0) && worked.insert(moment);
                 if fresh { self.work_on(place, &image, moment) } else { Ok(()) }
             });
-            if let Err((violation, again)) = judged {
+            if let Err((violation, again)) = checked {
                 let case = self.case(acts);
                 let cut = Cut { events: place.events, choice, again };
                 self.figures.broken.push(BrokenByCut { case, cut, violation });
@@ -349,14 +349,14 @@ impl<'a> CutSearch<'a> {
         (recovered, true)
     }
 
-    /// Judges what was found, and if asked to, whether a stranger finds the same, also after a second cut.
+    /// Checks what was found, and if asked to, whether a fresh process finds the same, also after a second cut.
     fn check(
         &mut self,
         place: &CutPlace<'_>,
         image: &DiskImage,
         recovered: &Recovered,
         class: CutClass,
-        strange: bool,
+        reboots: bool,
     ) -> std::result::Result<usize, (Violation, Option<(usize, CutChoice)>)> {
         let (checker, progress, killed) = (place.checker, place.progress, class == CutClass::Killed);
         let moment = checker.check(recovered, progress, killed).map_err(|violation| (violation, None))?;
@@ -368,26 +368,26 @@ impl<'a> CutSearch<'a> {
         if progress.called > progress.answered {
             self.figures.in_flight[usize::from(moment < progress.called)] += 1;
         }
-        if !strange {
+        if !reboots {
             return Ok(moment);
         }
         self.figures.both_ways += 1;
-        // Tokens that were told to anyone until the cut, or would have been.
+        // Tokens that were handed out until the cut, or would have been.
         let last = place.recording.moments.get(progress.called).cloned();
         let at = &place.recording.moments[moment];
         let booted = rebooted(at.state());
-        let (stranger, worked) = self.recovery.after_reboot(image, checker.migrates(), |store| {
+        let (fresh, worked) = self.recovery.after_reboot(image, checker.migrates(), |store| {
             // A store that is created only now has not booted since.
             let is_new = store.snapshot().is_ok_and(|found| found == digested(at.state()));
             let after = if is_new { at.state() } else { &booted };
             last.as_ref().map_or(Ok(()), |last| go_on(store, at, after, last, true))
         });
-        checker.check(&stranger, progress, killed).map_err(|violation| (violation, None))?;
+        checker.check(&fresh, progress, killed).map_err(|violation| (violation, None))?;
         if let Some(Err((property, why))) = worked {
             return Err((Violation { property, why }, None));
         }
-        if !agree(recovered, &stranger) {
-            let why = format!("the quick way finds {recovered:#?},\na stranger {stranger:#?}");
+        if !agree(recovered, &fresh) {
+            let why = format!("the quick way finds {recovered:#?},\na fresh process {fresh:#?}");
             return Err((Violation { property: BOTH_WAYS, why }, None));
         }
         self.figures.gone_on += 1;
@@ -422,8 +422,8 @@ impl<'a> CutSearch<'a> {
                 self.figures.images.insert(digest);
                 self.figures.again += 1;
                 *self.figures.cells.entry((self.setting.level, kind, CutClass::Again)).or_default() += 1;
-                let judged = place.checker.check(&recovered, place.progress, killed);
-                judged.map_err(|violation| (violation, Some((index + 1, choice))))?;
+                let checked = place.checker.check(&recovered, place.progress, killed);
+                checked.map_err(|violation| (violation, Some((index + 1, choice))))?;
             }
         }
         Ok(())
@@ -448,14 +448,14 @@ impl<'a> CutSearch<'a> {
     }
 }
 
-/// Whether a stranger, after a boot, finds what was found before.
-fn agree(recovered: &Recovered, stranger: &Recovered) -> bool {
-    match (recovered, stranger) {
+/// Whether a fresh process, after a boot, finds what was found before.
+fn agree(recovered: &Recovered, fresh: &Recovered) -> bool {
+    match (recovered, fresh) {
         (Recovered::Sound(one), Recovered::Sound(other)) => {
             let state = if one.booted { one.state.clone() } else { rebooted(&one.state) };
             state == other.state && one.effects == other.effects
         }
-        _ => recovered == stranger,
+        _ => recovered == fresh,
     }
 }
 

@@ -73,7 +73,7 @@ impl FileContent {
         bytes
     }
 
-    /// Writes bytes at an offset. What lies between the end and a later offset becomes zero.
+    /// Writes bytes at an offset. What is between the end and a later offset becomes zero.
     pub fn write(&mut self, offset: usize, from: &[u8]) {
         if from.is_empty() {
             return;
@@ -153,7 +153,7 @@ mod tests {
             let (mut content, mut bytes) = (FileContent::default(), Vec::new());
             let mut copies: Vec<(FileContent, Vec<u8>)> = Vec::new();
             for (number, step) in steps.into_iter().enumerate() {
-                // A block that nobody shares is changed in place, and its digest has to go all the same.
+                // A block that is not shared is changed in place, and its digest has to go all the same.
                 if number % 3 == 0 {
                     copies.push((content.clone(), bytes.clone()));
                 }

@@ -20,7 +20,7 @@ use super::event::{Event, FileId, Mark};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct HandleId(u64);
 
-/// What a device tells of itself.
+/// What a device says of itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Profile {
     /// SQLite's `SQLITE_IOCAP_` bits.
@@ -37,7 +37,7 @@ const IOCAP_POWERSAFE_OVERWRITE: i32 = 0x1000;
 impl Profile {
     /// A plain disk, which promises nothing.
     pub const PLAIN: Self = Self { characteristics: 0, sector_bytes: 4_096 };
-    /// What SQLite assumes on Unix unless it is told otherwise: an overwrite harms no byte beside it.
+    /// What SQLite assumes on Unix unless it is configured otherwise: an overwrite harms no byte beside it.
     pub const UNIX: Self = Self { characteristics: IOCAP_POWERSAFE_OVERWRITE, ..Self::PLAIN };
     /// A device that claims more than it keeps.
     pub const BOASTFUL: Self =
@@ -49,7 +49,7 @@ impl Profile {
     }
 }
 
-/// What the disk pretends to have done.
+/// A mutant of the disk: what it reports as done and does not do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum DiskMutant {
     /// Syncs of the WAL report success and do nothing.
@@ -208,12 +208,12 @@ impl Disk {
         }
     }
 
-    /// What it tells of itself.
+    /// What it says of itself.
     pub fn profile(&self) -> Profile {
         self.profile
     }
 
-    /// Tells something else from now on.
+    /// Says something else from now on.
     pub fn set_profile(&mut self, profile: Profile) {
         self.profile = profile;
     }

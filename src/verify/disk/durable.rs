@@ -36,7 +36,7 @@ pub(super) struct Pending {
     after: FileContent,
 }
 
-/// A file on the platter.
+/// A file with its durable content.
 #[derive(Clone, Debug, Default)]
 pub(super) struct DurableFile {
     pub(super) content: FileContent,
@@ -223,7 +223,7 @@ fn apply(content: &mut FileContent, change: &FileChange, fate: Fate, profile: Pr
         Fate::Spoiled => {
             let size = profile.sector_bytes;
             for sector in [offset / size, (end - 1) / size] {
-                // A file does not become longer by a sector that nobody can read.
+                // A file does not become longer by a sector that cannot be read.
                 let from = sector * size;
                 let to = ((sector + 1) * size).min(content.len().max(end));
                 content.write(from, &vec![RUBBISH; to - from]);

@@ -160,7 +160,7 @@ impl DurableContent {
         all
     }
 
-    /// Whether what is written to this file is read by nobody until it is synced: since all of it is also in a WAL that
+    /// Whether what is written to this file is not read until it is synced: since all of it is also in a WAL that
     /// is durable, or is taken back by a journal that is.
     fn is_covered(&self, file: FileId) -> bool {
         ["-wal", "-journal"].iter().any(|suffix| {

@@ -59,7 +59,7 @@ struct Open {
     part: FilePart,
     /// The first sync of a file that was created as a journal or a WAL syncs the directory too.
     sync_directory: Cell<bool>,
-    /// A file without a name goes with its handle, and what happens to it is nobody's business.
+    /// A file without a name goes with its handle, and its content is not recorded.
     unnamed: Option<std::cell::RefCell<super::FileContent>>,
     /// Regions that SQLite has pointers to: they live as long as the handle, whatever the disk does.
     mapped: std::cell::RefCell<Vec<super::device::Region>>,
@@ -147,7 +147,7 @@ impl SharedDisk {
         self.disk.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Lets another connection go on before this is touched. No lock of ours is held here.
+    /// Lets another connection run before this is read or written. No lock of ours is held here.
     fn pause(&self, point: Point, next: Footprint) {
         if let Some(pace) = self.pace.get() {
             let changed = self.disk().memory_changed();
@@ -155,34 +155,34 @@ impl SharedDisk {
         }
     }
 
-    fn touch(&self, touch: Footprint) {
+    fn note(&self, footprint: Footprint) {
         if let Some(pace) = self.pace.get() {
-            pace.touch(touch);
+            pace.note(footprint);
         }
     }
 
     /// Says how a lock went, so that who waits for one can sleep meanwhile.
-    fn tell(&self, outcome: CallResult<()>, touch: Footprint) -> c_int {
+    fn tell(&self, outcome: CallResult<()>, footprint: Footprint) -> c_int {
         if let Some(pace) = self.pace.get() {
             match outcome {
-                Err(CallFailed::Busy) => pace.refused(touch),
-                _ => pace.touch(touch),
+                Err(CallFailed::Busy) => pace.refused(footprint),
+                _ => pace.note(footprint),
             }
         }
         status(outcome)
     }
 
-    fn released(&self, touch: Footprint) {
-        self.touch(touch);
+    fn released(&self, footprint: Footprint) {
+        self.note(footprint);
         if let Some(pace) = self.pace.get() {
-            pace.released(touch);
+            pace.released(footprint);
         }
     }
 
     /// A file, and what is shared by it, is let go of.
     fn let_go(&self) {
         let locks = Footprint::slots(0..8, true).and(Footprint::file_lock(Lock::Exclusive));
-        self.touch(Footprint::names(true).and(Footprint::changed(true, true)));
+        self.note(Footprint::names(true).and(Footprint::changed(true, true)));
         self.released(locks);
     }
 }
@@ -276,7 +276,7 @@ unsafe extern "C" fn open(
         // Without methods SQLite does not close what was not opened.
         (*handle).base.pMethods = ptr::null();
         let shared = shared(vfs);
-        shared.touch(Footprint::names(true));
+        shared.note(Footprint::names(true));
         let opened = if path.is_null() {
             shared.disk().anonymous().map(|id| (FileId(u32::MAX), id, false))
         } else {
@@ -315,7 +315,7 @@ unsafe extern "C" fn open(
 unsafe extern "C" fn delete(vfs: *mut ffi::sqlite3_vfs, path: *const c_char, sync_directory: c_int) -> c_int {
     // SAFETY: SQLite passes a table of ours and a name.
     let (shared, path) = unsafe { (shared(vfs), name(path)) };
-    shared.touch(Footprint::names(true));
+    shared.note(Footprint::names(true));
     let unlinked = shared.disk().unlink(path, sync_directory & 1 != 0);
     match unlinked {
         Err(CallFailed::NotFound) => ffi::SQLITE_IOERR_DELETE_NOENT,
@@ -333,7 +333,7 @@ unsafe extern "C" fn access(
     // SAFETY: SQLite passes a table of ours, a name, and an int to write to.
     unsafe {
         let shared = shared(vfs);
-        shared.touch(Footprint::names(false));
+        shared.note(Footprint::names(false));
         let there = shared.disk().exists(name(path));
         match there {
             Ok(there) => {
@@ -463,7 +463,7 @@ unsafe extern "C" fn read(
         return if there < into.len() { ffi::SQLITE_IOERR_SHORT_READ } else { ffi::SQLITE_OK };
     }
     let (offset, end) = (size(offset), size(offset).saturating_add(into.len()));
-    open.shared.touch(Footprint::bytes(open.part, offset..end, false));
+    open.shared.note(Footprint::bytes(open.part, offset..end, false));
     status(open.shared.disk().read(open.file, offset, into))
 }
 
@@ -482,9 +482,9 @@ unsafe extern "C" fn write(
     }
     let (offset, end) = (size(offset), size(offset).saturating_add(from.len()));
     let mut disk = open.shared.disk();
-    let touch = Footprint::bytes(open.part, offset..end, true);
+    let footprint = Footprint::bytes(open.part, offset..end, true);
     let grows = disk.grows(open.file, end);
-    open.shared.touch(if grows { touch.and(Footprint::size(open.part, true)) } else { touch });
+    open.shared.note(if grows { footprint.and(Footprint::size(open.part, true)) } else { footprint });
     status(disk.write(open.file, offset, from))
 }
 
@@ -495,7 +495,7 @@ unsafe extern "C" fn truncate(file: *mut ffi::sqlite3_file, bytes: ffi::sqlite3_
         content.borrow_mut().resize(size(bytes));
         return ffi::SQLITE_OK;
     }
-    open.shared.touch(Footprint::whole(open.part));
+    open.shared.note(Footprint::whole(open.part));
     status(open.shared.disk().resize(open.file, size(bytes)))
 }
 
@@ -522,7 +522,7 @@ unsafe extern "C" fn file_size(file: *mut ffi::sqlite3_file, out: *mut ffi::sqli
     let found = match &open.unnamed {
         Some(content) => Ok(content.borrow().len()),
         None => {
-            open.shared.touch(Footprint::size(open.part, false));
+            open.shared.note(Footprint::size(open.part, false));
             open.shared.disk().size(open.file)
         }
     };

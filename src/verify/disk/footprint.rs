@@ -75,7 +75,7 @@ impl Footprint {
         Self::writes(u64::from(header) * HEADER + u64::from(marks) * MARKS)
     }
 
-    /// What whoever calls anything is taken to have read of shared memory. Who was refused a lock for writing,
+    /// What every call counts as having read of shared memory. Who was refused a lock for writing,
     /// recovering or checkpointing and asks for it again has looked at the header in between, if at anything: SQLite
     /// looks at marks for the sake of a reader's slot alone.
     pub fn read_memory(refused_again: Option<Self>) -> Self {
@@ -83,7 +83,7 @@ impl Footprint {
         Self::reads(HEADER + u64::from(marks) * MARKS)
     }
 
-    /// Whether this changes what whoever was refused a lock reads before it asks again.
+    /// Whether this changes what a connection that was refused a lock reads before it asks again.
     pub fn is_news_to(self, lock: Self) -> bool {
         self.writes & Self::read_memory(Some(lock)).reads != 0
     }
@@ -135,7 +135,7 @@ impl Footprint {
         Self { reads: self.reads | other.reads, writes: self.writes | other.writes }
     }
 
-    /// Whether the order of two matters: one writes what the other touches.
+    /// Whether the order of two matters: one writes what the other reads or writes.
     pub fn meets(self, other: Self) -> bool {
         self.writes & (other.reads | other.writes) != 0 || other.writes & self.reads != 0
     }

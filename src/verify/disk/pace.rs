@@ -18,7 +18,7 @@ pub enum Point {
     Shared {
         /// The first slot.
         first: usize,
-        /// Whether nobody else may hold it.
+        /// Whether no other connection may hold it.
         exclusive: bool,
         /// Whether it ends.
         unlock: bool,
@@ -56,16 +56,16 @@ impl std::fmt::Display for Point {
 
 /// Who decides.
 pub trait Pace: Send + Sync + std::fmt::Debug {
-    /// A point is reached, at which whoever calls has changed this of shared memory, and goes on to this.
+    /// A point is reached, at which the caller has changed this of shared memory, and continues with this.
     fn pause(&self, changed: Footprint, point: Point, next: Footprint);
-    /// Something is touched.
-    fn touch(&self, touch: Footprint);
+    /// The caller read or wrote this.
+    fn note(&self, footprint: Footprint);
     /// A lock on this was refused, since another connection holds it.
-    fn refused(&self, touch: Footprint);
+    fn refused(&self, footprint: Footprint);
     /// A lock on this was released.
-    fn released(&self, touch: Footprint);
-    /// Somebody has changed this of shared memory, and waits before it asks for a lock again.
+    fn released(&self, footprint: Footprint);
+    /// The caller has changed this of shared memory, and waits before it asks for a lock again.
     fn sleep(&self, changed: Footprint);
-    /// Somebody has changed this of shared memory, and does no more.
+    /// The caller has changed this of shared memory, and does no more.
     fn settle(&self, changed: Footprint);
 }

@@ -16,7 +16,7 @@ use fencepost::error::{Error, Result};
 
 /// An answer that is no error is the model's.
 pub const SUCCESS: &str = "a_success_is_what_the_model_says";
-/// After a success what was asked is there; after an error it is not, unless that says that nobody knows.
+/// After a success what was asked is there; after an error it is not, unless it says that its effect is unknown.
 pub const SAID: &str = "an_error_says_what_it_left";
 /// After an operation of unknown effect a store does nothing more.
 pub const CLOSED: &str = "after_an_unknown_effect_the_store_is_closed";
@@ -92,7 +92,7 @@ fn at_the_same_time(before: &Moment, moment: &mut Moment, part: &Act) -> Vec<Rep
     moment.perform(part)
 }
 
-/// What lies in a store at a moment.
+/// The contents of a store at a moment.
 pub fn contents(moment: &Moment) -> Contents {
     Contents {
         state: digested(moment.state()),

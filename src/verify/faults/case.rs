@@ -21,7 +21,7 @@ pub struct FaultCase {
     pub deed: Deed,
     /// What fails meanwhile.
     pub trouble: Trouble,
-    /// A mistake that must be noticed.
+    /// A mutant that a check must notice.
     pub mutant: Option<FaultMutant>,
 }
 
@@ -30,19 +30,19 @@ pub struct FaultCase {
 pub struct FaultSetting {
     /// The level that the store is opened with.
     pub level: Level,
-    /// What the disk tells of itself.
+    /// What the disk says of itself.
     pub profile: Profile,
-    /// What the store has read before, and where its last commits lie.
+    /// What the store has read before, and where its last commits are.
     pub manner: Manner,
 }
 
-/// What a store has read before something is asked of it, and where its last commits lie.
+/// What a store has read before something is asked of it, and where its last commits are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Manner {
     /// It was opened on a file without a WAL, and has read no more than that takes.
     Cold,
-    /// It was opened on a file whose last commits lie in its WAL, and has read everything.
+    /// It was opened on a file whose last commits are in its WAL, and has read everything.
     Warm,
     /// As [`Self::Warm`], and each commit is followed by a checkpoint.
     Folding,
@@ -74,7 +74,7 @@ pub enum Trouble {
     Allocation(u64),
 }
 
-/// A deliberate mistake of a store, which must be noticed.
+/// A mutant of a store, which a check must notice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum FaultMutant {

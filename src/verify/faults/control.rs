@@ -15,10 +15,10 @@ use crate::rig::promises::{NOTHING_LOST, Violation};
 use crate::rig::setting::Level;
 use fencepost::error::{Error, Result};
 
-/// A mistake, and what must be said of it.
+/// A mutant, and the promise that must catch it.
 #[derive(Clone, Copy, Debug)]
 pub struct FaultControl {
-    /// What is wrong, a sentence.
+    /// What the mutant does, a sentence.
     pub name: &'static str,
     mutant: FaultControlKind,
     /// The promise that must be found broken.
@@ -106,14 +106,14 @@ impl FaultControl {
                     let trouble = Trouble::Call(DiskFault { kind, at, lasting: false });
                     let start = beginning.name.map(str::to_owned);
                     let case = FaultCase { start, setting, deed: deed.clone(), trouble, mutant };
-                    found(harness.play(&beginning, &case).map(drop))
+                    found(harness.run(&beginning, &case).map(drop))
                 })
             }
             FaultControlKind::Payload => {
                 let mut flipped = Flipped::new()?;
                 flipped.changes_a_payload = true;
                 let all = flips(&beginning.left, 1, 1);
-                all.iter().find_map(|flip| found(flipped.play(&beginning, &beginning.left, flip).map(drop)))
+                all.iter().find_map(|flip| found(flipped.run(&beginning, &beginning.left, flip).map(drop)))
             }
             FaultControlKind::SyncsIgnored => self.syncs(&beginning, &send, &mut found)?,
         };
@@ -128,7 +128,7 @@ impl FaultControl {
     ) -> Result<Option<Violation>> {
         let mut syncs = Syncs::new(Level::PowerLoss)?;
         syncs.ignored_afterwards = true;
-        let play = |at| found(syncs.play(beginning, act, at, Going::Closed).map(drop));
-        Ok((0..CALLS_MAX).find_map(play))
+        let run = |at| found(syncs.run(beginning, act, at, Going::Closed).map(drop));
+        Ok((0..CALLS_MAX).find_map(run))
     }
 }

@@ -51,8 +51,8 @@ pub enum FlipOutcome {
     Same,
     /// It is an earlier moment.
     Earlier,
-    /// What was handed out is what was sent, and the books say something else.
-    Books,
+    /// What was handed out is what was sent, and the bookkeeping says something else.
+    Bookkeeping,
 }
 
 const PAGE_BYTES: usize = 4_096;
@@ -83,7 +83,7 @@ pub fn flips(image: &DiskImage, each: u64, seed: u64) -> Vec<Flip> {
             for index in 0..each {
                 let chance = mix(seed, &[number, from as u64, index]);
                 let which = usize::try_from(chance >> 8).unwrap_or(0);
-                // Most of a page is empty: every other bit is one that lies in what is there.
+                // Most of a page is empty: every other bit is one in what is there.
                 let there = if index % 2 == 1 { &used } else { &all };
                 let Some(byte) = there.get(which % there.len().max(1)).copied() else { continue };
                 flips.push(Flip { file: Arc::clone(file), byte, bit: (chance % 8) as u8 });
@@ -93,11 +93,11 @@ pub fn flips(image: &DiskImage, each: u64, seed: u64) -> Vec<Flip> {
     flips
 }
 
-/// A disk for files with a wrong bit.
+/// A disk for files with a flipped bit.
 #[derive(Debug)]
 pub struct Flipped {
     mounted: Mounted,
-    /// A mistake that must be noticed: the payload of what is delivered is changed.
+    /// A mutant that a check must notice: the payload of what is delivered is changed.
     pub changes_a_payload: bool,
 }
 
@@ -112,8 +112,8 @@ impl Flipped {
     /// Flips a bit and takes all that is there.
     ///
     /// # Errors
-    /// What is wrong.
-    pub fn play(
+    /// The broken promise.
+    pub fn run(
         &mut self,
         beginning: &FaultStart,
         image: &DiskImage,
@@ -135,7 +135,7 @@ impl Flipped {
         check(beginning, flip, state, &replies)
     }
 
-    /// Everything that a stranger can read and take, in the same boot.
+    /// Everything that a process can read and take, in the same boot.
     fn take(&self, beginning: &FaultStart) -> Result<(State, Vec<Reply>)> {
         let options = options(&self.mounted, Durability::PowerLoss, BOOT);
         let mut store = Store::open(Path::new(FILE), &options)?;
@@ -166,12 +166,12 @@ fn change(reply: &mut Reply) {
     let Reply::HandedOut { deliveries, .. } = reply else { return };
     for Delivery { body, .. } in deliveries {
         if let Body::Sound { message, .. } = body {
-            Arc::make_mut(message).payload = Arc::from(&b"what nobody sent"[..]);
+            Arc::make_mut(message).payload = Arc::from(&b"what no client sent"[..]);
         }
     }
 }
 
-/// Judges what was handed out.
+/// Checks what was handed out.
 fn check(
     beginning: &FaultStart,
     flip: &Flip,
@@ -189,7 +189,7 @@ fn check(
         for delivery in deliveries {
             match &delivery.body {
                 Body::Sound { message, .. } if !sent.contains(&told(message)) => {
-                    let why = format!("{delivery:?} was delivered, and nobody sent it");
+                    let why = format!("{delivery:?} was delivered, and was never sent");
                     return Err(Violation { property: SENT, why });
                 }
                 Body::Sound { .. } => {}
@@ -212,10 +212,10 @@ fn check(
     }
     if flip.file.ends_with("-wal") {
         // SQLite's own checksums cover every frame.
-        let why = format!("a WAL with a wrong bit left what the store never held: {state:#?}");
+        let why = format!("a WAL with a flipped bit left what the store never held: {state:#?}");
         return Err(Violation { property: WHOLE, why });
     }
-    Ok(FlipOutcome::Books)
+    Ok(FlipOutcome::Bookkeeping)
 }
 
 /// Whether this is a moment before the last one.

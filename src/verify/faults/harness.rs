@@ -27,10 +27,10 @@ use crate::rig::setting::Setting;
 use fencepost::error::{Error, Result};
 use fencepost::internals::sqlite::Store;
 
-/// The boot after [`BOOT`], before that of strangers.
+/// The boot after [`BOOT`], before that of the fresh process.
 const LATER_BOOT: &str = "the boot after that";
 
-/// A beginning: what the model holds, and what lies on the disk.
+/// A start: the state of the model, and the content of the disk.
 #[derive(Clone, Debug)]
 pub struct FaultStart {
     /// The name of its scope; none for a disk without a store.
@@ -52,11 +52,11 @@ pub struct FaultRun {
     pub met: u64,
     /// The names of the errors that were answered.
     pub errors: Vec<&'static str>,
-    /// How often somebody found the store as it may be: the same store, and each stranger.
+    /// How often an allowed state was found: by the same store, and by each fresh process.
     pub recovered: u64,
 }
 
-/// A disk with a store on it, and another for strangers.
+/// A disk with a store on it, and another for fresh processes.
 #[derive(Debug)]
 pub struct FaultHarness {
     setting: FaultSetting,
@@ -108,11 +108,11 @@ impl FaultHarness {
         Ok(Self { setting, allocations, mounted, rebooted: RebootedProcess::new()? })
     }
 
-    /// Plays a case.
+    /// Runs a case.
     ///
     /// # Errors
-    /// What is wrong.
-    pub fn play(&mut self, beginning: &FaultStart, case: &FaultCase) -> Result<FaultRun, Violation> {
+    /// The broken promise.
+    pub fn run(&mut self, beginning: &FaultStart, case: &FaultCase) -> Result<FaultRun, Violation> {
         let moment = &beginning.moment;
         match &case.deed {
             Deed::Act(act) => self.act(beginning, case, act),
@@ -139,11 +139,11 @@ impl FaultHarness {
         let (answers, met) = self
             .troubled(case.trouble, || mutant::perform(&mut store, act, now, effect, before, case.mutant))?;
         let left = self.image();
-        let mut played = FaultRun { met, errors: errors(&answers), recovered: 0 };
+        let mut outcome = FaultRun { met, errors: errors(&answers), recovered: 0 };
         if met == 0 && case.mutant.is_none() {
-            return Ok(played);
+            return Ok(outcome);
         }
-        let property = if played.errors.is_empty() { SUCCESS } else { SAID };
+        let property = if outcome.errors.is_empty() { SUCCESS } else { SAID };
         let moments = answers::possible(before, act, &answers)?;
         let is_closed = answers::say_closed(&answers);
         if case.mutant == Some(FaultMutant::GoesOnAfterIndeterminate) && is_closed {
@@ -156,8 +156,8 @@ impl FaultHarness {
         self.rebooted.find(&left, &moments, property)?;
         let after: Vec<Moment> = after.iter().map(booted).collect();
         self.rebooted.find(&self.mounted.disk().image(), &after, property)?;
-        played.recovered = 3;
-        Ok(played)
+        outcome.recovered = 3;
+        Ok(outcome)
     }
 
     /// Opens a store and lets it read as much as the setting says.
@@ -332,7 +332,7 @@ pub(super) fn said(panic: &(dyn Any + Send)) -> String {
     text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned())).unwrap_or_default()
 }
 
-/// What goes wrong while nothing fails yet.
+/// An error before anything was made to fail.
 fn unprepared(error: Error) -> Violation {
     Violation { property: WORKS, why: format!("before anything failed: {}", in_words(&error)) }
 }

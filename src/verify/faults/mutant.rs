@@ -14,7 +14,7 @@ use crate::rig::act::{Act, Moment};
 use fencepost::error::{Error, Result};
 use fencepost::internals::sqlite::Store;
 
-/// Does an act, and answers as the lie has it.
+/// Does an act, and answers as the mutant does.
 pub(super) fn perform(
     store: &mut Store,
     act: &Act,
@@ -43,7 +43,7 @@ pub(super) fn perform(
     }
 }
 
-/// What a lie does to a store once something has failed in it. What it returns stays in the way of the store.
+/// What a mutant does to a store once something has failed in it. What it returns stays in the way of the store.
 ///
 /// # Errors
 /// Whatever SQLite reports.

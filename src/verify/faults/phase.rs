@@ -37,11 +37,11 @@ pub struct FaultsFigures {
     pub disk_full: u64,
     /// In how many an allocation failed.
     pub allocations: u64,
-    /// How often a store, or a stranger, found what may be there and went on with it.
+    /// How often a store, or a fresh process after a reboot, found an allowed state and worked on it.
     pub recovered: u64,
     /// How often each error was answered.
     pub errors: BTreeMap<&'static str, u64>,
-    /// Reads that found too little: such a disk lies, and nothing is promised on it but that nothing panics.
+    /// Reads that found too little: on such a disk the one promise is that nothing panics.
     pub short_reads: ShortReads,
     /// How many syncs failed before a power cut.
     pub failed_syncs: u64,
@@ -62,7 +62,7 @@ pub struct ShortReads {
     pub harmless: u64,
     /// How many were followed by an answer that is not the model's.
     pub wrong_answers: u64,
-    /// How many left a file, or a connection, in which something else was found wrong.
+    /// How many left a file, or a connection, in which another promise was found broken.
     pub noticed: u64,
 }
 
@@ -79,8 +79,9 @@ pub struct Flips {
     pub unnoticed: u64,
     /// How many led to an earlier moment.
     pub earlier: u64,
-    /// How many led to books that say something else, and to no message that was not sent.
-    pub books: u64,
+    /// How many changed the bookkeeping, and led to no message that was not sent.
+    #[serde(rename = "books")]
+    pub bookkeeping: u64,
 }
 
 /// Faults other than crashes.
@@ -285,8 +286,8 @@ fn do_work(work: &FaultsWork<'_>, seed: u64, allocations: Option<AllocationFault
                 if at > CALLS_MAX {
                     done.complaints.push(format!("no run meets no fault: {}", case.explanation()));
                 }
-                let played = harness.play(beginning, &case);
-                if at > CALLS_MAX || !done.count(&case, played) {
+                let outcome = harness.run(beginning, &case);
+                if at > CALLS_MAX || !done.count(&case, outcome) {
                     break;
                 }
             }
@@ -295,7 +296,7 @@ fn do_work(work: &FaultsWork<'_>, seed: u64, allocations: Option<AllocationFault
             let mut syncs = Syncs::new(*level)?;
             for going in Going::ALL {
                 for at in 0..CALLS_MAX {
-                    match syncs.play(beginning, act, at, going) {
+                    match syncs.run(beginning, act, at, going) {
                         Ok(None) => break,
                         Ok(Some(synced)) => done.figures.failed_syncs += u64::from(synced),
                         Err(violation) => {
@@ -314,12 +315,12 @@ fn do_work(work: &FaultsWork<'_>, seed: u64, allocations: Option<AllocationFault
             for flip in flips(image, *each, seed) {
                 let figures = &mut done.figures.flips;
                 figures.total += 1;
-                match flipped.play(beginning, image, &flip) {
+                match flipped.run(beginning, image, &flip) {
                     Ok(FlipOutcome::Refused) => figures.refused += 1,
                     Ok(FlipOutcome::Corrupt) => figures.corrupt += 1,
                     Ok(FlipOutcome::Same) => figures.unnoticed += 1,
                     Ok(FlipOutcome::Earlier) => figures.earlier += 1,
-                    Ok(FlipOutcome::Books) => figures.books += 1,
+                    Ok(FlipOutcome::Bookkeeping) => figures.bookkeeping += 1,
                     Err(violation) => {
                         let (start, closed) = (beginning.scope.name.to_owned(), *shut);
                         done.broken(violation, FaultRecord::Flip { start, closed, flip });
@@ -337,12 +338,12 @@ fn do_work(work: &FaultsWork<'_>, seed: u64, allocations: Option<AllocationFault
 
 impl FaultsDone {
     /// Counts a case. Says whether to go on to the next call.
-    fn count(&mut self, case: &FaultCase, played: Result<super::harness::FaultRun, Violation>) -> bool {
+    fn count(&mut self, case: &FaultCase, outcome: Result<super::harness::FaultRun, Violation>) -> bool {
         let figures = &mut self.figures;
         if let Trouble::Call(DiskFault { kind: FaultKind::Short, .. }) = case.trouble {
             let short = &mut figures.short_reads;
-            match played {
-                Ok(played) if played.met == 0 => return false,
+            match outcome {
+                Ok(outcome) if outcome.met == 0 => return false,
                 Ok(_) => short.harmless += 1,
                 Err(violation) if violation.property == PANIC => {
                     self.broken(violation, FaultRecord::Call(case.clone()))
@@ -353,11 +354,11 @@ impl FaultsDone {
             self.figures.short_reads.total += 1;
             return true;
         }
-        match played {
-            Ok(played) if played.met == 0 => return false,
-            Ok(played) => {
-                figures.recovered += played.recovered;
-                for name in played.errors {
+        match outcome {
+            Ok(outcome) if outcome.met == 0 => return false,
+            Ok(outcome) => {
+                figures.recovered += outcome.recovered;
+                for name in outcome.errors {
                     *figures.errors.entry(name).or_default() += 1;
                 }
                 match case.trouble {
@@ -396,7 +397,7 @@ impl FaultsDone {
         mine.flips.corrupt += its.flips.corrupt;
         mine.flips.unnoticed += its.flips.unnoticed;
         mine.flips.earlier += its.flips.earlier;
-        mine.flips.books += its.flips.books;
+        mine.flips.bookkeeping += its.flips.bookkeeping;
         mine.controls.add(its.controls);
         for (name, count) in its.errors {
             *mine.errors.entry(name).or_default() += count;
@@ -416,7 +417,7 @@ impl FaultsDone {
             (figures.short_reads.total > 0, "short read"),
             (figures.flips.refused > 0, "flipped bit that was refused"),
             (figures.flips.earlier > 0, "flipped bit that left an earlier moment"),
-            // Of few bits, none may lie in what a message is made of.
+            // Of few bits, none may be in a message.
             (figures.flips.corrupt > 0 || reach == Reach::Quick, "flipped bit that was delivered as corrupt"),
             (figures.errors.contains_key("Indeterminate"), "operation of unknown effect"),
             (figures.errors.contains_key("Full"), "operation that found no room"),
@@ -444,19 +445,19 @@ impl PhaseFigures for FaultsFigures {
         );
         let _ = writeln!(
             text,
-            "            {} syncs failed before a cut; {} bits flipped: {} refused, {} corrupt, {} earlier, {} in the books, {} unnoticed",
+            "            {} syncs failed before a cut; {} bits flipped: {} refused, {} corrupt, {} earlier, {} in the bookkeeping, {} unnoticed",
             grouped(self.failed_syncs),
             grouped(self.flips.total),
             grouped(self.flips.refused),
             grouped(self.flips.corrupt),
             grouped(self.flips.earlier),
-            grouped(self.flips.books),
+            grouped(self.flips.bookkeeping),
             grouped(self.flips.unnoticed)
         );
         let short = &self.short_reads;
         let _ = writeln!(
             text,
-            "            {} short reads: {} harmless, {} wrong answers, {} found wrong later; controls caught: {} of {}; {:.1} s",
+            "            {} short reads: {} harmless, {} answers that are not the model's, {} found later; controls caught: {} of {}; {:.1} s",
             grouped(short.total),
             grouped(short.harmless),
             grouped(short.wrong_answers),

@@ -63,10 +63,10 @@ impl RebootedProcess {
         Ok(Self { known: HashMap::new(), mounted })
     }
 
-    /// Opens an image, and works on what lies there. Says at which of these moments, which are after the boot, it is.
+    /// Opens an image, and works on what is there. Says at which of these moments, which are after the boot, it is.
     ///
     /// # Errors
-    /// What is wrong: `property` is broken if it is at none of them.
+    /// The broken promise: `property` is broken if it is at none of them.
     pub fn find(
         &mut self,
         image: &DiskImage,

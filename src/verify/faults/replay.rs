@@ -82,16 +82,16 @@ impl FaultRecord {
             Self::Call(case) => {
                 let start = start(case.start.as_deref(), case.setting)?;
                 let mut harness = FaultHarness::new(case.setting, super::prepare()).map_err(failed)?;
-                harness.play(&start, case).err()
+                harness.run(&start, case).err()
             }
             Self::Sync { start: name, level, act, at, going } => {
                 let start = start(name.as_deref(), cold(*level))?;
-                Syncs::new(*level).map_err(failed)?.play(&start, act, *at, *going).err()
+                Syncs::new(*level).map_err(failed)?.run(&start, act, *at, *going).err()
             }
             Self::Flip { start: name, closed, flip } => {
                 let start = start(Some(name), cold(Level::PowerLoss))?;
                 let image = if *closed { &start.shut } else { &start.left };
-                Flipped::new().map_err(failed)?.play(&start, image, flip).err()
+                Flipped::new().map_err(failed)?.run(&start, image, flip).err()
             }
         })
     }

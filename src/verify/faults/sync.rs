@@ -47,7 +47,7 @@ pub struct Syncs {
     level: Level,
     mounted: Mounted,
     rebooted: RebootedProcess,
-    /// A mistake that must be noticed: once a sync has failed, those of the WAL do nothing.
+    /// A mutant that a check must notice: once a sync has failed, those of the WAL do nothing.
     pub ignored_afterwards: bool,
 }
 
@@ -78,8 +78,8 @@ impl Syncs {
     /// whether it was a sync.
     ///
     /// # Errors
-    /// What is wrong.
-    pub fn play(
+    /// The broken promise.
+    pub fn run(
         &mut self,
         beginning: &FaultStart,
         act: &Act,

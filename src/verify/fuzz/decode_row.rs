@@ -126,16 +126,16 @@ thread_local! {
     static HARNESS: RefCell<Option<RowHarness>> = const { RefCell::new(None) };
 }
 
-/// Plays bytes: each change is a table, a row, a column and a value, or a sound message in place of a row's.
-pub(super) fn play(data: &[u8]) {
+/// Runs on bytes: each change is a table, a row, a column and a value, or a sound message in place of a row's.
+pub(super) fn run(data: &[u8]) {
     on_harness(&HARNESS, || harness(&Statements::standard()), |harness| within(harness, ByteSource(data)));
 }
 
-/// Plays all seeds on a store that runs these statements, which panics if a promise is broken.
+/// Runs all seeds on a store that runs these statements, which panics if a promise is broken.
 ///
 /// # Errors
 /// What has no typed answer.
-pub(crate) fn play_seeds(sql: &Statements) -> Result<()> {
+pub(crate) fn run_seeds(sql: &Statements) -> Result<()> {
     let mut harness = harness(sql)?;
     seeds().iter().try_for_each(|(_, seed)| within(&mut harness, ByteSource(seed)))
 }
@@ -262,7 +262,7 @@ fn look(store: &Store) -> Result<()> {
     listing(store)
 }
 
-/// Every record is listed, whatever its columns hold, unless nobody could name it.
+/// Every record is listed, whatever its columns hold, unless it could not be named.
 fn listing(store: &Store) -> Result<()> {
     let conn = store.connection();
     let filter = RecordFilter { place: None, name: None, after: RecordId::ZERO, limit: 100 };
@@ -401,7 +401,7 @@ fn unreadable(store: &Store) -> Result<BTreeMap<u64, Raw>> {
         .collect()
 }
 
-/// A command that was moved aside because it cannot be read is kept with every column.
+/// A command that was set aside because it cannot be read is kept with every column.
 fn kept(store: &Store, id: RecordId, whole: &BTreeMap<u64, Raw>) -> Result<()> {
     let Some(Listed::Sound(found)) = record(store.connection(), store.statements(), id)? else {
         return Ok(());
@@ -461,7 +461,7 @@ pub(super) fn seeds() -> Vec<(String, Vec<u8>)> {
     for (at, table) in (0_u8..).zip(&TABLES) {
         for (class, value) in &values {
             // Each column of the second row, eight at a time; and those of a class that no column has one at a time,
-            // for what is wrong further back is not looked at.
+            // for damage further back is not looked at.
             let (count, rows) = (table.columns().len(), rows_of(table));
             let row = *rows.get(1).unwrap_or(&rows[0]);
             let at_once = if *class == "real" { 1 } else { 8 };
@@ -474,7 +474,7 @@ pub(super) fn seeds() -> Vec<(String, Vec<u8>)> {
             }
         }
     }
-    // The event at the head of the log is another's, and nobody can read where the log begins.
+    // The event at the head of the log is another's, and the beginning of the log cannot be read.
     for (class, value) in &values {
         let head = ByteWriter::default().u8(0).u8(1).u8(4).u8(7).value(&RawValue::Integer(77));
         seeds.push((format!("store-first-without-head-{class}"), head.u8(7).u8(0).u8(3).value(value).0));
@@ -490,7 +490,7 @@ pub(super) fn seeds() -> Vec<(String, Vec<u8>)> {
 mod tests {
     use super::*;
 
-    /// Plays two changes at a time: a few hundred from `FENCEPOST_SEED` on, or with `FENCEPOST_PAIRS=all` every pair of
+    /// Runs two changes at a time: a few hundred from `FENCEPOST_SEED` on, or with `FENCEPOST_PAIRS=all` every pair of
     /// places with every pair of values, in some minutes. One answer may stand in front of another, so that it takes
     /// two changes to hear it.
     #[test]
@@ -518,8 +518,8 @@ mod tests {
                 let (table, row, column) = places[place];
                 input = input.u8(table).u8(row).u8(column).value(&values[value % values.len()]);
             }
-            let played = std::panic::catch_unwind(|| play(&input.0));
-            assert!(played.is_ok(), "{:?} and {:?}: {:02x?}", places[first], places[second], input.0);
+            let ran = std::panic::catch_unwind(|| run(&input.0));
+            assert!(ran.is_ok(), "{:?} and {:?}: {:02x?}", places[first], places[second], input.0);
         }
     }
 }

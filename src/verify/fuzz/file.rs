@@ -34,7 +34,7 @@ pub struct FileBench {
 
 const FILE: &str = "bus.db";
 const NEIGHBOUR: &str = "neighbour.db";
-const NEIGHBOURS: &[u8] = b"this belongs to somebody else";
+const NEIGHBOURS: &[u8] = b"this is another file";
 
 /// What came of a store.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -260,7 +260,7 @@ impl Taken {
     }
 }
 
-/// How a healthy store lies there.
+/// The healthy store of a shape.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Shape {
     /// Closed: all in the file.

@@ -79,7 +79,7 @@ fn id(text: &str) -> MessageId {
     MessageId::new(text).unwrap_or_else(|rule| unreachable!("{text} {rule}"))
 }
 
-/// What was done, before and after an event of which nobody can read the name.
+/// What was done, before and after an event whose name cannot be read.
 fn operations() -> (Vec<Op>, Vec<Op>) {
     let long: Vec<u8> = (0..5_000_u16).map(|n| n.to_le_bytes()[0] ^ n.to_le_bytes()[1]).collect();
     let sends = [

@@ -10,7 +10,7 @@ use rusqlite::config::DbConfig;
 
 use fencepost::error::Result;
 
-/// Something that somebody did to a file.
+/// Something that was done to a file.
 #[derive(Clone, Copy, Debug)]
 pub struct Hostile {
     /// What it is.

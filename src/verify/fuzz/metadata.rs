@@ -8,8 +8,8 @@ use std::sync::Arc;
 use super::bytes::{ByteSource, ByteWriter};
 use fencepost::internals::sqlite::{metadata_pairs, metadata_text};
 
-/// Plays bytes: after a zero they are the text, after anything else the keys and values.
-pub(super) fn play(data: &[u8]) {
+/// Runs on bytes: after a zero they are the text, after anything else the keys and values.
+pub(super) fn run(data: &[u8]) {
     let mut bytes = ByteSource(data);
     if bytes.u8() == 0 {
         let Ok(text) = std::str::from_utf8(bytes.0) else { return };

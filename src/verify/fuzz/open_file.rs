@@ -29,8 +29,8 @@ fn harness() -> Result<OpenHarness> {
     Ok(OpenHarness { bench, healthy })
 }
 
-/// Plays bytes: the first says in which way the others become a file.
-pub(super) fn play(data: &[u8]) {
+/// Runs on bytes: the first says in which way the others become a file.
+pub(super) fn run(data: &[u8]) {
     on_harness(&HARNESS, harness, |harness| within(harness, ByteSource(data)));
 }
 

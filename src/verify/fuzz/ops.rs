@@ -36,20 +36,20 @@ fn on_empty(work: impl FnOnce(&mut Store)) {
             Ok(store) => store,
             Err(error) => panic!("no store in memory: {error:?}"),
         });
-        run(store, "BEGIN IMMEDIATE");
+        execute_sql(store, "BEGIN IMMEDIATE");
         work(store);
-        run(store, "ROLLBACK");
+        execute_sql(store, "ROLLBACK");
     });
 }
 
-fn run(store: &Store, sql: &str) {
+fn execute_sql(store: &Store, sql: &str) {
     if let Err(error) = store.connection().execute_batch(sql) {
         panic!("{sql}: {error}");
     }
 }
 
-/// Plays bytes: after an even byte they are numbers for the generator, after an odd one operations at the edges.
-pub(super) fn play(data: &[u8]) {
+/// Runs on bytes: after an even byte they are numbers for the generator, after an odd one operations at the edges.
+pub(super) fn run(data: &[u8]) {
     let mut bytes = ByteSource(data);
     let at_the_edges = bytes.u8() % 2 == 1;
     let Some(scope) = scope::by_name("wide") else { panic!("there is no wide scope") };

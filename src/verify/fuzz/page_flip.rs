@@ -34,8 +34,8 @@ fn harness() -> Result<FlipHarness> {
     Ok(FlipHarness { bench, healthy, sent })
 }
 
-/// Plays bytes: the shape of the store, and up to sixteen changes.
-pub(super) fn play(data: &[u8]) {
+/// Runs on bytes: the shape of the store, and up to sixteen changes.
+pub(super) fn run(data: &[u8]) {
     on_harness(&HARNESS, harness, |harness| within(harness, ByteSource(data)));
 }
 
@@ -50,7 +50,7 @@ fn within(harness: &FlipHarness, mut bytes: ByteSource<'_>) -> Result<()> {
                 assert!(finding.to_string().ends_with('.'), "{finding:?}");
             }
         }
-        // What a repair moves is damaged; the rest is judged as it was.
+        // What a repair moves is damaged; the rest is checked as it was.
         let _ = harness.bench.repair();
     }
     let taken = harness.bench.take(Some(&harness.sent))?;

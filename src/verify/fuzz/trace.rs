@@ -14,8 +14,8 @@ use super::bytes::ByteSource;
 use crate::moves::ScopeMoves;
 use crate::trace::Trace;
 
-/// Plays bytes: after an even byte they are a whole file, after an odd one the lines before an end that matches them.
-pub(super) fn play(data: &[u8]) {
+/// Runs on bytes: after an even byte they are a whole file, after an odd one the lines before an end that matches them.
+pub(super) fn run(data: &[u8]) {
     let mut bytes = ByteSource(data);
     let matching = bytes.u8() % 2 == 1;
     let mut text = String::from_utf8_lossy(bytes.0).into_owned();

@@ -72,7 +72,7 @@ pub fn all(history: &History) -> Vec<Alteration> {
 struct Facts<'a> {
     history: &'a History,
     last: u64,
-    /// The numbers of commands and of events that were given to someone.
+    /// The numbers of commands and of events that were given out.
     fresh_commands: BTreeSet<Seq>,
     fresh_events: BTreeSet<Seq>,
     /// The tokens that claims handed out.
@@ -185,11 +185,11 @@ fn of_reply(facts: &Facts<'_>, entry: &HistoryEntry, reply: &Reply, to: &mut Vec
         Reply::Subscribed { position, fresh } => {
             let position = far(*position);
             let fresh = *fresh;
-            to.push(("no position lies beyond all events", Reply::Subscribed { position, fresh }));
+            to.push(("no position is beyond all events", Reply::Subscribed { position, fresh }));
         }
         Reply::Pruned { first, removed, dead_lettered } => {
             let (first, removed, dead_lettered) = (far(*first), *removed, dead_lettered.clone());
-            to.push(("nothing lies beyond all events", Reply::Pruned { first, removed, dead_lettered }));
+            to.push(("nothing is beyond all events", Reply::Pruned { first, removed, dead_lettered }));
         }
         Reply::Forgotten { ids } => {
             to.push(("there are not so many ids", Reply::Forgotten { ids: ids + FAR }));
@@ -228,7 +228,7 @@ fn accepted(
     to: &mut Vec<(&'static str, Reply)>,
 ) {
     let given = |seq: Seq, fresh| Reply::Accepted { seq, fresh };
-    to.push(("nobody can have sent so much", given(far(seq), fresh)));
+    to.push(("no history has so many messages", given(far(seq), fresh)));
     let (message, numbers) = match &entry.op {
         Op::Send { message, .. } => (message, &facts.fresh_commands),
         Op::Publish { message } => (message, &facts.fresh_events),
@@ -270,7 +270,7 @@ fn handed_out(
         change(&mut changed[0]);
         list(changed)
     };
-    to.push(("nobody can have claimed so often", with(&|it| it.token = it.token.plus(FAR))));
+    to.push(("no history has so many claims", with(&|it| it.token = it.token.plus(FAR))));
     to.push(("nothing was tried so often", with(&|it| it.attempt += 100_000)));
     to.push(("there is no such message", with(&|it| it.seq = far(it.seq))));
     let until = |it: &mut Delivery| it.lease_until = it.lease_until.plus(1);
@@ -281,7 +281,7 @@ fn handed_out(
             *message = Arc::new(Message::new(message.kind, name, *b"never sent"));
         }
     };
-    to.push(("nobody sent this", with(&body)));
+    to.push(("no client sent this", with(&body)));
     let twice = deliveries.iter().chain(deliveries.last()).cloned().collect();
     to.push(("nothing is handed out twice at once", list(twice)));
     if deliveries.len() > 1 {
@@ -299,7 +299,7 @@ fn handed_out(
         }
         if facts.closed {
             let fewer = deliveries[..deliveries.len() - 1].to_vec();
-            to.push(("its token was minted, and nobody else was told it", list(fewer)));
+            to.push(("its token was minted, and no other answer has it", list(fewer)));
         }
     }
 }
@@ -341,7 +341,7 @@ fn refused(facts: &Facts<'_>, entry: &HistoryEntry, refusal: &Refusal, to: &mut 
         Refusal::Held { until } => Refusal::Held { until: until.plus(FAR) },
         Refusal::NamesMissing { missing } => {
             let mut missing = missing.clone();
-            missing.extend(Name::new("nobody-reads-this").ok());
+            missing.extend(Name::new("no-group-reads-this").ok());
             Refusal::NamesMissing { missing }
         }
         Refusal::NotNext { .. } => Refusal::NotNext { next: Some(far(Seq::ZERO)) },
@@ -358,7 +358,7 @@ fn refused(facts: &Facts<'_>, entry: &HistoryEntry, refusal: &Refusal, to: &mut 
         Op::Settle { target: Target::Command(seq), token, .. }
             if facts.ended_before(*seq, *token, entry.called_ns) =>
         {
-            to.push(("its lease had ended, and was told so", Reply::Settled(Settled::Acked)));
+            to.push(("its lease had ended, and the client was told", Reply::Settled(Settled::Acked)));
         }
         Op::Extend { lease_ms, .. } => {
             let until = entry.now.plus(lease_ms + 1);
@@ -368,14 +368,14 @@ fn refused(facts: &Facts<'_>, entry: &HistoryEntry, refusal: &Refusal, to: &mut 
             let target = Target::Command(far(Seq::ZERO));
             to.push(("there is no such command", Reply::Redriven(target)));
         }
-        Op::Poll { lease_ms, .. } => to.push(("nobody sent this", handed_to_nobody(entry, *lease_ms))),
+        Op::Poll { lease_ms, .. } => to.push(("no client sent this", handed_out_unsent(entry, *lease_ms))),
         _ => {}
     }
 }
 
-fn handed_to_nobody(entry: &HistoryEntry, lease_ms: u64) -> Reply {
+fn handed_out_unsent(entry: &HistoryEntry, lease_ms: u64) -> Reply {
     let seq = far(Seq::ZERO);
-    let name = Name::new("nobody-reads-this").ok();
+    let name = Name::new("no-group-reads-this").ok();
     let body = name.map(|name| {
         let message = Message::new(fencepost_model::vocabulary::Kind::Event, name, *b"never sent");
         Body::Sound { message: Arc::new(message), at: Timestamp::ZERO }
@@ -396,10 +396,10 @@ fn out_of_nothing(entry: &HistoryEntry) -> Option<(&'static str, Reply)> {
     let seq = far(Seq::ZERO);
     match &entry.op {
         Op::Send { .. } | Op::Publish { .. } => {
-            Some(("nobody can have sent so much", Reply::Accepted { seq, fresh: true }))
+            Some(("no history has so many messages", Reply::Accepted { seq, fresh: true }))
         }
         Op::Claim { lease_ms, .. } | Op::Poll { lease_ms, .. } => {
-            Some(("nobody sent this", handed_to_nobody(entry, *lease_ms)))
+            Some(("no client sent this", handed_out_unsent(entry, *lease_ms)))
         }
         Op::Extend { lease_ms, .. } => {
             let until = entry.now.plus(lease_ms + 1);

@@ -9,18 +9,18 @@ use crate::history::linearizability::LINEARIZABLE;
 use crate::history::record::{History, HistoryAnswer, HistoryEntry};
 use crate::history::{commit_order, linearizability, log};
 
-/// What a judge says.
+/// What a checker says.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum HistoryVerdict {
     /// It may have happened so.
     Allowed,
     /// It may not.
     Refused(Rejection),
-    /// The judge gave up, or has nothing to judge by.
+    /// The checker gave up, or has nothing to check by.
     Inconclusive,
 }
 
-/// What is wrong with a history.
+/// Why a history is refused.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rejection {
     /// Who says so.
@@ -31,17 +31,17 @@ pub struct Rejection {
     pub entry: Option<usize>,
 }
 
-/// Who waits for a lock is told that it is busy when the wait is over, and not before.
+/// A client that waits for a lock gets the busy answer when the wait is over, and not before.
 pub const PATIENCE: &str = "who_waits_gets_the_lock";
 /// An operation is answered by the contract, or not at all.
 pub const ANSWERS: &str = "no_operation_fails";
 
-/// What all judges say.
+/// What all checkers say.
 #[derive(Clone, Debug)]
 pub struct Verdicts {
-    /// By the numbers of the transactions.
+    /// In commit order.
     pub by_commit_order: HistoryVerdict,
-    /// By any order.
+    /// By the linearizability search.
     pub by_search: HistoryVerdict,
     /// How many pairs of operations and state were looked at for that.
     pub pairs: usize,
@@ -49,7 +49,7 @@ pub struct Verdicts {
     pub seen: Vec<Rejection>,
 }
 
-/// Asks all judges, or the one that the history is for.
+/// Runs all checkers, or the one that the history is for.
 pub fn check(history: &History) -> Verdicts {
     if let Some(checker) = &history.checker {
         let seen = asks(checker, history).into_iter().collect();
@@ -67,12 +67,12 @@ pub fn check(history: &History) -> Verdicts {
     Verdicts { by_commit_order: commit_order::check(history), by_search: order, pairs, seen }
 }
 
-/// Asks one judge.
+/// Runs one checker.
 pub fn asks(checker: &str, history: &History) -> Option<Rejection> {
     asks_within(checker, history, linearizability::PAIRS_MAX)
 }
 
-/// Asks one judge; a search looks at so many pairs at most.
+/// Runs one checker; a search looks at so many pairs at most.
 pub(super) fn asks_within(checker: &str, history: &History, pairs_max: usize) -> Option<Rejection> {
     let verdict = match checker {
         COMMIT_ORDER => commit_order::check(history),
@@ -98,7 +98,7 @@ impl Verdicts {
         self.seen.iter().chain(both).collect()
     }
 
-    /// Whether nobody refuses it, and an order was not found either.
+    /// Whether no checker refuses it, and an order was not found either.
     pub fn is_inconclusive(&self) -> bool {
         self.refused().is_empty() && self.by_search == HistoryVerdict::Inconclusive
     }
@@ -116,7 +116,7 @@ fn answers(history: &History) -> Vec<Rejection> {
             (waited_ms + 1 < u64::from(entry.patience_ms)).then(|| Rejection {
                 checker: PATIENCE,
                 why: format!(
-                    "it was told after {waited_ms} ms that the file is locked, and would have waited for {} ms",
+                    "it got the busy answer after {waited_ms} ms, and would have waited for {} ms",
                     entry.patience_ms
                 ),
                 entry: Some(index),

@@ -162,7 +162,7 @@ impl HistoryClient {
         let name = Name::new(*self.chance.pick(names)?).ok()?;
         self.sent += 1;
         if self.chance.one_in(3) {
-            // Whoever sends under an id says the same under it, but for some.
+            // Most clients send the same message under an id; some do not.
             let id = self.chance.below(IDS);
             let name = Name::new(names[usize::try_from(id).ok()? % names.len()]).ok()?;
             let text =

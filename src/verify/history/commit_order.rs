@@ -19,25 +19,25 @@ use crate::history::checkers::{HistoryVerdict, Rejection};
 use crate::history::record::{History, HistoryAnswer, HistoryEntry};
 use crate::rig::recovery::digested;
 
-/// The name of this judge.
+/// The name of this check.
 pub const COMMIT_ORDER: &str = "replies_are_those_of_the_order_of_the_numbers";
 
 /// After how many replayed operations the search for what filled the gaps gives up.
 const REPLAYED_MAX: u64 = 200_000;
 
-/// How many operations without an answer it can tell apart.
+/// How many operations without an answer it can distinguish.
 const OPEN_MAX: usize = 128;
 
 fn refused(why: String, entry: Option<usize>) -> HistoryVerdict {
     HistoryVerdict::Refused(Rejection { checker: COMMIT_ORDER, why, entry })
 }
 
-/// Judges a history by its numbers. Without numbers it is inconclusive.
+/// Checks a history by its numbers. Without numbers it is inconclusive.
 pub fn check(history: &History) -> HistoryVerdict {
     replay(history).0
 }
 
-/// Judges a history by its numbers, and returns how far its operations could be replayed, by their indices in order.
+/// Checks a history by its numbers, and returns how far its operations could be replayed, by their indices in order.
 pub fn replay(history: &History) -> (HistoryVerdict, Vec<usize>) {
     let places = history.entries.iter().filter_map(HistoryEntry::place);
     let told = places.map(|place| place.commit_seq).max().unwrap_or(history.start_seq);
@@ -56,7 +56,7 @@ struct CommitOrder {
     changes: BTreeMap<u64, usize>,
     /// What changed nothing, by the number that it saw.
     looks: BTreeMap<u64, Vec<usize>>,
-    /// The operations of which nobody knows whether they happened, and the number that each comes after.
+    /// The operations that may or may not have happened, and the number that each comes after.
     open: Vec<(usize, u64)>,
 }
 
@@ -217,7 +217,8 @@ impl CommitOrder {
         let fits = fits.find(|(which, (_, lowest))| at.used & (1 << which) == 0 && *lowest < number);
         let after = self.changes.range(number..).next().map(|(_, index)| *index);
         let Some((which, (index, _))) = fits else {
-            let why = format!("nobody was told the number {number}, and no operation without an answer fits");
+            let why =
+                format!("no client was told the number {number}, and no operation without an answer fits");
             return Some(refused(why, after));
         };
         choices.push(GapChoice { next: which + 1, replayed: way.order.len(), ..at.clone() });
@@ -226,7 +227,7 @@ impl CommitOrder {
         way.step(*index);
         (at.number, at.used, at.next) = (number, at.used | (1 << which), 0);
         let refusal = matches!(reply, Reply::Refused(_));
-        refusal.then(|| refused(format!("nobody was told the number {number}"), after))
+        refusal.then(|| refused(format!("no client was told the number {number}"), after))
     }
 
     /// What changed nothing must be answered as the model answers at its number.

@@ -13,16 +13,16 @@ use crate::history::mutant::HistoryMutant;
 use crate::history::recording::{ClientKind, RecordedHistory, RecordingPlan, record};
 use fencepost::error::Result;
 
-/// A mistake, and who must refuse what comes of it.
+/// A mutant, and the checkers that must refuse its histories.
 #[derive(Clone, Copy, Debug)]
 pub struct HistoryControl {
-    /// What is wrong, a sentence.
+    /// What the mutant does, a sentence.
     pub name: &'static str,
-    /// The mistake that all clients make.
+    /// The mutant that all clients make.
     pub mutant: HistoryMutant,
     /// What they are about.
     pub theme: Theme,
-    /// The judges that must refuse it.
+    /// The checkers that must refuse it.
     pub refused_by: &'static [&'static str],
 }
 
@@ -66,11 +66,11 @@ pub const ALL: &[HistoryControl] = &[
     },
 ];
 
-/// How many histories are recorded until one is refused: the machine decides whether a mistake shows.
+/// How many histories are recorded until one is refused: the machine decides whether a mutant shows.
 const TRIES: u64 = 20;
 
 impl HistoryControl {
-    /// Records histories until the named judges refuse one. Returns it, or what was missing.
+    /// Records histories until the named checkers refuse one. Returns it, or what was missing.
     ///
     /// # Errors
     /// If it could not be run.

@@ -26,7 +26,7 @@ use crate::history::checkers::{HistoryVerdict, Rejection};
 use crate::history::record::{History, HistoryAnswer, HistoryChance, HistoryEntry};
 use crate::rig::recovery::digested;
 
-/// The name of this judge.
+/// The name of this check.
 pub const LINEARIZABLE: &str = "some_order_explains_every_reply";
 
 /// How many pairs of operations and state are looked at before the search gives up.

@@ -41,11 +41,11 @@ struct Said<'a> {
 /// What can be read off a history.
 struct Account<'a> {
     said: Vec<Said<'a>>,
-    /// Operations of which nobody knows whether they happened.
+    /// Operations that may or may not have happened.
     open: Vec<&'a Op>,
-    /// Whether anybody may have begun another epoch.
+    /// Whether another epoch may have begun.
     epochs: bool,
-    /// The names of groups whose positions somebody may have moved, or let go.
+    /// The names of groups whose positions may have been moved, or given up.
     moved: BTreeSet<(Group, Name)>,
 }
 
@@ -159,7 +159,7 @@ fn event_of(delivery: &Delivery) -> Option<(Seq, &Name)> {
     Some((delivery.seq, delivery.body.name()?))
 }
 
-/// All that is wrong.
+/// All violations.
 pub fn check(history: &History) -> Vec<Rejection> {
     let account = Account::of(history);
     let mut violation: Vec<Rejection> = Vec::new();
@@ -267,7 +267,7 @@ fn inverted(account: &Account<'_>, group: &Group) -> Option<Rejection> {
 }
 
 fn uncommitted(account: &Account<'_>, history: &History) -> Option<Rejection> {
-    // Where a history begins in the middle, what is there already was sent by someone before.
+    // Where a history begins in the middle, what is there already was sent before.
     if history.start != State::new() {
         return None;
     }
@@ -298,7 +298,7 @@ fn uncommitted(account: &Account<'_>, history: &History) -> Option<Rejection> {
                 *called <= said.answered && seq.is_none_or(|seq| seq == delivery.seq)
             };
             if !sent.get(message.as_ref()).is_some_and(|all| all.iter().any(fits)) {
-                let why = format!("{} was handed out, and nobody had sent that by then", delivery.seq);
+                let why = format!("{} was handed out, and had not been sent by then", delivery.seq);
                 return refused(UNCOMMITTED, why, said.index);
             }
         }

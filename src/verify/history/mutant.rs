@@ -13,7 +13,7 @@ use crate::history::task::{Journal, pause, rightly};
 use fencepost::error::{Error, Result};
 use fencepost::internals::sqlite::{StatementId as Sql, Statements, Store, Undone, execute};
 
-/// A mistake.
+/// A mutant of a client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum HistoryMutant {
@@ -31,7 +31,7 @@ pub enum HistoryMutant {
     LooksAtTheLeaseBefore,
 }
 
-/// The store with the statements of this mistake.
+/// The store with the statements of this mutant.
 pub(super) fn statements(mutant: HistoryMutant, store: Store) -> Store {
     let (statement, from, to) = match mutant {
         HistoryMutant::BeginsAsAReader => (Sql::Begin, "BEGIN IMMEDIATE", "BEGIN"),
@@ -45,13 +45,13 @@ pub(super) fn statements(mutant: HistoryMutant, store: Store) -> Store {
     store.with_statements(standard.replaced(statement, text))
 }
 
-/// How long lies between two transactions where one would be right, in microseconds.
+/// The time between two transactions where one would be right, in microseconds.
 const BETWEEN_US: u64 = 400;
 
 /// The same for a cursor, which is seldom free.
 const BETWEEN_POLLS_US: u64 = 5_000;
 
-/// Does an operation with a mistake.
+/// Does an operation as a mutant does it.
 pub(super) fn wrongly(
     mutant: HistoryMutant,
     store: &mut Store,
@@ -86,7 +86,7 @@ fn die() -> Result<HistoryAnswer> {
     std::process::abort()
 }
 
-/// A transaction of the mistake's own, with the number that it takes.
+/// A transaction of the mutant's own, with the number that it takes.
 fn alone(
     store: &mut Store,
     work: impl FnOnce(&Connection, &Statements) -> Result<Reply>,

@@ -45,15 +45,15 @@ pub struct HistoryFigures {
     pub unanswered_done: u64,
     /// How many leases were found lost.
     pub leases_lost: u64,
-    /// How many histories were judged by the numbers of their transactions too: all but those of buses.
+    /// How many histories were checked in commit order too: all but those of buses.
     pub numbered: u64,
     /// How many pairs of operations and state the search for an order looked at.
     pub pairs: u64,
-    /// How many histories no judge refused, and for which the search gave up.
+    /// How many histories no checker refused, and for which the search gave up.
     pub inconclusive: u64,
-    /// Histories with one answer changed, which both judges must refuse.
+    /// Histories with one answer changed, which both checks must refuse.
     pub altered: Controls,
-    /// Clients with a mistake, whose histories the judges named for them must refuse.
+    /// Mutants of clients, whose histories the checkers named for them must refuse.
     pub controls: Controls,
     /// How long it took.
     pub seconds: f64,
@@ -201,7 +201,7 @@ fn of_plan(plan: &RecordingPlan, program: &Path) -> Result<HistoryFindings> {
 /// How many answers are changed in each history.
 const CHANGED: usize = 2;
 
-/// Changes a few answers, and asks both judges.
+/// Changes a few answers, and runs both checks.
 fn change(found: &mut HistoryFindings, history: &History, seed: u64) {
     let all = alter::all(history);
     let every = (all.len() / CHANGED).max(1);
@@ -309,7 +309,7 @@ impl PhaseFigures for HistoryFigures {
         );
         let _ = writeln!(
             text,
-            "            {} judged by number, all by any order ({} pairs), {} inconclusive; changed answers refused: {} of {}; controls caught: {} of {}; {:.1} s",
+            "            {} checked in commit order, all by the linearizability search ({} pairs), {} inconclusive; changed answers refused: {} of {}; controls caught: {} of {}; {:.1} s",
             grouped(self.numbered),
             grouped(self.pairs),
             self.inconclusive,

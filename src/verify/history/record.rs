@@ -25,7 +25,7 @@ pub struct History {
     pub entries: Vec<HistoryEntry>,
     /// What was found when all clients had ended; none of a part of a history.
     pub end: Option<HistoryEnd>,
-    /// Of a part of a history, the one judge that it is for: to the others it may lack what they would need.
+    /// Of a part of a history, the one checker that it is for: to the others it may lack what they would need.
     #[serde(default, rename = "judge", skip_serializing_if = "Option::is_none")]
     pub checker: Option<String>,
 }
@@ -77,7 +77,7 @@ pub enum HistoryAnswer {
     },
     /// The lock was not free in time: it did not happen.
     Busy,
-    /// Nobody knows whether it happened.
+    /// The store does not know whether it happened.
     Indeterminate,
     /// Another error, in words: it did not happen, and should not have failed.
     Failed(String),

@@ -33,7 +33,7 @@ pub enum ClientKind {
     Processes,
     /// Threads of this process, each with a store of its own.
     Threads,
-    /// Threads of this process that share two buses, and so their commits. Nobody tells them the numbers of those.
+    /// Threads of this process that share two buses, and so their commits. They do not learn the numbers of those.
     Buses,
 }
 
@@ -65,7 +65,7 @@ pub struct RecordingPlan {
     pub stalls: u32,
     /// What the clients are about.
     pub theme: Theme,
-    /// The mistake that they make.
+    /// The mutant that they make.
     pub mutant: Option<HistoryMutant>,
 }
 
@@ -80,7 +80,7 @@ pub struct RecordedHistory {
     pub stalls: u32,
 }
 
-/// Records a history. `program` is this program, which plays clients under the command `history-client`.
+/// Records a history. `program` is this program, which runs as a client under the command `history-client`.
 ///
 /// # Errors
 /// If it cannot be run: no directory, no process, a client that ends by itself, a file that is damaged afterwards.
@@ -187,7 +187,7 @@ impl RecordingRun<'_> {
         Ok(0)
     }
 
-    /// In rounds, since nobody but the writing thread knows at which time an operation is done: the clock of all stands
+    /// In rounds, since only the writing thread knows at which time an operation is done: the clock of all stands
     /// still during a round, and jumps between two.
     fn buses(&self) -> Result<u32> {
         let clock = Arc::new(ManualClock::new(Timestamp::ZERO.plus(EPOCH_MS)));
@@ -250,7 +250,7 @@ fn play_rounds(
     let mut outcome = Ok(());
     for _ in 0..part.operations {
         barrier.wait();
-        // Whoever fails still keeps step with the others.
+        // A client that failed still keeps step with the others.
         if outcome.is_ok() {
             outcome = round(&mut journal);
         }
@@ -263,7 +263,7 @@ fn play_rounds(
 mod processes {
     use super::{Path, RecordingRun, Result};
 
-    /// Where nobody can be killed and stalled, threads play.
+    /// Where processes cannot be killed and stalled, threads take their place.
     pub(super) fn run(harness: &RecordingRun<'_>, _program: &Path) -> Result<(u32, u32)> {
         Ok((harness.threads()?, 0))
     }

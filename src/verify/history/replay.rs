@@ -12,16 +12,16 @@ use crate::history::checkers::{HistoryVerdict, Verdicts, check};
 use crate::history::record::{History, HistoryAnswer, HistoryEntry};
 use crate::history::timeline::{Span, draw};
 
-/// What came of judging a history again.
+/// What came of checking a history again.
 #[derive(Debug)]
 pub struct HistoryReplay {
-    /// What the judges say.
+    /// What the checkers say.
     pub verdicts: Verdicts,
-    /// The story of it.
+    /// The explanation of it.
     pub explanation: String,
 }
 
-/// Judges a history, and tells it.
+/// Checks a history, and explains it.
 pub fn replay(history: &History) -> HistoryReplay {
     let verdicts = check(history);
     let mut explanation = String::new();

@@ -25,10 +25,10 @@ fn asks(checker: &str, history: &History) -> Option<Rejection> {
     asks_within(checker, history, PAIRS_MAX)
 }
 
-/// How many operations before the contradiction are tried to be told as well.
+/// How many operations before the contradiction are kept if possible.
 const BEFORE: usize = 6;
 
-/// Makes a history that a judge refuses as small as it gets.
+/// Makes a history that a checker refuses as small as it gets.
 pub fn shrink(history: &History, refused: &Rejection) -> History {
     let checker = refused.checker;
     let cut = cut_after(history, refused);
@@ -115,7 +115,7 @@ fn begun_later(history: &History, beginning: &[usize]) -> Option<History> {
 }
 
 /// Forgets as many answers as can be forgotten: half of them at once, then smaller parts. What has no answer then is
-/// left out, where the judge does not need it to fill a number.
+/// left out, where the checker does not need it to fill a number.
 fn forget(history: History, checker: &str) -> History {
     let mut small = history;
     let mut size = small.entries.len().div_ceil(2);

@@ -20,7 +20,7 @@ use crate::rig::recovery::in_words;
 use fencepost::error::{Error, Result};
 use fencepost::internals::sqlite::{Durability, OpenOptions, Store};
 
-/// What a client is told to do.
+/// What a client has to do.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ClientTask {
     /// The store.
@@ -41,11 +41,11 @@ pub struct ClientTask {
     pub patience_ms: u32,
     /// When the history began, in nanoseconds of the shared clock.
     pub began_ns: u64,
-    /// The mistake that it makes.
+    /// The mutant that it makes.
     pub mutant: Option<HistoryMutant>,
 }
 
-/// How everybody opens the file. No opening is that of another boot, so none changes anything.
+/// How every client opens the file. No opening is that of another boot, so none changes anything.
 pub(super) fn options(part: &ClientTask) -> OpenOptions {
     OpenOptions {
         // Both levels side by side: a killed process may lose nothing at either.
@@ -83,7 +83,7 @@ pub(super) struct ClientClock {
     stands_at: Option<Timestamp>,
 }
 
-/// When the histories play, in milliseconds since the Unix epoch: any time will do.
+/// When the histories begin, in milliseconds since the Unix epoch: any time will do.
 pub(super) const EPOCH_MS: u64 = 1_000_000;
 
 /// How far apart the clocks of the clients are at most, in milliseconds: several leases.
@@ -141,7 +141,7 @@ fn open(part: &ClientTask) -> Result<Store> {
     })
 }
 
-/// Plays a part to its end.
+/// Runs a task to its end.
 ///
 /// # Errors
 /// If the file cannot be opened, or the journal not written.

@@ -7,17 +7,17 @@ use crate::incidents::explain::{NotShown, explain};
 use crate::incidents::{GROUPS, Incident, ShownBy};
 use crate::pool;
 
-/// The generated part of the document, with the trace of each exhibit, found now.
+/// The generated part of the document, with the trace of each incident, found now.
 ///
 /// # Errors
-/// Each exhibit that cannot be shown, by its title.
+/// Each incident that cannot be shown, by its title.
 pub fn document(threads: usize) -> Result<String, Vec<(&'static str, NotShown)>> {
     let incidents: Vec<&Incident> = super::all().collect();
-    let told = pool::map(threads, &incidents, |_| {}, |incident| explain(incident));
+    let explained = pool::map(threads, &incidents, |_| {}, |incident| explain(incident));
     let mut traces = Vec::new();
     let mut missing = Vec::new();
-    for (incident, told) in incidents.iter().zip(told) {
-        match told {
+    for (incident, explained) in incidents.iter().zip(explained) {
+        match explained {
             Ok(trace) => traces.push(trace),
             Err(why) => missing.push((incident.title, why)),
         }
@@ -27,9 +27,9 @@ pub fn document(threads: usize) -> Result<String, Vec<(&'static str, NotShown)>>
     }
     let mut traces = traces.into_iter();
     let mut text = contents();
-    for room in GROUPS {
-        text += &format!("\n## {}\n\n{}\n", room.title, wrapped(room.about));
-        for (incident, trace) in room.incidents.iter().zip(&mut traces) {
+    for group in GROUPS {
+        text += &format!("\n## {}\n\n{}\n", group.title, wrapped(group.about));
+        for (incident, trace) in group.incidents.iter().zip(&mut traces) {
             text += &section(incident, &trace);
         }
     }
@@ -38,10 +38,10 @@ pub fn document(threads: usize) -> Result<String, Vec<(&'static str, NotShown)>>
 
 fn contents() -> String {
     let mut text = "## Contents\n".to_owned();
-    for room in GROUPS {
+    for group in GROUPS {
         text +=
-            &format!("\n{}\n\n| what went wrong | where | caught by |\n| --- | --- | --- |\n", room.title);
-        for incident in room.incidents {
+            &format!("\n{}\n\n| what went wrong | where | caught by |\n| --- | --- | --- |\n", group.title);
+        for incident in group.incidents {
             let Incident { title, project, .. } = incident;
             text += &format!("| [{title}](#{}) | {project} | {} |\n", anchor(title), caught(incident));
         }
@@ -93,10 +93,10 @@ fn shown(incident: &Incident) -> String {
             )
         }
         ShownBy::Loop(mutant) => {
-            format!("Shown by a run loop with the mistake `{mutant:?}`, caught by {by}:")
+            format!("Shown by a run loop with the mutant `{mutant:?}`, caught by {by}:")
         }
         ShownBy::Threads(mutant) => {
-            format!("Shown by the threads of a bus with the mistake `{mutant:?}`, caught by {by}:")
+            format!("Shown by the threads of a bus with the mutant `{mutant:?}`, caught by {by}:")
         }
         ShownBy::Clients(name) => {
             format!("Shown by clients of which it is true that {name}, caught by {by}:")

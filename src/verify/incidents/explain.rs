@@ -18,20 +18,20 @@ use crate::scheduler::Strategy as Schedules;
 use crate::threads;
 use fencepost::error::Error;
 
-/// Why an exhibit cannot be shown.
+/// Why an incident cannot be shown.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum NotShown {
     /// There is no such mutant, or it cannot be run.
     NoMutant,
-    /// The mutant was named for something else than the exhibit says.
+    /// The mutant was named for another promise than the incident says.
     NamedFor(String),
     /// Nothing that was named for it caught it.
     Survived,
-    /// Something is wrong without the mistake as well.
-    WrongWithoutIt,
-    /// It could not be played.
-    Unplayed(Error),
+    /// A promise is broken without the mutant as well.
+    BrokenWithoutIt,
+    /// It could not be run.
+    NotRun(Error),
     /// There is no runtime to play it in.
     NoRuntime(std::io::Error),
 }
@@ -42,9 +42,9 @@ impl std::fmt::Display for NotShown {
             Self::NoMutant => write!(f, "there is no such mutant"),
             Self::NamedFor(other) => write!(f, "the mutant was named for {other}"),
             Self::Survived => write!(f, "it was not caught by what was named for it"),
-            Self::WrongWithoutIt => write!(f, "something is wrong without the mistake as well"),
-            Self::Unplayed(_) => write!(f, "it could not be played"),
-            Self::NoRuntime(_) => write!(f, "there is no runtime to play it in"),
+            Self::BrokenWithoutIt => write!(f, "a promise is broken without the mutant as well"),
+            Self::NotRun(_) => write!(f, "it could not be run"),
+            Self::NoRuntime(_) => write!(f, "there is no runtime to run it in"),
         }
     }
 }
@@ -52,7 +52,7 @@ impl std::fmt::Display for NotShown {
 impl std::error::Error for NotShown {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
-            Self::Unplayed(error) => Some(error),
+            Self::NotRun(error) => Some(error),
             Self::NoRuntime(error) => Some(error),
             _ => None,
         }
@@ -61,14 +61,14 @@ impl std::error::Error for NotShown {
 
 impl From<Error> for NotShown {
     fn from(error: Error) -> Self {
-        Self::Unplayed(error)
+        Self::NotRun(error)
     }
 }
 
-/// Runs the mutant of an exhibit, and tells the shortest way in which it was caught.
+/// Runs the mutant of an incident, and explains the shortest counterexample.
 ///
 /// # Errors
-/// It is not caught by what the exhibit says, or cannot be run.
+/// It is not caught by what the incident says, or cannot be run.
 pub fn explain(incident: &Incident) -> Result<String, NotShown> {
     match incident.shown {
         ShownBy::Model(name) => by_model(name, incident.breaks),
@@ -78,9 +78,9 @@ pub fn explain(incident: &Incident) -> Result<String, NotShown> {
     }
 }
 
-/// What was named for the mutant must be what the exhibit says.
-fn named(by_mutant: &str, by_exhibit: &str) -> Result<(), NotShown> {
-    if by_mutant == by_exhibit { Ok(()) } else { Err(NotShown::NamedFor(by_mutant.to_owned())) }
+/// What was named for the mutant must be what the incident says.
+fn named(by_mutant: &str, by_incident: &str) -> Result<(), NotShown> {
+    if by_mutant == by_incident { Ok(()) } else { Err(NotShown::NamedFor(by_mutant.to_owned())) }
 }
 
 fn by_model(name: &str, breaks: &str) -> Result<String, NotShown> {
@@ -109,12 +109,12 @@ fn by_threads(mutant: threads::Mutant, breaks: &str) -> Result<String, NotShown>
     ))
 }
 
-/// Rounds of fewer lines than this are told in full.
+/// Rounds of fewer lines than this are shown in full.
 const SKIPPED_MIN: usize = 6;
 /// The longest round that is looked for, in lines.
 const ROUND_MAX: usize = 24;
 
-/// A timeline in which what goes round and round is told once, and how long it went on.
+/// A timeline in which a repeated round is shown once, and how long it went on.
 fn without_rounds(explanation: &str) -> String {
     let lines: Vec<&str> = explanation.lines().collect();
     // What is done, without the time.
@@ -144,12 +144,12 @@ fn by_clients(name: &str, breaks: &str) -> Result<String, NotShown> {
     named(control.breaks, breaks)?;
     let start = replay::start_of(control.start).map_err(|_| NotShown::NoMutant)?;
     let case = control.case(&start).ok_or(NotShown::NoMutant)?;
-    let all = Schedules::Reduced { schedules_max: 1_000_000 };
+    let all = Schedules::Dpor { schedules_max: 1_000_000 };
     let mut connections = Connections::new(&start)?;
     let mut honest = case.clone();
     honest.clients.iter_mut().for_each(|client| client.mutant = None);
     if replay::look_for(&mut connections, &honest, &all, None)?.is_some() {
-        return Err(NotShown::WrongWithoutIt);
+        return Err(NotShown::BrokenWithoutIt);
     }
     let broken = replay::look_for(&mut connections, &case, &all, Some(control.breaks))?;
     drop(connections);

@@ -6,7 +6,7 @@ use crate::threads::{BEFORE_COMMIT, Mutant};
 pub(super) const GROUP: IncidentGroup = IncidentGroup {
     title: "None, one, or two of it",
     about: "A message that is handled twice, or that is answered with yes and is not there. Most of these \
-            begin with two steps that somebody took for one.",
+            begin with two steps that the author took for one.",
     incidents: INCIDENTS,
 };
 
@@ -40,7 +40,7 @@ const INCIDENTS: &[Incident] = &[
         project: "Bull",
         thread: "Adding a job with a previously used id will silently drop the job (#1828)",
         url: "https://github.com/OptimalBits/bull/issues/1828",
-        explanation: "Somebody used the key of a database row as the id of its job. The first time it ran. The next \
+        explanation: "A user took the key of a database row as the id of its job. The first time it ran. The next \
                 time the row had changed, the job with the new content was added under the same id, and the call \
                 succeeded; but the id was still known, so nothing was added. A repetition may be answered with \
                 the first number. Something else under the same id has to be refused.",
@@ -67,7 +67,7 @@ const INCIDENTS: &[Incident] = &[
         explanation: "The jobs of this messenger are rows of a SQLite table that are deleted when they are done. The \
                 key was an INTEGER PRIMARY KEY without AUTOINCREMENT, and SQLite then takes one more than the \
                 largest that is there. When the table was empty, a new job got the number of one that was done. \
-                Whoever keeps such a number, to ask later whether the job was done, asks about the wrong job.",
+                A caller that keeps such a number, to ask later whether the job was done, asks about the wrong job.",
         shown: ShownBy::Model("a_number_is_used_again_when_the_queue_is_empty"),
         breaks: "sequence_numbers_are_dense_and_never_reused",
     },
@@ -117,7 +117,7 @@ const INCIDENTS: &[Incident] = &[
         explanation: "The documentation said that a message that was acknowledged has been persisted. The server \
                 acknowledged at once and synced every two minutes. Tests that simulated a power failure lost \
                 what had been acknowledged shortly before, and in the worst case whole streams. Our mutant makes \
-                the same step in a smaller place: whoever waits is answered before the commit of his operation.",
+                the same step in a smaller place: a caller that waits is answered before the commit of its operation.",
         shown: ShownBy::Threads(Mutant::AnswersBeforeTheCommit),
         breaks: BEFORE_COMMIT,
     },

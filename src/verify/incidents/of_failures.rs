@@ -43,7 +43,7 @@ const INCIDENTS: &[Incident] = &[
         explanation: "By then the query that fetches jobs did ask for fewer attempts than the maximum. Some jobs with \
                 one attempt of one had still come back to the state available, and there they stayed: the query \
                 passed over them for ever, and nothing moved them anywhere. Skipping is not an end. What is \
-                exhausted has to come to rest where somebody will look.",
+                exhausted has to come to rest where an operator will look.",
         shown: ShownBy::Model("an_exhausted_command_stays_in_the_queue"),
         breaks: "every_command_comes_to_rest",
     },
@@ -106,7 +106,7 @@ const INCIDENTS: &[Incident] = &[
         breaks: "every_accepted_command_is_in_exactly_one_place",
     },
     Incident {
-        title: "In the error queue, and nobody knows why",
+        title: "In the error queue, without the reason",
         project: "MassTransit",
         thread: "_error queue exception headers Azure Service Bus (#572)",
         url: "https://github.com/MassTransit/MassTransit/issues/572",

@@ -6,13 +6,13 @@ use crate::schedule::orders::{AN_ORDER, WAITS};
 pub(super) const GROUP: IncidentGroup = IncidentGroup {
     title: "Whose is it?",
     about: "A lock says who may work. Each of these locks said it to one more, to the wrong one, or to \
-            nobody any more.",
+            none any more.",
     incidents: INCIDENTS,
 };
 
 const INCIDENTS: &[Incident] = &[
     Incident {
-        title: "Whoever comes too late clears the lock of the next",
+        title: "A late worker clears the lock of the next",
         project: "delayed_job",
         thread: "Timeouts can cause a delayed job to be picked up by two workers (#554)",
         url: "https://github.com/collectiveidea/delayed_job/issues/554",
@@ -25,7 +25,7 @@ const INCIDENTS: &[Incident] = &[
         breaks: "a_stale_token_changes_nothing_and_is_told_so",
     },
     Incident {
-        title: "A job is completed by somebody who lost it",
+        title: "A job is completed by a worker that lost it",
         project: "Agenda",
         thread: "Jobs are not removed from the running/locked jobs when they expire (#589)",
         url: "https://github.com/agenda/agenda/issues/589",
@@ -56,7 +56,7 @@ const INCIDENTS: &[Incident] = &[
         explanation: "A worker whose heartbeat was late, though it was alive, was pruned by another process, which \
                 failed the jobs that it held. At the same moment the worker finished one of them. Both \
                 transactions went through, since deleting a claim that was already deleted was no error. It was \
-                mended by letting a claim end exactly once: whoever deletes no row is told so.",
+                mended by letting a claim end exactly once: a worker that deletes no row gets an error.",
         shown: ShownBy::Model("an_ack_of_what_is_gone_is_believed"),
         breaks: "a_stale_token_changes_nothing_and_is_told_so",
     },
@@ -73,12 +73,12 @@ const INCIDENTS: &[Incident] = &[
         breaks: "a_stale_token_changes_nothing_and_is_told_so",
     },
     Incident {
-        title: "The newest lease is read before each use, and so is everyone's",
+        title: "The newest lease is read before each use, and so is every other one",
         project: "Azure Event Hubs for .NET",
         thread: "Host can continue to update lease after losing partition. (#115)",
         url: "https://github.com/Azure/azure-event-hubs-dotnet/issues/115",
         explanation: "Hosts share partitions by leases on blobs. Before each checkpoint a host downloaded the lease \
-                again, and so it always had the token of whoever was the owner by then. A host that had lost its \
+                again, and so it always had the token of the owner by then. A host that had lost its \
                 partition went on writing checkpoints under the winner's token. A fence that anyone can read the \
                 key for is no fence.",
         shown: ShownBy::Model("a_stale_token_acks_an_event"),
@@ -92,13 +92,13 @@ const INCIDENTS: &[Incident] = &[
         explanation: "A new consumer joined a group, and the partitions were dealt out anew, correctly on the side of \
                 the broker. The old consumer kept the offset of a partition that it no longer had in its map, \
                 and committed it with every flush, again and again, beside the one who reads there now. The \
-                reporter's logs show how. Whoever has lost a partition must lose the right to say how far it was \
+                reporter's logs show how. A consumer that has lost a partition must lose the right to say how far it was \
                 read.",
         shown: ShownBy::Model("a_stale_token_acks_an_event"),
         breaks: "a_stale_token_changes_nothing_and_is_told_so",
     },
     Incident {
-        title: "Everyone has the same name, so everyone is the owner",
+        title: "Every worker has the same name, so every worker is the owner",
         project: "Postal",
         thread: "WorkerRole lock is shared when containers have the same hostname and PID (#3627)",
         url: "https://github.com/postalserver/postal/issues/3627",
@@ -128,7 +128,7 @@ const INCIDENTS: &[Incident] = &[
         url: "https://github.com/Azure/azure-functions-durable-extension/issues/2373",
         explanation: "Partitions were shared cooperatively: a worker that is asked for a partition first ends its work \
                 and then hands it over. A worker that was stuck never did, and its partitions stood still until \
-                somebody restarted the application. What has to be given back must also run out.",
+                an operator restarted the application. What has to be given back must also run out.",
         shown: ShownBy::Model("a_dead_replica_keeps_the_cursor"),
         breaks: "every_group_reaches_every_head_that_was",
     },
@@ -137,7 +137,7 @@ const INCIDENTS: &[Incident] = &[
         project: "Raquel",
         thread: "Handle killed Workers (#17)",
         url: "https://github.com/vduseev/raquel/issues/17",
-        explanation: "Somebody who was about to use this queue on SQL asked what becomes of a job whose worker is \
+        explanation: "A user who was about to use this queue on SQL asked what becomes of a job whose worker is \
                 killed for want of memory. The author looked, and answered that it stays claimed for ever. An \
                 earlier version had held a transaction open for as long as the work took; that was given up so \
                 that SQLite could be supported too.",
@@ -151,7 +151,7 @@ const INCIDENTS: &[Incident] = &[
         url: "https://github.com/agenda/agenda/issues/302",
         explanation: "The locks of jobs do run out, and the query that looks for jobs does ask for stale locks. But it \
                 asks for a time of the next run as well, and a job that runs once has none while it is running. \
-                So its lock ran out, as documented, and nobody ever looked at it again.",
+                So its lock ran out, as documented, and no worker ever looked at it again.",
         shown: ShownBy::Model("an_abandoned_lease_is_kept_for_ever"),
         breaks: "an_abandoned_lease_is_claimed_again",
     },
@@ -173,7 +173,7 @@ const INCIDENTS: &[Incident] = &[
         project: "Bull",
         thread: "Taking lock on removal. (#291)",
         url: "https://github.com/OptimalBits/bull/pull/291",
-        explanation: "Removing a job deleted its data whether or not somebody was working on it. What stayed behind in \
+        explanation: "Removing a job deleted its data whether or not a worker was working on it. What stayed behind in \
                 the list of active jobs was found there later by the search for stalled jobs, and there was no \
                 job to it any more. It was mended by taking the job's lock before it is removed.",
         shown: ShownBy::Model("a_held_command_is_cancelled"),

@@ -7,7 +7,7 @@ use crate::threads::{Mutant as OfThreads, WOKEN};
 pub(super) const GROUP: IncidentGroup = IncidentGroup {
     title: "The loop around the handler",
     about: "The queue may be perfect, and the loop that takes from it loses what it was given. These are \
-            shown by our own run loop with the mistake in it, played in paused time.",
+            shown by our own run loop as a mutant, run in paused time.",
     incidents: INCIDENTS,
 };
 
@@ -17,7 +17,7 @@ const INCIDENTS: &[Incident] = &[
         project: "persist-queue",
         thread: "task_done not behaving as I would expect (#36)",
         url: "https://github.com/peter-wangxu/persist-queue/issues/36",
-        explanation: "Somebody read items from a SQLite queue, never called them done, and started the program again. \
+        explanation: "A user read items from a SQLite queue, never called them done, and started the program again. \
                 He expected all of them to be there. Those that he had read were gone: they counted as consumed \
                 when they were handed out, and the call that says that they are done had nothing left to say.",
         shown: ShownBy::Loop(Mutant::AckBeforeTheEnd),
@@ -31,16 +31,16 @@ const INCIDENTS: &[Incident] = &[
         explanation: "A job slept in a loop for longer than half an hour. It was cancelled and begun anew, every time, \
                 although it was well and nothing had crashed. The mark that hides a job from other workers was \
                 set once and never moved, and the setting that used to lengthen it had become obsolete. If \
-                leases run out, somebody has to extend them for as long as the handler works.",
+                leases run out, the worker has to extend them for as long as the handler works.",
         shown: ShownBy::Loop(Mutant::NoHeartbeat),
         breaks: "LeaseKept",
     },
     Incident {
-        title: "Nobody tells the handler",
+        title: "The handler is not told",
         project: "db-scheduler",
         thread: "Improve missing heartbeat handling (#402)",
         url: "https://github.com/kagkarlsson/db-scheduler/issues/402",
-        explanation: "Somebody asked what happens when an instance freezes, or its network does: its heartbeats are \
+        explanation: "A user asked what happens when an instance freezes, or its network does: its heartbeats are \
                 missed, another instance takes the execution over, as it should, and then the first one comes \
                 back. It goes on working, for nothing tells it; a failing heartbeat was a line in the log. The \
                 question led to a state of the heartbeat that a handler can ask for.",
@@ -71,7 +71,7 @@ const INCIDENTS: &[Incident] = &[
         breaks: "ClaimsForFreeHandlers",
     },
     Incident {
-        title: "Done, and nobody could write it down",
+        title: "Done, and it could not be written down",
         project: "JobRunr",
         thread: "Severe JobRunr Exception - Deleting a job that's in process (#516)",
         url: "https://github.com/jobrunr/jobrunr/issues/516",
@@ -100,7 +100,7 @@ const INCIDENTS: &[Incident] = &[
         thread: "Make job cancellation optional during shutdown (#352)",
         url: "https://github.com/graphile/worker/issues/352",
         explanation: "The manual said that on SIGTERM a worker takes no more jobs, waits for those at work, and exits. \
-                What it did was to fail the jobs at work at once and exit. For somebody whose jobs take minutes \
+                What it did was to fail the jobs at work at once and exit. For a user whose jobs take minutes \
                 and who deploys often, that is the difference between done and begun again.",
         shown: ShownBy::Loop(Mutant::NoGrace),
         breaks: "GraceGiven",
@@ -111,7 +111,7 @@ const INCIDENTS: &[Incident] = &[
         thread: "Add an option to default to forceful shutdown (#526)",
         url: "https://github.com/graphile/worker/issues/526",
         explanation: "When a platform takes a process away sooner than its jobs end, their locks stay. They run out \
-                after four hours. Until then nobody works on those jobs, although everyone could know that their \
+                after four hours. Until then no worker works on those jobs, although every worker could know that their \
                 worker is gone. The reporter's development server did this to nearly each job that it had.",
         shown: ShownBy::Loop(Mutant::CommandsAreNotReleased),
         breaks: "SettlesEverything",
@@ -121,7 +121,7 @@ const INCIDENTS: &[Incident] = &[
         project: "iTunes Store Transporter",
         thread: "Worker falls with error \"SQLite3::BusyException: database is locked\" (#8)",
         url: "https://github.com/sshaw/itunes_store_transporter_web/issues/8",
-        explanation: "A worker that polls jobs from SQLite meets a locked database now and then, since somebody else \
+        explanation: "A worker that polls jobs from SQLite meets a locked database now and then, since another process \
                 is writing. The exception went up to the top and ended the worker, and this happened regularly. \
                 With a longer time-out it became rare, and happened once more. To be busy is not an error of the \
                 store, but a request to come back.",
@@ -135,7 +135,7 @@ const INCIDENTS: &[Incident] = &[
         url: "https://github.com/iopsystems/durable/pull/66",
         explanation: "A worker waits for notifications of PostgreSQL, and reads the database again when its connection \
                 was lost. The listener reconnected with the next attempt to receive, which came after the \
-                reading. A notification between the two went to nobody, and the worker slept on, perhaps for \
+                reading. A notification between the two reached no worker, and the worker slept on, perhaps for \
                 ever. It has to listen before it looks.",
         shown: ShownBy::Threads(OfThreads::ListensAfterTheLook),
         breaks: WOKEN,

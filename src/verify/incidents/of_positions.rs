@@ -5,7 +5,7 @@ use crate::incidents::{Incident, IncidentGroup, ShownBy};
 pub(super) const GROUP: IncidentGroup = IncidentGroup {
     title: "How far have we read?",
     about: "A position is one number that stands for everything before it. Each of these moved it over \
-            something that nobody had handled.",
+            something that was not handled.",
     incidents: INCIDENTS,
 };
 
@@ -78,8 +78,8 @@ const INCIDENTS: &[Incident] = &[
         url: "https://github.com/confluentinc/parallel-consumer/issues/826",
         explanation: "Records are handled side by side, and what is committed is reckoned from those that are still \
                 under way and from the highest number seen. That number was raised as soon as a record came from \
-                the broker. If the partition was taken away before the record had been given to anybody, nothing \
-                was under way, and the commit went up to a record that nobody had touched.",
+                the broker. If the partition was taken away before the record had been given to a handler, nothing \
+                was under way, and the commit went up to a record that was not handled.",
         shown: ShownBy::Model("an_event_is_acked_before_it_was_handed_out"),
         breaks: "a_position_passes_an_event_only_by_its_settlement",
     },

@@ -53,7 +53,7 @@ const NARROWED: &[(&str, u64, usize)] = &[
     ("batches", 3, 16_539),
     ("ids", 1, 11_941),
     ("damaged-commands", 1, 8_489),
-    // No fewer tokens: what is left of a damaged row, which a repair tells, is here whatever columns really are left.
+    // No fewer tokens: what is left of a damaged row, which a repair reports, differs from store to store.
     ("repaired-commands", 3, 3_573),
     ("groups", 2, 4_446),
     ("batches-of-events", 2, 11_414),

@@ -22,7 +22,7 @@ use crate::system::{StoreCall, call, in_step};
 use fencepost::error::{Error, Result};
 use fencepost::internals::sqlite::{Statements, Store, Undone};
 
-/// By what a mistake was noticed, and how it showed.
+/// What noticed a mutant, and how it showed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Noticed {
     /// The examination.
@@ -40,23 +40,23 @@ const ALL: &[(&str, Examination)] = &[
     ("a walk in step with the model", |sql| (1..=3).try_for_each(|seed| walk(sql, "wide", seed, 120))),
     ("a file is opened", |sql| in_words(opening::opening(sql))),
     ("a batch beside damage", |sql| in_words(damage::batches(sql))),
-    ("any values in any columns", |sql| decode_row::play_seeds(sql).map_err(|error| error.to_string())),
+    ("any values in any columns", |sql| decode_row::run_seeds(sql).map_err(|error| error.to_string())),
     ("a log without its end", |sql| in_words(damage::log_short(sql))),
     ("bookkeeping that cannot be read", |sql| in_words(damage::bookkeeping(sql))),
     ("a number that is there twice", |sql| in_words(damage::twice(sql))),
-    ("several copies of events aside", |sql| in_words(set_aside::several(sql))),
+    ("several copies of events that are set aside", |sql| in_words(set_aside::several(sql))),
     ("due times that cannot be read", |sql| in_words(set_aside::due_times(sql))),
     ("numbers that others have too", |sql| in_words(set_aside::same_numbers(sql))),
     ("walks in all scopes of the model", every_scope),
-    ("epochs and nacks that the model judges", |sql| in_words(damage::later(sql))),
-    ("damage that the model judges", |sql| in_words(damage::damaged(sql))),
+    ("epochs and nacks that the model knows", |sql| in_words(damage::later(sql))),
+    ("damage that the model knows", |sql| in_words(damage::damaged(sql))),
     ("long walks in step with the model", |sql| (4..=7).try_for_each(|seed| walk(sql, "wide", seed, 700))),
 ];
 
 /// Puts a store that runs these statements through everything.
 ///
 /// # Errors
-/// By what something wrong was noticed.
+/// What noticed the mutant.
 pub fn examine(sql: &Statements) -> std::result::Result<(), Noticed> {
     ALL.iter().try_for_each(|(by, examination)| {
         let seen = catch_unwind(AssertUnwindSafe(|| examination(sql)));
@@ -74,7 +74,7 @@ pub fn examine(sql: &Statements) -> std::result::Result<(), Noticed> {
     })
 }
 
-/// What is wrong, or what the store failed with.
+/// What differs, or the error of the store.
 fn in_words(seen: Result<ExaminationResult>) -> ExaminationResult {
     seen.unwrap_or_else(|error| Err(format!("the store failed: {error}")))
 }

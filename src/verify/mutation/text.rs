@@ -6,10 +6,10 @@
 
 use std::ops::Range;
 
-/// A mistake: which kind of slip, where, and the text that comes of it.
+/// A change: its kind, its place, and the text that it makes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct TextChange {
-    /// The kind of slip.
+    /// The kind of change.
     pub(super) kind: &'static str,
     /// What was changed into what, in a few characters.
     pub(super) what: String,
@@ -30,7 +30,7 @@ struct StatementText<'a> {
     tokens: Vec<TextToken>,
 }
 
-/// All mistakes of one change in a text.
+/// All single changes of a text.
 pub(super) fn changes(text: &str) -> Vec<TextChange> {
     let statement = StatementText { text, tokens: tokens(text) };
     let mut found = Vec::new();

@@ -162,7 +162,7 @@ impl Moment {
     }
 }
 
-/// Everything that may be done next: each kind of operation in its first form, and what else touches the disk.
+/// Everything that may be done next: each kind of operation in its first form, and what else changes the disk.
 ///
 /// A restore is always done at `PowerLoss`, and a boot is noticed by opening, so neither is a plain operation here
 /// below that level. With `heavy`, also what opens files anew.

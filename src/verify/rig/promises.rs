@@ -15,7 +15,7 @@ pub const GOES_ON: &str = "work_goes_on_as_the_model_says";
 /// G4.
 pub const TOKENS: &str = "tokens_only_grow";
 
-/// What was found wrong.
+/// A promise that was found broken.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Violation {
     /// Which promise is broken.

@@ -48,7 +48,7 @@ pub fn beside_others() -> RwLockReadGuard<'static, ()> {
     SALTS.read().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// A beginning: what the model holds, and what lies on the disk.
+/// A start: the state of the model, and the content of the disk.
 #[derive(Clone, Debug)]
 pub struct StartPoint {
     /// The scope.
@@ -79,7 +79,7 @@ pub struct DiskRecording {
     pub moments: Vec<Moment>,
 }
 
-/// What went wrong before anything was cut.
+/// Why a case could not be recorded.
 #[derive(Debug)]
 pub enum Unrecorded {
     /// It could not be done.
@@ -229,7 +229,7 @@ impl DiskRecorder {
     ) -> std::result::Result<DiskRecording, Unrecorded> {
         let _alone = alone_with_salts();
         seed_salts(2);
-        // Without a WAL nothing tells an open connection that its file was exchanged.
+        // Without a WAL an open connection does not notice that its file was exchanged.
         if start.image.files.is_empty() || self.setting.mutant == Some(RigMutant::DeleteMode) {
             self.store = None;
         }
@@ -288,7 +288,7 @@ impl DiskRecorder {
         Ok(DiskRecording { base, events, moments })
     }
 
-    /// Does an act, with the mistake of this setting if that is one of the store's.
+    /// Does an act, with the mutant of this setting if that is one of the store's.
     fn perform(
         &mut self,
         act: &Act,

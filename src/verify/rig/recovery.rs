@@ -27,7 +27,7 @@ use fencepost::internals::sqlite::{SCHEMA_VERSION, Store, digest, snapshot};
 /// The boot in which everything happens that comes after the cut.
 pub const NEXT_BOOT: &str = "the boot after the cut";
 
-/// What lies in a store.
+/// The contents of a store.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Contents {
     /// The state, ids with the digests of their contents.
@@ -84,7 +84,7 @@ const KNOWN_MAX: usize = 32;
 const WAL: &str = "/bus.db-wal";
 
 impl Recovery {
-    /// Disks for images of this setting. Nobody notices the boot after the cut if that is its mistake.
+    /// Disks for images of this setting. The boot after the cut is not noticed if that is its mutant.
     ///
     /// # Errors
     /// If SQLite refuses a disk.
@@ -110,7 +110,8 @@ impl Recovery {
         }
         let found = self.try_quickly(image);
         if found.is_err() {
-            // Whatever the connection thinks now, the next image is not its concern; and a stranger looks at this one.
+            // The connection may be in any state, so it is opened anew for the next image; a fresh process opens this
+            // one.
             self.quick = None;
         }
         found.ok()
@@ -144,12 +145,12 @@ impl Recovery {
         Ok(found)
     }
 
-    /// The store in which the last image that was recovered quickly lies open.
+    /// The store in which the last image that was recovered quickly is open.
     pub fn quick_store(&mut self) -> Option<&mut Store> {
         self.quick.as_mut()
     }
 
-    /// Recovers an image as a stranger does, after a boot, and then lets somebody work on it.
+    /// Recovers an image as a fresh process does, after a boot, and then works on it.
     pub fn after_reboot<T>(
         &mut self,
         image: &DiskImage,
@@ -172,7 +173,7 @@ impl Recovery {
         }
     }
 
-    /// What lies in the copy on an image, if there is one there: opened as a stranger does.
+    /// The contents of the copy on an image, if there is one there: opened as a fresh process does.
     pub fn copy(&mut self, image: &DiskImage) -> Option<Rc<Recovered>> {
         let content = image.files.get(COPY)?;
         let digest = content.digest();
@@ -191,7 +192,7 @@ impl Recovery {
         Some(recovered)
     }
 
-    /// What happens on the disk while a stranger recovers an image.
+    /// What happens on the disk while a fresh process recovers an image.
     pub fn events_of_recovery(&mut self, image: &DiskImage, migrating: bool) -> (DurableContent, Vec<Event>) {
         let _alone = alone_with_salts();
         seed_salts(3);
@@ -251,7 +252,7 @@ pub fn contents(conn: &Connection, booted: bool) -> Result<Contents> {
 }
 
 /// Works on a recovered store side by side with the model: settlements with every token from before the cut, what is
-/// due, and new messages. `earlier` are all tokens that anyone was ever told; `rebooted`, whether none may come again.
+/// due, and new messages. `earlier` are all tokens that were ever handed out; `rebooted`, whether none may come again.
 ///
 /// # Errors
 /// What differs from the model, in words.

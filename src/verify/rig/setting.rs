@@ -12,9 +12,9 @@ use fencepost::internals::sqlite::Durability;
 pub struct Setting {
     /// The level that the store is opened with.
     pub level: Level,
-    /// What the disk tells of itself.
+    /// What the disk says of itself.
     pub profile: Profile,
-    /// A mistake that must be noticed.
+    /// A mutant that a check must notice.
     #[serde(rename = "mistake")]
     pub mutant: Option<RigMutant>,
 }
@@ -47,11 +47,11 @@ impl Level {
     }
 }
 
-/// A deliberate mistake, of the disk or of the store, which the machinery must notice.
+/// A mutant of the disk or of the store, which a check must notice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum RigMutant {
-    /// The disk lies.
+    /// A mutant of the disk.
     Disk(DiskMutant),
     /// `synchronous=OFF`.
     SynchronousOff,
@@ -70,7 +70,7 @@ pub enum RigMutant {
 }
 
 impl Setting {
-    /// A setting without a mistake.
+    /// A setting without a mutant.
     pub const fn honest(level: Level, profile: Profile) -> Self {
         Self { level, profile, mutant: None }
     }

@@ -78,7 +78,7 @@ pub struct ScheduledClient {
     pub acts: Vec<ClientAct>,
     /// How long it waits for a lock, in milliseconds.
     pub patience_ms: u32,
-    /// What it does wrong.
+    /// The mutant that it is, if it is one.
     #[serde(default, rename = "mistake", skip_serializing_if = "Option::is_none")]
     pub mutant: Option<ClientMutant>,
 }
@@ -89,9 +89,9 @@ pub struct ScheduledClient {
 pub enum WalAtStart {
     /// Transactions that were not copied into the file.
     Full,
-    /// Transactions that were: whoever writes next begins the WAL anew.
+    /// Transactions that were: the next writer begins the WAL anew.
     Copied,
-    /// Transactions, and no index of them: whoever comes first recovers it.
+    /// Transactions, and no index of them: the first client recovers it.
     Unknown,
 }
 

@@ -104,7 +104,7 @@ impl Pace for Paced {
             return;
         }
         let client = self.board.running().saturating_sub(1);
-        self.board.touch(changed);
+        self.board.note(changed);
         self.board.pause_before(next);
         if self.noted.load(std::sync::atomic::Ordering::Relaxed) {
             let step = self.board.step();
@@ -112,34 +112,34 @@ impl Pace for Paced {
         }
     }
 
-    fn touch(&self, touch: Footprint) {
+    fn note(&self, footprint: Footprint) {
         if self.is_on() {
-            self.board.touch(touch);
+            self.board.note(footprint);
         }
     }
 
-    fn refused(&self, touch: Footprint) {
+    fn refused(&self, footprint: Footprint) {
         if self.is_on() {
-            self.board.refused(touch);
+            self.board.refused(footprint);
         }
     }
 
-    fn released(&self, touch: Footprint) {
+    fn released(&self, footprint: Footprint) {
         if self.is_on() {
-            self.board.released(touch);
+            self.board.released(footprint);
         }
     }
 
     fn sleep(&self, changed: Footprint) {
         if self.is_on() {
-            self.board.touch(changed);
+            self.board.note(changed);
             self.board.sleep();
         }
     }
 
     fn settle(&self, changed: Footprint) {
         if self.is_on() {
-            self.board.touch(changed);
+            self.board.note(changed);
             self.board.settle();
         }
     }
@@ -160,7 +160,7 @@ impl AnswerWatch for Noted<'_> {
         };
         paced.run().spells.push(spell);
         paced.board.answered();
-        // Whoever was answered goes on, and others may look for what it was told.
+        // The client that was answered goes on, and others may look for what it was answered.
         paced.board.pause();
     }
 
@@ -190,7 +190,7 @@ pub struct Connections {
 
 impl std::fmt::Debug for Connections {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Stage").field("start", &self.start.name()).finish_non_exhaustive()
+        f.debug_struct("Connections").field("start", &self.start.name()).finish_non_exhaustive()
     }
 }
 
@@ -202,7 +202,7 @@ fn open(mounted: &Mounted, patience_ms: u32) -> Result<Store> {
 }
 
 impl Connections {
-    /// A stage for cases that begin like this.
+    /// Connections for cases with this start.
     ///
     /// # Errors
     /// If SQLite refuses the disk.
@@ -249,7 +249,7 @@ impl Connections {
         Ok(())
     }
 
-    /// Runs a case in the schedules of a search. `judge` is told of each run, and ends the search with true.
+    /// Runs a case in the schedules of a search. `checker` is given each run, and ends the search with true.
     ///
     /// # Errors
     /// If connections cannot be opened.
@@ -331,7 +331,7 @@ fn begin(
     for (number, store) in stores.iter().enumerate() {
         let guard = lock(store);
         let Some(store) = guard.as_ref() else { continue };
-        // What goes wrong here goes wrong again, and is noticed, when the client begins.
+        // What fails here fails again, and is noticed, when the client begins.
         let _ = store.data_version();
         let _ = store.connection().query_row("SELECT one FROM store", [], |row| row.get::<_, i64>(0));
         if number == 0 && wal == WalAtStart::Copied {
@@ -363,7 +363,7 @@ fn work(
         let answer = match perform(&watch, mounted, &mut guard, client, act, now, effect) {
             Ok(answer) => answer,
             Err(Error::Busy) => {
-                // What was read has told of it already, before it ended its transaction.
+                // A read has counted it already, before it ended its transaction.
                 if let Some(store) = guard.as_ref().filter(|_| !matches!(act, ClientAct::Read)) {
                     paced.busy(store.connection());
                 }
@@ -438,7 +438,7 @@ fn perform(
     })
 }
 
-/// All that the store holds, in one transaction. `failed` is told if it cannot be read, before anything else is run.
+/// All that the store holds, in one transaction. `failed` is called if it cannot be read, before anything else is run.
 fn read(conn: &Connection, failed: impl FnOnce()) -> Result<(State, BTreeSet<i64>)> {
     conn.execute_batch("BEGIN DEFERRED")?;
     let state = fencepost::internals::sqlite::snapshot(conn);

@@ -11,17 +11,17 @@ use crate::schedule::mutant::ClientMutant;
 use crate::schedule::orders::{AN_ORDER, REAL_TIME, WAITS};
 use crate::schedule::phase::acts;
 
-/// A mistake, and what must be said of it.
+/// A mutant, and the promise that must catch it.
 #[derive(Clone, Copy, Debug)]
 pub struct ScheduleControl {
-    /// What is wrong, a sentence.
+    /// What the mutant does, a sentence.
     pub name: &'static str,
     mutant: ClientMutant,
     /// The scope that it begins with.
     pub start: &'static str,
-    /// The kinds of acts of each client, the one that makes the mistake first.
+    /// The kinds of acts of each client, the mutant first.
     clients: &'static [&'static [&'static str]],
-    /// Whether the second client does its acts as this mistake does them too.
+    /// Whether the second client is the mutant too.
     both: bool,
     /// How long clients wait for locks, in milliseconds.
     patience_ms: u32,

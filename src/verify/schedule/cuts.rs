@@ -25,7 +25,7 @@ pub struct Cuts {
     pub schedules: u64,
     /// After how many I/O events.
     pub events: u64,
-    /// How many contents of the disk were judged.
+    /// How many contents of the disk were checked.
     pub images: u64,
     /// How many of them differ.
     pub distinct: u64,
@@ -114,11 +114,11 @@ fn cut_run(
             }));
             cuts.images += 1;
             let at = format!("after event {} of its disk, {} changes lost", index + 1, choice.losses());
-            let judged = match &*recovered {
+            let checked = match &*recovered {
                 Recovered::Broken(why) => Err(Violation { property: SOUND, why: why.clone() }),
                 Recovered::Sound(contents) => checker.check_cut(run, &called, &answered, contents),
             };
-            if let Err(violation) = judged {
+            if let Err(violation) = checked {
                 return Some(Violation {
                     why: format!("the power is cut {at}: {}", violation.why),
                     ..violation

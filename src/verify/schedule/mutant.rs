@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use fencepost::error::{Error, Result};
 use fencepost::internals::sqlite::{Store, execute};
 
-/// A mistake.
+/// A mutant of a client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum ClientMutant {
@@ -31,7 +31,7 @@ pub enum ClientMutant {
     CursorCheckedOutside,
 }
 
-/// Who is told what happens within.
+/// Observes an operation from within.
 pub trait AnswerWatch {
     /// The caller has its answer.
     fn answered(&self);
@@ -40,7 +40,7 @@ pub trait AnswerWatch {
 }
 
 impl ClientMutant {
-    /// Does an operation as this mistake does it. `answered` is told when the caller has its answer.
+    /// Does an operation as this mutant does it. `watch` is told when the caller has its answer.
     ///
     /// # Errors
     /// As [`Store::apply`].
@@ -125,7 +125,7 @@ fn take(conn: &Connection, delivery: &mut Delivery, until: Timestamp, attempts_m
     Ok(())
 }
 
-/// The token under which something is held, whoever holds it.
+/// The token under which something is held.
 fn current(conn: &Connection, target: &Target) -> Result<Option<Token>> {
     let token: Option<Option<i64>> = match target {
         Target::Command(seq) => {
@@ -139,7 +139,7 @@ fn current(conn: &Connection, target: &Target) -> Result<Option<Token>> {
     Ok(token.flatten().map(|token| Token::ZERO.plus(u64::try_from(token).unwrap_or_default())))
 }
 
-/// Copies the WAL into the file and empties it, once nobody reads or writes it.
+/// Copies the WAL into the file and empties it, once no connection reads or writes it.
 pub(super) fn empty(conn: &Connection) -> Result<()> {
     checkpoint(conn, "PRAGMA wal_checkpoint(TRUNCATE)")
 }

@@ -40,7 +40,7 @@ struct ActOrder {
     left: (State, BTreeSet<i64>),
 }
 
-/// All that the runs of a case are judged by.
+/// All that the runs of a case are checked by.
 #[derive(Debug)]
 pub struct OrderChecker {
     case: ScheduleCase,
@@ -51,7 +51,7 @@ pub struct OrderChecker {
 }
 
 impl OrderChecker {
-    /// The judge of a case that begins at this moment.
+    /// The checker of a case that begins at this moment.
     pub fn new(case: &ScheduleCase, moment: &Moment) -> Self {
         let mut checker =
             Self { case: case.clone(), moment: moment.clone(), now: moment.next_time(), orders: Vec::new() };
@@ -103,10 +103,10 @@ impl OrderChecker {
         ActOrder { acts: acts.to_vec(), answers, left: (digested(&state), effects) }
     }
 
-    /// Judges a run.
+    /// Checks a run.
     ///
     /// # Errors
-    /// What is wrong with it.
+    /// The broken promise.
     pub fn check(&self, run: &ScheduleRun) -> Result<(), Violation> {
         let mut left_out = BTreeSet::new();
         for spell in &run.spells {
@@ -156,10 +156,10 @@ impl OrderChecker {
         }
     }
 
-    /// Judges what a cut of the power left, when these acts had been called and these answered (by [`number`]).
+    /// Checks what a cut of the power left, when these acts had been called and these answered (by [`number`]).
     ///
     /// # Errors
-    /// What is wrong with it.
+    /// The broken promise.
     pub fn check_cut(
         &self,
         run: &ScheduleRun,

@@ -35,7 +35,7 @@ pub struct ScheduleFigures {
     pub cells: u64,
     /// How many schedules were run, all cells together.
     pub schedules: u64,
-    /// At how many points somebody was chosen.
+    /// How many choices were made.
     pub steps: u64,
     /// How many cells were exhausted: every schedule does what one does that was run.
     pub exhausted: u64,
@@ -60,7 +60,7 @@ pub struct CutsLine {
     pub schedules: u64,
     /// After how many I/O events.
     pub events: u64,
-    /// How many contents of the disk were judged.
+    /// How many contents of the disk were checked.
     pub images: u64,
     /// How many of them were different.
     pub distinct: u64,
@@ -155,8 +155,8 @@ impl ScheduleWork {
     }
 }
 
-/// The codes that must be met, or else nobody was ever in anybody's way: busy, busy while the WAL is recovered, and a
-/// snapshot that is too old to become a write.
+/// The codes that must be met, or else no client was ever in the way of another: busy, busy while the WAL is recovered,
+/// and a snapshot that is too old to become a write.
 const EXPECTED_CODES: [(i32, &str); 3] =
     [(5, "SQLITE_BUSY"), (261, "SQLITE_BUSY_RECOVERY"), (517, "SQLITE_BUSY_SNAPSHOT")];
 
@@ -166,7 +166,7 @@ fn code_name(code: i32) -> String {
 }
 
 /// How many cells a reach has, and how many schedules are run in them, whatever the seed. A change of the store, of
-/// SQLite or of the search moves them, and is to be looked at. For the deepest nobody has waited to the end.
+/// SQLite or of the search moves them, and is to be looked at. The deep run was not run to its end yet.
 const fn pinned(reach: Reach) -> Option<(u64, u64)> {
     match reach {
         Reach::Quick => Some((181, 15_916)),
@@ -184,7 +184,7 @@ fn client(acts: Vec<ClientAct>, late_ms: u64, patience_ms: u32) -> ScheduledClie
 
 /// Every ordered pair of acts of these kinds, the second client's clock past the leases.
 fn pairs(start: &str, wal: WalAtStart, acts: &[ClientAct], patience_ms: u32) -> Vec<ScheduleWork> {
-    let all = Strategy::Reduced { schedules_max: EXHAUSTED_WITHIN };
+    let all = Strategy::Dpor { schedules_max: EXHAUSTED_WITHIN };
     let of = |one: &ClientAct| {
         let cases = acts.iter().map(|other| ScheduleCase {
             start: start.to_owned(),
@@ -289,7 +289,7 @@ fn all_work(starts: &[StartPoint], reach: Reach, seed: u64) -> (Vec<ScheduleWork
             Reach::Standard => 60,
             Reach::Deep => EXHAUSTED_WITHIN,
         };
-        work.push(ScheduleWork::Cut(case, Strategy::Reduced { schedules_max }));
+        work.push(ScheduleWork::Cut(case, Strategy::Dpor { schedules_max }));
     }
     work.extend(control::ALL.iter().map(ScheduleWork::Control));
     (work, complaints)
@@ -390,7 +390,7 @@ impl ScheduleFindings {
         mine.cuts.distinct += theirs.cuts.distinct;
         mine.controls.add(theirs.controls);
         self.complaints.extend(other.complaints);
-        // Of several the one with the fewest clients is told.
+        // Of several the one with the fewest clients is kept.
         let clients = |broken: &Option<BrokenBySchedule>| {
             broken.as_ref().map_or(usize::MAX, |broken| broken.case.clients.len())
         };
@@ -518,12 +518,12 @@ fn try_control(
     control: &ScheduleControl,
     found: &mut ScheduleFindings,
 ) -> Result<Option<String>> {
-    let all = Strategy::Reduced { schedules_max: EXHAUSTED_WITHIN };
-    // Without the mistake nothing is wrong with it, so what is found is the mistake.
+    let all = Strategy::Dpor { schedules_max: EXHAUSTED_WITHIN };
+    // Without the mutant no promise is broken, so what is found is the mutant.
     let mut honest = case.clone();
     honest.clients.iter_mut().for_each(|client| client.mutant = None);
     if let Some(broken) = look_for(connections, &honest, &all, None)? {
-        return Ok(Some(format!("without its mistake {} is broken already", broken.violation.property)));
+        return Ok(Some(format!("without its mutant {} is broken already", broken.violation.property)));
     }
     let mut with = ScheduleFindings::default();
     search_case(connections, start, case, &all, &mut with)?;

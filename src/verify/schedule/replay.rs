@@ -27,7 +27,7 @@ pub struct BrokenBySchedule {
     pub case: ScheduleCase,
     /// Who went on at each point where several could: clients by their numbers from 1.
     pub choices: Vec<u8>,
-    /// What is wrong.
+    /// The broken promise.
     pub violation: Violation,
 }
 
@@ -60,7 +60,7 @@ fn in_words(error: Error) -> String {
     crate::rig::recovery::in_words(&error)
 }
 
-/// Does a schedule again, and judges it.
+/// Runs a schedule again, and checks it.
 ///
 /// # Errors
 /// If it cannot be begun, or the choices do not fit the case, in words.
@@ -85,7 +85,7 @@ pub fn replay(case: &ScheduleCase, choices: &[u8]) -> std::result::Result<Replay
         Some(why) => Some(Violation { property: ENDS, why }),
         None => checker.check(&run).err(),
     };
-    Ok(Replayed { explanation: tell(case, &run, violation.as_ref()), violation })
+    Ok(Replayed { explanation: explain(case, &run, violation.as_ref()), violation })
 }
 
 /// Looks for a broken promise in the schedules of a search: the first one, or the first of this one.
@@ -158,7 +158,7 @@ fn smaller(connections: &mut Connections, broken: &BrokenBySchedule) -> Result<O
         }
     }
     for case in cases {
-        let search = Strategy::Reduced { schedules_max: SCHEDULES_MAX };
+        let search = Strategy::Dpor { schedules_max: SCHEDULES_MAX };
         if let Some(found) = look_for(connections, &case, &search, Some(broken.violation.property))? {
             return Ok(Some(found));
         }
@@ -166,7 +166,7 @@ fn smaller(connections: &mut Connections, broken: &BrokenBySchedule) -> Result<O
     Ok(None)
 }
 
-/// Leaves out the last choices, as far as everyone's going on until it waits breaks the same promise.
+/// Leaves out the last choices, as far as letting each client run until it waits breaks the same promise.
 fn shorten(connections: &mut Connections, broken: &mut BrokenBySchedule) -> Result<()> {
     let mut whole = broken.choices.clone();
     for length in 0..whole.len() {
@@ -180,8 +180,8 @@ fn shorten(connections: &mut Connections, broken: &mut BrokenBySchedule) -> Resu
     Ok(())
 }
 
-/// The story of a schedule: one lane for each client, and what came of it.
-fn tell(case: &ScheduleCase, run: &ScheduleRun, violation: Option<&Violation>) -> String {
+/// The explanation of a schedule: one lane for each client, and what came of it.
+fn explain(case: &ScheduleCase, run: &ScheduleRun, violation: Option<&Violation>) -> String {
     let mut text =
         format!("{} clients of {}, whose WAL is {}\n", case.clients.len(), case.start, case.wal.name());
     for (number, client) in case.clients.iter().enumerate() {
@@ -194,7 +194,7 @@ fn tell(case: &ScheduleCase, run: &ScheduleRun, violation: Option<&Violation>) -
             acts.join("; then ")
         );
         if let Some(mutant) = client.mutant {
-            let _ = writeln!(text, "    with a mistake: {mutant:?}");
+            let _ = writeln!(text, "    with the mutant {mutant:?}");
         }
     }
     text.push('\n');

@@ -13,14 +13,14 @@ use std::collections::BTreeSet;
 
 use crate::disk::Footprint;
 
-/// What one step touched, and what it means for the order of calls and answers, and for those who wait.
+/// The footprint of one step, and what it means for the order of calls and answers, and for those who wait.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct StepFootprint {
-    pub(super) touch: Footprint,
+    pub(super) footprint: Footprint,
     /// Something was called in it, and something answered: an answer before a call is another order than one after it.
     pub(super) calls: bool,
     pub(super) answers: bool,
-    /// Somebody fell asleep in it; it is the first of somebody who had slept. When all are asleep, all go on.
+    /// A client fell asleep in it; it is the first of a client that had slept. When all are asleep, all go on.
     pub(super) waits: bool,
     pub(super) wakes: bool,
 }
@@ -28,7 +28,7 @@ pub(super) struct StepFootprint {
 impl StepFootprint {
     /// Whether the order of two steps matters.
     fn meets(&self, other: &Self) -> bool {
-        self.touch.meets(other.touch)
+        self.footprint.meets(other.footprint)
             || (self.calls && other.answers)
             || (self.answers && other.calls)
             || (self.waits && other.wakes)
@@ -36,7 +36,7 @@ impl StepFootprint {
     }
 }
 
-/// A point at which somebody was chosen.
+/// A point at which a client was chosen.
 #[derive(Debug)]
 struct Node {
     options: Vec<u8>,
@@ -170,7 +170,7 @@ impl Dpor {
         }
     }
 
-    /// Has somebody else chosen at `earlier`, from which the step `next` can come first.
+    /// Has another client chosen at `earlier`, from which the step `next` can come first.
     fn note(&mut self, earlier: usize, next: usize, clocks: &[Vec<usize>], own: &[usize]) {
         let client = self.nodes[next].chosen;
         let leads = |option: u8| {
@@ -213,15 +213,15 @@ mod tests {
                 .map(|which: usize| {
                     let (numbers, board) = (Arc::clone(&numbers), Arc::clone(&shared));
                     shuttle::thread::spawn(move || {
-                        let touch = |write| {
+                        let footprint = |write| {
                             if told {
-                                board.touch(Footprint::slots(which..which + 1, write));
+                                board.note(Footprint::slots(which..which + 1, write));
                             }
                         };
-                        touch(false);
+                        footprint(false);
                         let read = numbers[which].load(Ordering::SeqCst);
                         board.pause();
-                        touch(true);
+                        footprint(true);
                         numbers[which].store(read + 1, Ordering::SeqCst);
                     })
                 })
@@ -237,21 +237,21 @@ mod tests {
 
     #[test]
     fn what_touches_nothing_in_common_is_tried_in_one_order_and_every_outcome_is_found() {
-        let reduced = Strategy::Reduced { schedules_max: u64::MAX };
+        let reduced = Strategy::Dpor { schedules_max: u64::MAX };
         let all = Strategy::Exhaustive { preemptions: None, schedules_max: u64::MAX };
         let ((whole, outcomes), (less, same)) = (counting(&all, true), counting(&reduced, true));
         assert!(whole.exhausted && less.exhausted);
         // Three clients of two steps each; then two of them, whose reads are in either order alike.
         assert_eq!((whole.schedules, less.schedules), (90, 4));
         assert!(outcomes.keys().eq(same.keys()) && outcomes.keys().eq([1, 2].iter()));
-        // If nothing is told of what is touched, everything is tried once.
+        // If no footprint is given, everything is tried once.
         let (blind, found) = counting(&reduced, false);
         assert_eq!((blind.schedules, found.len()), (1, 1));
     }
 
     #[test]
     fn a_search_that_was_cut_short_is_not_exhausted() {
-        let (explored, _) = counting(&Strategy::Reduced { schedules_max: 2 }, true);
+        let (explored, _) = counting(&Strategy::Dpor { schedules_max: 2 }, true);
         assert_eq!((explored.schedules, explored.exhausted), (2, false));
     }
 }

@@ -121,8 +121,8 @@ impl Disk {
         }
     }
 
-    /// What connections told each other by shared memory since the last time: in the header of a WAL's index and what
-    /// is noted of checkpoints, and in the marks of readers. What lies behind that is read as far as the header says.
+    /// What connections wrote to shared memory since the last time: in the header of a WAL's index and what
+    /// is noted of checkpoints, and in the marks of readers. What is behind that is read as far as the header says.
     pub(in crate::disk) fn memory_changed(&mut self) -> Footprint {
         let (mut header, mut marks) = (false, false);
         for file in &mut self.files {

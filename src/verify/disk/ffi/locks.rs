@@ -29,20 +29,20 @@ pub(super) unsafe extern "C" fn lock(file: *mut ffi::sqlite3_file, wanted: c_int
     if open.unnamed.is_some() {
         return ffi::SQLITE_OK;
     }
-    let touch = Footprint::file_lock(level(wanted));
-    open.shared.pause(Point::Lock(level(wanted)), touch);
+    let footprint = Footprint::file_lock(level(wanted));
+    open.shared.pause(Point::Lock(level(wanted)), footprint);
     let outcome = open.shared.disk().lock(open.file, open.id, level(wanted));
-    open.shared.tell(outcome, touch)
+    open.shared.tell(outcome, footprint)
 }
 
 pub(super) unsafe extern "C" fn unlock(file: *mut ffi::sqlite3_file, wanted: c_int) -> c_int {
     // SAFETY: SQLite passes an open file of ours.
     let open = unsafe { ours(file) };
     if open.unnamed.is_none() {
-        let touch = Footprint::file_lock(Lock::Exclusive);
-        open.shared.pause(Point::Unlock(level(wanted)), touch);
+        let footprint = Footprint::file_lock(Lock::Exclusive);
+        open.shared.pause(Point::Unlock(level(wanted)), footprint);
         open.shared.disk().unlock(open.file, open.id, level(wanted));
-        open.shared.released(touch);
+        open.shared.released(footprint);
     }
     ffi::SQLITE_OK
 }
@@ -51,7 +51,7 @@ pub(super) unsafe extern "C" fn check_reserved_lock(file: *mut ffi::sqlite3_file
     // SAFETY: SQLite passes an open file of ours, and an int to write to.
     unsafe {
         let open = ours(file);
-        open.shared.touch(Footprint::file_lock(Lock::Shared));
+        open.shared.note(Footprint::file_lock(Lock::Shared));
         *out = c_int::from(open.unnamed.is_none() && open.shared.disk().is_reserved(open.file));
     }
     ffi::SQLITE_OK
@@ -67,7 +67,7 @@ pub(super) unsafe extern "C" fn shm_map(
     // SAFETY: SQLite passes an open file of ours, and a pointer to write to.
     let open = unsafe { ours(file) };
     let (index, bytes) = (size(index.into()), size(bytes.into()));
-    open.shared.touch(Footprint::names(true));
+    open.shared.note(Footprint::names(true));
     let mapped = open.shared.disk().shm_map(open.file, open.id, index, bytes, extend != 0);
     match mapped {
         Ok(region) => {
@@ -96,15 +96,15 @@ pub(super) unsafe extern "C" fn shm_lock(
     let slots = size(first.into())..size((first + count).into());
     let exclusive = flags & ffi::SQLITE_SHM_EXCLUSIVE != 0;
     let unlock = flags & ffi::SQLITE_SHM_UNLOCK != 0;
-    let touch = Footprint::slots(slots.clone(), exclusive);
-    open.shared.pause(Point::Shared { first: slots.start, exclusive, unlock }, touch);
+    let footprint = Footprint::slots(slots.clone(), exclusive);
+    open.shared.pause(Point::Shared { first: slots.start, exclusive, unlock }, footprint);
     if unlock {
         open.shared.disk().shm_unlock(open.file, open.id, slots, exclusive);
-        open.shared.released(touch);
+        open.shared.released(footprint);
         return ffi::SQLITE_OK;
     }
     let outcome = open.shared.disk().shm_lock(open.file, open.id, slots, exclusive);
-    open.shared.tell(outcome, touch)
+    open.shared.tell(outcome, footprint)
 }
 
 pub(super) unsafe extern "C" fn shm_barrier(_file: *mut ffi::sqlite3_file) {

@@ -21,14 +21,14 @@ use crate::incidents::explain::{NotShown, named};
 
 /// The seed of all scenarios.
 const SEED: u64 = 1;
-/// Of how many scenarios that show a mistake the smallest is told.
+/// Of how many scenarios that show a mutant the smallest is shown.
 const CHOICE: usize = 8;
-/// After so many scenarios a mistake has survived.
+/// After so many scenarios a mutant has survived.
 const SCENARIOS_MAX: usize = 6_000;
 /// So often at most is a scenario made smaller.
 const STEPS_MAX: usize = 4_000;
 
-/// Looks for scenarios in which a mistake breaks its rule, makes them smaller, and tells the smallest.
+/// Looks for scenarios in which a mutant breaks its rule, makes them smaller, and explains the smallest.
 pub(super) fn by_loop(mutant: Mutant, rule: &str) -> Result<String, NotShown> {
     named(&format!("{:?}", breaks(mutant)), rule)?;
     let mut bytes = [0; 32];
@@ -47,32 +47,32 @@ pub(super) fn by_loop(mutant: Mutant, rule: &str) -> Result<String, NotShown> {
         }
         let scenario = smaller(mutant, &mut tree)?;
         if judge(&scenario, &play(&scenario, None).map_err(NotShown::NoRuntime)?).is_err() {
-            return Err(NotShown::WrongWithoutIt);
+            return Err(NotShown::BrokenWithoutIt);
         }
         let caught = caught(mutant, &scenario)?.ok_or(NotShown::Survived)?;
-        told.push((scenario.faults.len() + scenario.accidents.len(), tell(&scenario, &caught)));
+        told.push((scenario.faults.len() + scenario.accidents.len(), explain(&scenario, &caught)));
     }
-    // The fewer accidents, the better it shows what the mistake does by itself.
+    // The fewer accidents, the better it shows what the mutant does by itself.
     let least = told
         .into_iter()
         .min_by_key(|(outside, explanation)| (*outside, explanation.lines().count(), explanation.len()));
     least.map(|(_, explanation)| explanation).ok_or(NotShown::Survived)
 }
 
-/// What was seen of a mistake that was caught.
+/// What was seen of a mutant that was caught.
 struct LoopCaught {
     notes: Vec<Note>,
     broken: Broken,
 }
 
-/// Whether the rule that was named for a mistake catches it in a scenario.
+/// Whether the rule that was named for a mutant catches it in a scenario.
 fn caught(mutant: Mutant, scenario: &Scenario) -> Result<Option<LoopCaught>, NotShown> {
     let played = play(scenario, Some(mutant)).map_err(NotShown::NoRuntime)?;
     let broken = judge(scenario, &played).err().filter(|broken| broken.rule == breaks(mutant));
     Ok(broken.map(|broken| LoopCaught { notes: played.notes, broken }))
 }
 
-/// The last of ever smaller scenarios in which the mistake is caught.
+/// The last of ever smaller scenarios in which the mutant is caught.
 fn smaller(mutant: Mutant, tree: &mut impl ValueTree<Value = Scenario>) -> Result<Scenario, NotShown> {
     let mut smallest = tree.current();
     let mut step = tree.simplify();
@@ -91,7 +91,7 @@ fn smaller(mutant: Mutant, tree: &mut impl ValueTree<Value = Scenario>) -> Resul
     Ok(smallest)
 }
 
-fn tell(scenario: &Scenario, caught: &LoopCaught) -> String {
+fn explain(scenario: &Scenario, caught: &LoopCaught) -> String {
     let began = caught.notes.first().map(|note| note.at.get()).unwrap_or_default();
     let mut text = String::new();
     let mut last = String::new();
@@ -107,7 +107,7 @@ fn tell(scenario: &Scenario, caught: &LoopCaught) -> String {
     preface(scenario) + &since(began, &text)
 }
 
-/// The same text, with times told from the beginning of the run. Nothing else in it is as large a number.
+/// The same text, with times counted from the beginning of the run. Nothing else in it is as large a number.
 fn since(began: u64, text: &str) -> String {
     let mut told = String::new();
     let mut digits = String::new();
@@ -160,7 +160,7 @@ fn preface(scenario: &Scenario) -> String {
 /// What happened, a line for each thing.
 fn lines(what: &What) -> Vec<String> {
     match what {
-        // A question is told with its answer.
+        // A question is shown with its answer.
         What::Asked(..) => Vec::new(),
         What::Answered(who, answers) => {
             let who = match who {

@@ -70,7 +70,7 @@ fn messages(rows: &[String]) -> usize {
 /// What needs a number that cannot be read fails and changes nothing; in a batch, what fails is taken back alone.
 pub(super) fn batches(sql: &Statements) -> Result<ExaminationResult> {
     let park = Op::Settle { target: Target::Command(Seq::from(1)), token: Token::from(1), how: park() };
-    // Hands out what was never handed out, and moves aside what was.
+    // Hands out what was never handed out, and sets aside what was.
     let exhaust = Op::Claim { names: names(), max: MANY, lease_ms: 1_000, attempts_max: NonZeroU32::MIN };
     let cases = [
         ("queue_last", send(Kind::Command), Some(send(Kind::Event))),
@@ -162,7 +162,8 @@ pub(super) fn twice(sql: &Statements) -> Result<ExaminationResult> {
     Ok(Ok(()))
 }
 
-/// What an operation leaves: as many messages as there ought to be, or all as it was and damage that is told.
+/// What an operation leaves: as many messages as there ought to be, or all as it was and an error that reports the
+/// damage.
 fn keeps(store: &mut Store, op: &Op) -> Result<std::result::Result<Option<Reply>, String>> {
     let before = rows(store.connection())?;
     let done = store.apply(LATE, op);
@@ -175,7 +176,7 @@ fn keeps(store: &mut Store, op: &Op) -> Result<std::result::Result<Option<Reply>
         Ok(reply) => {
             let new = match op {
                 Op::Send { .. } | Op::Publish { .. } => 1,
-                // An event stays in the log when a group has it aside.
+                // An event stays in the log when a group has set it aside.
                 Op::Settle { target: Target::Event { .. }, .. } => {
                     usize::from(matches!(reply, Reply::Settled(_)))
                 }
@@ -242,7 +243,7 @@ pub(super) fn damaged(sql: &Statements) -> Result<ExaminationResult> {
         }
     }
     for (table, columns) in PLANTED {
-        // Of the queue a row that somebody holds and one that nobody does.
+        // Of the queue a row that is leased and one that is not.
         let (keys, ops) = match *table {
             "queue" => ("SELECT min(rowid) FROM queue GROUP BY token IS NULL".to_owned(), &of_queue),
             table => (format!("SELECT rowid FROM {table} LIMIT 2"), &of_log),
@@ -282,7 +283,7 @@ pub(super) fn with_values(
     Ok(Ok(()))
 }
 
-/// A store with more of a history: an event and an entry that were nacked, a corrupt event at somebody, an id of an
+/// A store with more of a history: an event and an entry that were nacked, a corrupt event that is leased, an id of an
 /// event, a number without one; and then an epoch after others of which a later one has ended.
 pub(super) fn later(sql: &Statements) -> Result<ExaminationResult> {
     let mut store = Store::in_memory()?.with_statements(sql.clone());
@@ -316,7 +317,7 @@ pub(super) fn later(sql: &Statements) -> Result<ExaminationResult> {
     each(&store, LATE, &of_log(&state))
 }
 
-/// What is kept of a command whose bookkeeping cannot be read is told by all that reads records.
+/// What is kept of a command whose bookkeeping cannot be read is shown by all that reads records.
 pub(super) fn bookkeeping(sql: &Statements) -> Result<ExaminationResult> {
     for (column, value) in [
         ("due_at", RawValue::Text(b"5".to_vec())),
@@ -352,7 +353,7 @@ pub(super) fn log_short(sql: &Statements) -> Result<ExaminationResult> {
         store.connection().execute_batch("DELETE FROM log WHERE seq = (SELECT log_head FROM store)")?;
         for op in [send(Kind::Event), poll(group(1), 9)] {
             if !matches!(store.apply(LATE, &op), Err(Error::Corrupt { .. })) {
-                return Ok(Err(format!("the log ends before its head, and nobody minds: {op:?}")));
+                return Ok(Err(format!("the log ends before its head, and this is not noticed: {op:?}")));
             }
         }
     }
@@ -376,7 +377,7 @@ pub(super) fn log_short(sql: &Statements) -> Result<ExaminationResult> {
     })
 }
 
-/// What can be done with the commands of a state, by whoever holds them and by others.
+/// What can be done with the commands of a state, by the workers that hold them and by others.
 fn of_queue(state: &State) -> Vec<Op> {
     let mut ops = vec![claim(names(), 9), claim([name(0)].into(), 1), Op::ForgetIds { retention_ms: 0 }];
     for (seq, command) in state.queue.iter().take(3) {

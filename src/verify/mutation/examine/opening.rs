@@ -38,7 +38,7 @@ pub(super) fn opening(sql: &Statements) -> Result<ExaminationResult> {
     if seen != again || seen == store.data_version()? {
         return Ok(Err("a change of others is not seen, or one is seen that was not".to_owned()));
     }
-    // Whoever reads waits for nobody who writes.
+    // A reader waits for no writer.
     other.connection().execute_batch("BEGIN IMMEDIATE")?;
     overview(store.connection(), store.statements(), LATE)?;
     other.connection().execute_batch("ROLLBACK")?;
@@ -75,7 +75,7 @@ fn rebooted(
 ) -> ExaminationResult {
     let failed = |error: Error| format!("the store failed: {error}");
     let words = |error: rusqlite::Error| error.to_string();
-    // What SQLite keeps for itself is nobody's.
+    // SQLite's own tables are left alone.
     let conn = Connection::open(path).map_err(words)?;
     conn.execute_batch("ANALYZE").map_err(words)?;
     drop(conn);

@@ -98,7 +98,7 @@ pub(super) fn several(sql: &Statements) -> Result<ExaminationResult> {
     Ok(seen)
 }
 
-/// A copy whose due time cannot be read is due at once, and then found out: it holds nobody asleep.
+/// A copy whose due time cannot be read is due at once, and then found out: it keeps no worker asleep.
 pub(super) fn due_times(sql: &Statements) -> Result<ExaminationResult> {
     let mut harness = SetAsideHarness::new(sql)?;
     harness.apply(&send(Kind::Event))?;
@@ -123,7 +123,7 @@ pub(super) fn due_times(sql: &Statements) -> Result<ExaminationResult> {
     Ok(Ok(()))
 }
 
-/// Ids of events beside those of commands of the same number, and while copies of other events are aside.
+/// Ids of events beside those of commands of the same number, and while copies of other events are set aside.
 pub(super) fn same_numbers(sql: &Statements) -> Result<ExaminationResult> {
     let mut harness = SetAsideHarness::new(sql)?;
     harness.apply(&send(Kind::Event))?;
