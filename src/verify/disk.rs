@@ -16,8 +16,8 @@
 //! - A write that made its file longer may have **grown** it and left nothing there but zeros.
 //! - A change of a file's size, in either direction, is kept or lost.
 //! - Where the device does not promise that an overwrite is safe ([`Profile::PLAIN`]), a write may have **spoiled** the
-//!   whole sectors (of the size that the device tells) in which it begins and ends: what was in them is gone, also what
-//!   this write did not touch and what was synced before.
+//!   whole sectors (of the size that the device reports) in which it begins and ends: what was in them is gone, also
+//!   what this write did not touch and what was synced before.
 //! - The directory is a file like others: a **created** name, a **link** and an **unlinked** name are each kept or lost
 //!   until the directory is synced. A sync of a file says nothing of its name.
 //! - A sync that reports success has made durable all that was written to its file before. A sync that **fails** drops

@@ -1,7 +1,8 @@
 //! The fuzz targets: each is a function of bytes that panics if a promise is broken.
 //!
 //! Invariant: the same bytes do the same; no target waits for anything or reads a clock, and each works with any bytes.
-//! Does not depend on: who chooses the bytes: `fuzz/` asks a fuzzer, `cargo test` takes the seeds and the regressions.
+//! Does not depend on: where the bytes come from: `fuzz/` asks a fuzzer, `cargo test` takes the seeds and the
+//! regressions.
 
 mod bytes;
 pub(super) mod decode_row;

@@ -18,7 +18,7 @@ use serde::Serialize;
 
 use crate::moves::ScopeMoves;
 use crate::plan::{
-    Failure, GuaranteeTallies, Parts, Phase, PhaseFigures, PhaseOutcome, Plan, Progress, Reach, grouped,
+    Failure, GuaranteeTallies, Phase, PhaseFigures, PhaseOutcome, PhaseParts, Plan, Progress, Reach, grouped,
 };
 use crate::{pool, scopes};
 use fencepost::error::Result;
@@ -73,7 +73,7 @@ impl Phase for ModelPhase {
     ) -> Result<PhaseOutcome<ModelFigures, ScopeMoves>> {
         let mut scopes = scopes::of(plan.reach);
         scopes::largest_first(&mut scopes);
-        let mut parts = Parts::new(progress, self.name(), scopes.len());
+        let mut parts = PhaseParts::new(progress, self.name(), scopes.len());
         let runs = pool::map(
             plan.threads,
             &scopes,

@@ -13,7 +13,7 @@ use fencepost_model::{mutant, scope};
 use serde::Serialize;
 
 use crate::lockstep::Lockstep;
-use crate::plan::{Parts, Phase, PhaseFigures, PhaseOutcome, Plan, Progress};
+use crate::plan::{Phase, PhaseFigures, PhaseOutcome, PhaseParts, Plan, Progress};
 use crate::{pool, sql_mutant};
 use fencepost::error::Result;
 
@@ -76,7 +76,7 @@ impl Phase for MutantsPhase {
         plan: &Plan,
         progress: &mut (dyn Progress + Send),
     ) -> Result<PhaseOutcome<MutantsFigures, Infallible>> {
-        let mut parts = Parts::new(progress, self.name(), mutant::all().len() + sql_mutant::ALL.len());
+        let mut parts = PhaseParts::new(progress, self.name(), mutant::all().len() + sql_mutant::ALL.len());
         let model = of_model(plan.threads, |name| parts.begin(name));
         let sql = of_sql(plan.threads, |name| parts.begin(name));
         let figures = MutantsFigures { model: (&model).into(), sql: (&sql).into(), seconds: 0.0 };

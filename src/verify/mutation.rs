@@ -87,7 +87,7 @@ pub struct MutantOutcome {
     pub noticed: Option<Noticed>,
 }
 
-/// Examines mutants. `begin` is told of each.
+/// Examines mutants. `begin` is called for each.
 pub fn check(
     threads: usize,
     mutants: &[StatementMutant],

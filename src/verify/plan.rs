@@ -82,21 +82,21 @@ impl Progress for Silent {
 }
 
 /// Counts the parts of a phase as they begin.
-pub struct Parts<'a> {
+pub struct PhaseParts<'a> {
     progress: &'a mut (dyn Progress + Send),
     phase: &'static str,
     done: usize,
     total: usize,
 }
 
-impl std::fmt::Debug for Parts<'_> {
+impl std::fmt::Debug for PhaseParts<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let Self { phase, done, total, .. } = self;
-        f.debug_struct("Parts").field("phase", phase).field("done", done).field("total", total).finish()
+        f.debug_struct("PhaseParts").field("phase", phase).field("done", done).field("total", total).finish()
     }
 }
 
-impl<'a> Parts<'a> {
+impl<'a> PhaseParts<'a> {
     /// A list of so many parts.
     pub fn new(progress: &'a mut (dyn Progress + Send), phase: &'static str, total: usize) -> Self {
         Self { progress, phase, done: 0, total }

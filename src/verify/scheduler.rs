@@ -22,7 +22,7 @@ use shuttle::{Config, FailurePersistence, MaxSteps, Runner};
 pub enum Strategy {
     /// All of them, or all with so many preemptions at most, up to a number.
     Exhaustive {
-        /// How often a client that could go on has to stand back for another, at most. None: as often as can be.
+        /// How often a client that could run has to stand back for another, at most. None: as often as can be.
         preemptions: Option<u32>,
         /// After how many schedules to give up; then the search is not exhausted.
         schedules_max: u64,
@@ -32,7 +32,7 @@ pub enum Strategy {
         /// After how many schedules to give up; then the search is not exhausted.
         schedules_max: u64,
     },
-    /// All that depart so often at most from the order in which each goes on until it waits, and then the one of the
+    /// All that depart so often at most from the order in which each runs until it waits, and then the one of the
     /// lowest number: fewer than with as many preemptions, since it counts as well which client runs where another
     /// waits.
     Departing {
@@ -78,11 +78,11 @@ pub struct Board(Mutex<BoardState>);
 
 #[derive(Debug, Default)]
 struct BoardState {
-    /// Who runs.
+    /// The client that runs.
     running: usize,
     /// What each client was refused last.
     refused: BTreeMap<usize, RefusedLock>,
-    /// Who sleeps until something changes for what it was refused.
+    /// The clients that sleep until something changes for what it was refused.
     asleep: BTreeSet<usize>,
     choices: Vec<u8>,
     /// The footprint of what was done since the last choice.
@@ -143,7 +143,7 @@ impl Board {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Who runs now.
+    /// The client that runs now.
     pub fn running(&self) -> usize {
         self.inner().running
     }
@@ -198,7 +198,7 @@ impl Board {
         self.inner().change(|refused| refused.lock.meets(lock));
     }
 
-    /// Lets another go on, if it is chosen.
+    /// Lets another run, if it is chosen.
     pub fn pause(&self) {
         shuttle::thread::yield_now();
     }
@@ -238,7 +238,7 @@ enum Bound {
 }
 
 impl Bound {
-    /// Whether a choice other than the first counts, where the first is the one that would go on by itself, if
+    /// Whether a choice other than the first counts, where the first is the one that would run on by itself, if
     /// `goes_on`.
     const fn counts(self, goes_on: bool) -> bool {
         match self {
@@ -328,7 +328,7 @@ impl StrategyState {
         }
     }
 
-    /// Chooses among several, of which the first is the one that would go on by itself, if `goes_on`.
+    /// Chooses among several, of which the first is the one that would run on by itself, if `goes_on`.
     fn choose(&mut self, options: &[u8], goes_on: bool, misfit: &mut bool) -> u8 {
         match self {
             Self::Exhaustive { bound, forks, at, used, .. } => {
@@ -394,7 +394,7 @@ impl Scheduler for Chooser {
         }
         inner.steps += 1;
         inner.steps_total += 1;
-        // Who starts the others and waits for them takes no part.
+        // The task that starts the others and waits for them takes no part.
         if let Some(task) = runnable.iter().find(|task| usize::from(task.id()) == 0) {
             inner.running = 0;
             return Some(task.id());

@@ -107,5 +107,5 @@ mutants! {
     the_front_of_the_log_only_moves_on, LogFirst, "log_first = :log_first" => "log_first = max(log_first, :log_first)", "events-aside",
         "the front only ever moves on, so the larger of the two is the new one";
     a_transaction_takes_its_lock_late, Begin, "BEGIN IMMEDIATE" => "BEGIN", "aside",
-        "one connection has none to wait for; what it means for several is a matter of schedules";
+        "one connection waits for no other; what it means for several is a matter of schedules";
 }

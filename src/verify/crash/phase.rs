@@ -15,7 +15,7 @@ use crate::crash::replay::{PowerCut, replay, shrink};
 use crate::crash::search::{BrokenByCut, CutClass, CutFigures, CutLimits, CutSearch};
 use crate::disk::{Budget, Profile};
 use crate::plan::{
-    Controls, Failure, Parts, Phase, PhaseFigures, PhaseOutcome, Plan, Progress, Reach, grouped,
+    Controls, Failure, Phase, PhaseFigures, PhaseOutcome, PhaseParts, Plan, Progress, Reach, grouped,
 };
 use crate::pool;
 use crate::rig::act::{Act, next};
@@ -154,7 +154,7 @@ impl Phase for CrashPhase {
         }
         let nothing = DiskRecorder::nothing();
         let work = all_work(plan.reach, plan.seed, &starts, &nothing);
-        let mut parts = Parts::new(progress, self.name(), work.len());
+        let mut parts = PhaseParts::new(progress, self.name(), work.len());
         let done = pool::map(plan.threads, &work, |work| parts.begin(&work.name()), do_work);
         let mut figures = CutFigures::default();
         let mut controls = Controls::default();

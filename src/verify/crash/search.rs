@@ -173,7 +173,7 @@ pub struct CutSearch<'a> {
     recovery: Recovery,
     recovered: HashMap<u64, Rc<Recovered>>,
     figures: CutFigures,
-    /// Only this ends it: other broken promises are noted, and it goes on.
+    /// Only this ends it: other broken promises are noted, and it continues.
     wanted: Option<&'static str>,
 }
 
@@ -230,7 +230,7 @@ impl<'a> CutSearch<'a> {
         checked.err().map(|(violation, _)| violation)
     }
 
-    /// Looks at a sequence and at all that go on from it, up to the depth.
+    /// Looks at a sequence and at all that continue it, up to the depth.
     pub fn explore(&mut self, acts: &mut Vec<Act>) {
         let Some(moment) = self.look_at(acts, acts.len() - 1) else { return };
         if acts.len() >= self.limits.depth || !self.figures.broken.is_empty() {
@@ -321,8 +321,8 @@ impl<'a> CutSearch<'a> {
         }
     }
 
-    /// One in so many images, and more of those in which the database file itself is being written: who opens a store
-    /// looks at that before the WAL.
+    /// One in so many images, and more of those in which the database file itself is being written: a process that
+    /// opens a store looks at that before the WAL.
     fn wants_a_reboot(&self, place: &CutPlace<'_>, newest: Option<FileId>) -> bool {
         let in_database = newest.is_some_and(|file| !place.durable.name(file).ends_with("-wal"));
         let one_in = if in_database { self.limits.reboot_in.div_ceil(4) } else { self.limits.reboot_in };

@@ -24,7 +24,7 @@ pub enum Fate {
     Torn(u64),
     /// The file has grown for it, and nothing but zeros is there.
     Grown,
-    /// The sectors in which it begins and ends, of the size that the device tells, hold nothing of use.
+    /// The sectors in which it begins and ends, of the size that the device reports, hold nothing of use.
     Spoiled,
 }
 

@@ -164,7 +164,7 @@ pub enum Lock {
     Exclusive,
 }
 
-/// A name without what differs from run to run: who copies a file calls it by the number of its process meanwhile.
+/// A name without what differs from run to run: while a file is copied, its name has the number of the process.
 fn plain(name: &str) -> Cow<'_, str> {
     let Some((head, tail)) = name.split_once(".partial") else { return Cow::Borrowed(name) };
     Cow::Owned(format!("{}.partial{tail}", head.rsplit_once('.').map_or(head, |(head, _)| head)))

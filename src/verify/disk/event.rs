@@ -66,7 +66,7 @@ pub enum Event {
     Mark(Mark),
 }
 
-/// What who uses the disk says of the moment.
+/// What the user of the disk says of the moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mark {
     /// Work of this number was begun.

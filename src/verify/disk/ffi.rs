@@ -108,12 +108,12 @@ impl Mounted {
         self.name.to_str().unwrap_or_default()
     }
 
-    /// Has this asked at each point where another connection may go on. The first call counts.
+    /// Has this asked at each point where another connection may run. The first call counts.
     pub fn set_pace(&self, pace: Arc<dyn Pace>) {
         let _ = self.shared.pace.set(pace);
     }
 
-    /// Tells the pace what was done to shared memory up to now, where no call of SQLite does that.
+    /// Reports to the pace what was done to shared memory up to now, where no call of SQLite does that.
     pub fn settle(&self) {
         if let Some(pace) = self.shared.pace.get() {
             let changed = self.shared.disk().memory_changed();
@@ -161,7 +161,7 @@ impl SharedDisk {
         }
     }
 
-    /// Says how a lock went, so that who waits for one can sleep meanwhile.
+    /// Says how a lock went, so that a connection that waits for one can sleep meanwhile.
     fn tell(&self, outcome: CallResult<()>, footprint: Footprint) -> c_int {
         if let Some(pace) = self.pace.get() {
             match outcome {
@@ -363,14 +363,14 @@ unsafe extern "C" fn full_pathname(
 }
 
 unsafe extern "C" fn randomness(_vfs: *mut ffi::sqlite3_vfs, count: c_int, out: *mut c_char) -> c_int {
-    // Nothing here is to be guessed by anyone, and everything is to be the same each time.
+    // No secret depends on this, and everything is to be the same each time.
     let bytes = usize::try_from(count).unwrap_or_default();
     // SAFETY: SQLite passes as many bytes to write to.
     unsafe { ptr::write_bytes(out, 0x5a, bytes) };
     count
 }
 
-/// Time does not pass: who waits for a lock asks again until its patience, which is a count, ends.
+/// Time does not pass: a connection that waits for a lock asks again until its patience, which is a count, ends.
 unsafe extern "C" fn sleep(vfs: *mut ffi::sqlite3_vfs, microseconds: c_int) -> c_int {
     // SAFETY: SQLite passes a table of ours.
     let shared = unsafe { shared(vfs) };

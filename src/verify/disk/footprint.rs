@@ -60,7 +60,7 @@ impl Footprint {
         if write { Self::writes(bits) } else { Self::reads(bits) }
     }
 
-    /// A lock on slots of the shared memory, or its end. Those who share one do not meet.
+    /// A lock on slots of the shared memory, or its end. Shared locks do not meet.
     pub fn slots(slots: Range<usize>, exclusive: bool) -> Self {
         Self::either(slots.fold(0, |bits, slot| bits | 1 << slot), exclusive)
     }
@@ -75,7 +75,7 @@ impl Footprint {
         Self::writes(u64::from(header) * HEADER + u64::from(marks) * MARKS)
     }
 
-    /// What every call counts as having read of shared memory. Who was refused a lock for writing,
+    /// What every call counts as having read of shared memory. A connection that was refused a lock for writing,
     /// recovering or checkpointing and asks for it again has looked at the header in between, if at anything: SQLite
     /// looks at marks for the sake of a reader's slot alone.
     pub fn read_memory(refused_again: Option<Self>) -> Self {

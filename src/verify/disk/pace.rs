@@ -7,7 +7,7 @@
 use super::device::Lock;
 use super::footprint::Footprint;
 
-/// A point at which another connection may go on, before what it names is done.
+/// A point at which another connection may run, before what it names is done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Point {
     /// A lock of a file.
@@ -54,7 +54,7 @@ impl std::fmt::Display for Point {
     }
 }
 
-/// Who decides.
+/// The scheduler's side of the seam.
 pub trait Pace: Send + Sync + std::fmt::Debug {
     /// A point is reached, at which the caller has changed this of shared memory, and continues with this.
     fn pause(&self, changed: Footprint, point: Point, next: Footprint);

@@ -82,7 +82,7 @@ pub enum FaultMutant {
     BusyAfterCommit,
     /// Its commit failed, and it answers as if it had not.
     FailedCommitIgnored,
-    /// It does not know what its commit did, and goes on all the same.
+    /// It does not know what its commit did, and continues all the same.
     GoesOnAfterIndeterminate,
     /// After an error it is busy for ever.
     BusyForEver,

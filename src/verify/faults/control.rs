@@ -27,7 +27,7 @@ pub struct FaultControl {
 
 #[derive(Clone, Copy, Debug)]
 enum FaultControlKind {
-    /// The store lies, on this disk, while something of this kind fails in a send.
+    /// A mutant of the store, or none, on this disk, while something of this kind fails in a send.
     Lie(Option<FaultMutant>, Profile, FaultKind),
     /// A payload is changed.
     Payload,

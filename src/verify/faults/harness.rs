@@ -66,7 +66,7 @@ pub struct FaultHarness {
 }
 
 impl FaultStart {
-    /// What lies on the disk after the operations with which a scope begins.
+    /// The content of the disk after the operations with which a scope begins.
     ///
     /// # Errors
     /// Whatever the store answers.
@@ -91,7 +91,7 @@ impl FaultStart {
     }
 }
 
-/// What lies on a disk once the store was opened on it and closed.
+/// The content of a disk once the store was opened on it and closed.
 fn shut(image: &DiskImage, setting: &Setting) -> Result<DiskImage> {
     let mounted = Mounted::new(Disk::new(setting.profile)).ok_or(Error::Closed)?;
     mounted.disk().exchange(image);
@@ -118,7 +118,7 @@ impl FaultHarness {
             Deed::Act(act) => self.act(beginning, case, act),
             Deed::Close => self.close(beginning, case),
             Deed::Create => {
-                // Who comes later finds nothing, and then creates it, or what was created a boot ago.
+                // A later process finds nothing, and then creates the store, or it finds what was created a boot ago.
                 let left = [moment.clone(), booted(moment)];
                 self.open(&DiskImage::default(), BOOT, moment, &left, case)
             }

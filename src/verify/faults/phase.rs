@@ -20,7 +20,7 @@ use crate::faults::harness::{FaultHarness, FaultStart};
 use crate::faults::replay::FaultRecord;
 use crate::faults::sync::{Going, Syncs};
 use crate::plan::{
-    Controls, Failure, Parts, Phase, PhaseFigures, PhaseOutcome, Plan, Progress, Reach, grouped,
+    Controls, Failure, Phase, PhaseFigures, PhaseOutcome, PhaseParts, Plan, Progress, Reach, grouped,
 };
 use crate::pool;
 use crate::rig::act::{Act, next};
@@ -154,7 +154,7 @@ impl Phase for FaultsPhase {
             starts.push((setting, FaultStart::nothing()));
         }
         let work = all_work(plan.reach, &starts, allocations);
-        let mut parts = Parts::new(progress, self.name(), work.len());
+        let mut parts = PhaseParts::new(progress, self.name(), work.len());
         let done = pool::map(
             plan.threads,
             &work,
@@ -337,7 +337,7 @@ fn do_work(work: &FaultsWork<'_>, seed: u64, allocations: Option<AllocationFault
 }
 
 impl FaultsDone {
-    /// Counts a case. Says whether to go on to the next call.
+    /// Counts a case. Says whether to try the next call.
     fn count(&mut self, case: &FaultCase, outcome: Result<super::harness::FaultRun, Violation>) -> bool {
         let figures = &mut self.figures;
         if let Trouble::Call(DiskFault { kind: FaultKind::Short, .. }) = case.trouble {

@@ -23,7 +23,7 @@ pub enum HistoryVerdict {
 /// Why a history is refused.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rejection {
-    /// Who says so.
+    /// The checker.
     pub checker: &'static str,
     /// Why.
     pub why: String,

@@ -45,7 +45,7 @@ const PAST_MAX: usize = 24;
 pub(super) struct HistoryClient {
     chance: HistoryChance,
     theme: Theme,
-    /// What its messages say: who it is.
+    /// Its name, which its messages carry.
     name: String,
     sent: u64,
     /// What it was handed and has not settled.

@@ -50,7 +50,7 @@ pub fn replay(history: &History) -> (HistoryVerdict, Vec<usize>) {
     }
 }
 
-/// Who took which number, and who only saw it.
+/// Which operation took which number, and which ones only saw it.
 struct CommitOrder {
     last: u64,
     changes: BTreeMap<u64, usize>,

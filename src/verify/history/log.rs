@@ -385,8 +385,9 @@ fn holders(account: &Account<'_>, group: &Group) -> Option<Rejection> {
     None
 }
 
-/// Whether a cursor was taken before the lease on it had ended by the clock of who took it. Only where nothing else can
-/// have ended that lease: each use of it is known, was over by then, and left it as it was or set its end.
+/// Whether a cursor was taken before the lease on it had ended by the clock of the client that took it. Only where
+/// nothing else can have ended that lease: each use of it is known, was over by then, and left it as it was or set its
+/// end.
 fn taken_too_early(account: &Account<'_>, group: &Group, uses: &[Use], taken: &Use) -> Option<String> {
     if account.epochs || account.moved.iter().any(|(of, _)| of == group) {
         return None;

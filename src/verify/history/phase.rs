@@ -20,7 +20,7 @@ use crate::history::replay::replay;
 use crate::history::shrink::shrink;
 use crate::history::{alter, commit_order, control, linearizability};
 use crate::plan::{
-    Controls, Failure, Parts, Phase, PhaseFigures, PhaseOutcome, Plan, Progress, Reach, grouped,
+    Controls, Failure, Phase, PhaseFigures, PhaseOutcome, PhaseParts, Plan, Progress, Reach, grouped,
 };
 use crate::pool;
 use crate::rig::recovery::in_words;
@@ -143,7 +143,7 @@ impl Phase for HistoryPhase {
     ) -> Result<PhaseOutcome<HistoryFigures, History>> {
         let Plan { reach, seed, threads, program, .. } = plan;
         let work = work(*reach, *seed);
-        let mut parts = Parts::new(progress, self.name(), work.len());
+        let mut parts = PhaseParts::new(progress, self.name(), work.len());
         let done = pool::map(
             *threads,
             &work,

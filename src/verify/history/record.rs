@@ -44,7 +44,7 @@ pub struct HistoryEnd {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct HistoryEntry {
-    /// The seat of the client: those who sit there follow each other.
+    /// The seat of the client: clients of one seat follow each other.
     pub lane: u32,
     /// Which client of this seat, counted from 0: each kill is followed by another.
     pub life: u32,

@@ -2,7 +2,7 @@
 //!
 //! Invariant: a call is written before it begins, its answer after it has ended, at once and in one piece. The client
 //! takes the time from the shared clock, moved by an offset of its own that jumps.
-//! Does not depend on: who kills it, and what is allowed.
+//! Does not depend on: when it is killed, and what is allowed.
 
 use std::fs::File;
 use std::io::Write as _;
@@ -97,7 +97,7 @@ impl ClientClock {
         Self { began_ns: part.began_ns, chance, offset_ms, stands_at: None }
     }
 
-    /// The time now: it goes on, jumps either way, or stands still.
+    /// The time now: it advances, jumps either way, or stands still.
     pub(super) fn now(&mut self) -> Timestamp {
         if self.chance.one_in(24) {
             self.offset_ms = self.chance.below(SKEW_MS);

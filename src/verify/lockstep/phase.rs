@@ -15,7 +15,7 @@ use serde::Serialize;
 use crate::lockstep::{Lockstep, LockstepResult};
 use crate::moves::ScopeMoves;
 use crate::plan::{
-    Failure, GuaranteeTallies, Parts, Phase, PhaseFigures, PhaseOutcome, Plan, Progress, Reach, grouped,
+    Failure, GuaranteeTallies, Phase, PhaseFigures, PhaseOutcome, PhaseParts, Plan, Progress, Reach, grouped,
 };
 use crate::system::at_stake;
 use crate::{pool, scopes, sequence};
@@ -97,7 +97,7 @@ impl Phase for LockstepPhase {
             scopes.iter_mut().for_each(narrow);
         }
         scopes::largest_first(&mut scopes);
-        let mut parts = Parts::new(progress, self.name(), scopes.len() + 1);
+        let mut parts = PhaseParts::new(progress, self.name(), scopes.len() + 1);
         let work = |scope: &Scope| {
             let search = Lockstep::new(scope.clone(), sql.clone());
             let found = search.run();

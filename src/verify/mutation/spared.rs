@@ -25,7 +25,7 @@ const EQUIVALENT: &[SparedEntry] = &[
     (
         &["Begin"],
         &["IMMEDIATE => DEFERRED"],
-        "one connection has nobody to wait for; a control of the schedules shows what it does to several",
+        "one connection waits for no other; a control of the schedules shows what it does to several",
     ),
     (
         &["IdRemember", "SubscriptionInsert"],

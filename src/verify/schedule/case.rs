@@ -109,7 +109,7 @@ impl WalAtStart {
     }
 }
 
-/// Where, and who does what.
+/// A start, and what each client does.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ScheduleCase {

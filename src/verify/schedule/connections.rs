@@ -76,7 +76,7 @@ pub struct ScheduleRun {
 struct Paced {
     board: Arc<Board>,
     run: Mutex<ScheduleRun>,
-    /// Whether clients run, and not those who prepare or look afterwards.
+    /// Whether clients run, and not the code that prepares or looks afterwards.
     on: std::sync::atomic::AtomicBool,
     /// Whether points are noted down.
     noted: std::sync::atomic::AtomicBool,
@@ -160,7 +160,7 @@ impl AnswerWatch for Noted<'_> {
         };
         paced.run().spells.push(spell);
         paced.board.answered();
-        // The client that was answered goes on, and others may look for what it was answered.
+        // The client that was answered runs on, and others may look for what it was answered.
         paced.board.pause();
     }
 
@@ -376,7 +376,7 @@ fn work(
         paced.board.answered();
         mounted.settle();
         let mut run = paced.run();
-        // Who was answered too early was answered then.
+        // An act that was answered too early was answered then.
         let early = run.spells.iter_mut().find(|spell| (spell.client, spell.act) == (number, index));
         match early {
             Some(spell) => spell.answer = answer,

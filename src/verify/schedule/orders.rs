@@ -119,7 +119,8 @@ impl OrderChecker {
                     left_out.insert((spell.client, spell.act));
                 }
                 ClientAnswer::Busy if client.patience_ms > 0 && !matches!(act, ClientAct::Empty) => {
-                    let why = format!("{}: turned away, although it waits {} ms", who(), client.patience_ms);
+                    let why =
+                        format!("{}: refused as busy, although it waits {} ms", who(), client.patience_ms);
                     return Err(Violation { property: WAITS, why });
                 }
                 ClientAnswer::Busy => {

@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use serde::Serialize;
 
 use crate::plan::{
-    Controls, Failure, Parts, Phase, PhaseFigures, PhaseOutcome, Plan, Progress, Reach, grouped,
+    Controls, Failure, Phase, PhaseFigures, PhaseOutcome, PhaseParts, Plan, Progress, Reach, grouped,
 };
 use crate::rig::act;
 use crate::rig::act::{extra_send, next};
@@ -39,7 +39,7 @@ pub struct ScheduleFigures {
     pub steps: u64,
     /// How many cells were exhausted: every schedule does what one does that was run.
     pub exhausted: u64,
-    /// How many cells were searched by chance (PCT), since there are too many schedules.
+    /// How many cells were searched at random (PCT), since there are too many schedules.
     pub by_chance: u64,
     /// How often each busy code of SQLite was met.
     pub busy_codes: BTreeMap<String, u64>,
@@ -251,7 +251,7 @@ fn all_work(starts: &[StartPoint], reach: Reach, seed: u64) -> (Vec<ScheduleWork
                 work.extend(pairs(name, WalAtStart::Unknown, &few, PATIENCE_MS));
             }
         }
-        // Who does not wait is turned away, and nothing happens.
+        // A client that does not wait is refused, and nothing happens.
         work.extend(pairs(name, WalAtStart::Full, &some(&["send", "claim", "poll", "read"]), 0));
         work.extend(pairs(name, WalAtStart::Unknown, &some(&["read"]), 0));
     }
@@ -319,7 +319,7 @@ impl Phase for SchedulePhase {
         }
         let (work, complaints) = all_work(&starts, plan.reach, plan.seed);
         found.complaints.extend(complaints);
-        let mut parts = Parts::new(&mut *progress, self.name(), work.len());
+        let mut parts = PhaseParts::new(&mut *progress, self.name(), work.len());
         let begin = |part: &ScheduleWork| parts.begin(&part.name());
         for part in pool::map(plan.threads, &work, begin, |work| do_work(work, &starts, plan.seed)) {
             found.add(part?);
@@ -549,7 +549,7 @@ impl PhaseFigures for ScheduleFigures {
             self.busy_codes.iter().map(|(code, count)| format!("{code} {}", grouped(*count))).collect();
         let _ = writeln!(
             text,
-            "schedule  {} cells, {} exhausted, {} by chance, {} schedules; {}; {} schedules cut after {} events, {} images, {} distinct; {} of {} controls caught, {:.1} s",
+            "schedule  {} cells, {} exhausted, {} at random, {} schedules; {}; {} schedules cut after {} events, {} images, {} distinct; {} of {} controls caught, {:.1} s",
             grouped(self.cells),
             grouped(self.exhausted),
             self.by_chance,

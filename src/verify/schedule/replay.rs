@@ -25,19 +25,19 @@ use fencepost::error::{Error, Result};
 pub struct BrokenBySchedule {
     /// What was done.
     pub case: ScheduleCase,
-    /// Who went on at each point where several could: clients by their numbers from 1.
+    /// The client that ran at each point where several could: clients by their numbers from 1.
     pub choices: Vec<u8>,
     /// The broken promise.
     pub violation: Violation,
 }
 
-/// What several connections did, and who went on when.
+/// What several connections did, and which of them ran when.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ConnectionSchedule {
     /// What was done.
     pub case: ScheduleCase,
-    /// Who went on at each point where several could: clients by their numbers from 1.
+    /// The client that ran at each point where several could: clients by their numbers from 1.
     pub choices: Vec<u8>,
 }
 

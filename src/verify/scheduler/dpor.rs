@@ -13,14 +13,14 @@ use std::collections::BTreeSet;
 
 use crate::disk::Footprint;
 
-/// The footprint of one step, and what it means for the order of calls and answers, and for those who wait.
+/// The footprint of one step, and what it means for the order of calls and answers, and for clients that wait.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct StepFootprint {
     pub(super) footprint: Footprint,
     /// Something was called in it, and something answered: an answer before a call is another order than one after it.
     pub(super) calls: bool,
     pub(super) answers: bool,
-    /// A client fell asleep in it; it is the first of a client that had slept. When all are asleep, all go on.
+    /// A client fell asleep in it; it is the first of a client that had slept. When all are asleep, all run on.
     pub(super) waits: bool,
     pub(super) wakes: bool,
 }
@@ -43,13 +43,13 @@ struct Node {
     chosen: u8,
     /// What the step did that began here.
     step: StepFootprint,
-    /// Who was chosen here before, and what the step did then.
+    /// The clients that were chosen here before, and what the step did then.
     done: Vec<(u8, StepFootprint)>,
-    /// Who has to be chosen here as well.
+    /// The clients that have to be chosen here as well.
     todo: BTreeSet<u8>,
-    /// Who needs not be chosen here: the same was run elsewhere.
+    /// The clients that need not be chosen here: the same was run elsewhere.
     asleep: Vec<(u8, StepFootprint)>,
-    /// Whether the run goes on from here only to come to its end: all that it does was run elsewhere.
+    /// Whether the run continues from here only to come to its end: all that it does was run elsewhere.
     redundant: bool,
 }
 
