@@ -235,3 +235,89 @@ impl Trace {
         Ok(Self { broken, counterexample })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use fencepost_model::state::State;
+
+    use super::*;
+    use crate::disk::{DiskFault, FaultKind, Profile};
+    use crate::faults::case::{Deed, FaultCase, FaultSetting, Manner, Trouble};
+    use crate::faults::flips::Flip;
+    use crate::faults::sync::Going;
+    use crate::rig::act::Act;
+    use crate::rig::setting::Level;
+
+    /// A file of one head, as an earlier program wrote it.
+    fn file(rest: &str) -> String {
+        let head = format!(
+            "{{\"format\":\"fencepost-trace\",\"version\":2,\"scope\":\"cuts-queue\",\"mutant\":null,\
+             \"broken\":\"nothing_acknowledged_is_lost\"{rest}}}\n"
+        );
+        let end = format!("{{\"end\":0,\"sha256\":\"{}\"}}\n", sha256(&head));
+        head + &end
+    }
+
+    const CUT: &str = r#","cut":{"case":{"start":"cuts-queue","setting":{"level":"power-loss","profile":{"characteristics":4096,"sector_bytes":4096},"mistake":{"disk":"NoSyncOfWal"}},"acts":["checkpoint","boot"]},"cut":{"events":3,"choice":{"files":[[1,["kept","lost",{"torn":5}]]],"names":["lost"]},"again":null}}"#;
+    const SCHEDULE: &str = r#","schedule":{"case":{"start":"cuts-queue","wal":"full","clients":[{"late_ms":0,"acts":["read","reopen"],"patience_ms":5000,"mistake":"claim-in-two"},{"late_ms":20,"acts":["empty"],"patience_ms":0}]},"choices":[1,2,1]}"#;
+    const THREADS: &str = r#","threads":[1,1,2]"#;
+
+    fn history() -> String {
+        let state = serde_json::to_string(&State::new()).unwrap();
+        format!(
+            r#","history":{{"start":{state},"start_seq":0,"entries":[],"end":null,"judge":"no_operation_fails"}}"#
+        )
+    }
+
+    #[test]
+    fn files_of_earlier_programs_are_read_and_written_again_byte_for_byte() {
+        for rest in [CUT, SCHEDULE, THREADS] {
+            let text = file(rest);
+            let trace = Trace::read(&text).unwrap_or_else(|error| panic!("{error}: {text}"));
+            assert_eq!(trace.write().unwrap(), text);
+        }
+        let text = file(&history());
+        let trace = Trace::read(&text).unwrap();
+        let Counterexample::History(history) = &trace.counterexample else { panic!("{trace:?}") };
+        assert_eq!(history.checker.as_deref(), Some("no_operation_fails"));
+        // A history had no scope, and a head keeps none for it.
+        let without = trace.write().unwrap();
+        assert_eq!(Trace::read(&without).unwrap(), trace);
+    }
+
+    #[test]
+    fn a_file_of_several_counterexamples_is_refused() {
+        for rest in
+            [format!("{CUT}{SCHEDULE}"), format!("{SCHEDULE}{THREADS}"), format!("{THREADS}{}", history())]
+        {
+            assert!(matches!(Trace::read(&file(&rest)), Err(TraceError::SeveralCounterexamples)));
+        }
+    }
+
+    #[test]
+    fn each_kind_of_fault_can_be_written_down() {
+        let setting = FaultSetting { level: Level::PowerLoss, profile: Profile::UNIX, manner: Manner::Cold };
+        let start = Some("cuts-queue".to_owned());
+        let trouble = Trouble::Call(DiskFault { kind: FaultKind::Io, at: 3, lasting: false });
+        let deed = Deed::Act(Act::Checkpoint);
+        let flip = Flip { file: "/bus.db".into(), byte: 17, bit: 3 };
+        for record in [
+            FaultRecord::Call(FaultCase { start: start.clone(), setting, deed, trouble, mutant: None }),
+            FaultRecord::Sync {
+                start,
+                level: Level::PowerLoss,
+                act: Act::Checkpoint,
+                at: 2,
+                going: Going::Killed,
+            },
+            FaultRecord::Flip { start: "cuts-log".to_owned(), closed: true, flip },
+        ] {
+            let trace = Trace::new("the_file_is_sound_after_a_fault", record.clone());
+            let read = Trace::read(&trace.write().unwrap()).unwrap();
+            assert_eq!(read, trace);
+            // The product is sound, so nothing is broken when it is run again.
+            let replayed = read.counterexample.replay().unwrap();
+            assert!(!replayed.broken, "{}", replayed.explanation);
+        }
+    }
+}
