@@ -8,6 +8,7 @@ use std::fmt;
 use std::path::PathBuf;
 
 use clap::Subcommand;
+use fencepost_verify::counterexample::NotReplayed;
 use fencepost_verify::trace::TraceError;
 
 use crate::ended::{Ended, Failed};
@@ -43,10 +44,8 @@ pub(super) enum CannotCheck {
     Trace { path: PathBuf, source: TraceError },
     /// There is no such scope.
     UnknownScope(String),
-    /// There is no such mutant.
-    UnknownMutant(String),
-    /// What came before the cut of the power could not be done again.
-    Replay(String),
+    /// A counterexample cannot be run again.
+    Replay(NotReplayed),
     /// The address cannot be listened on.
     Address { address: String, source: std::io::Error },
 }
@@ -59,8 +58,7 @@ impl fmt::Display for CannotCheck {
                 let names = fencepost_model::scope::names().join(", ");
                 write!(f, "there is no scope {name:?}; there are {names}")
             }
-            Self::UnknownMutant(name) => write!(f, "there is no mutant {name:?} in this version"),
-            Self::Replay(why) => write!(f, "what came before the cut cannot be done again: {why}"),
+            Self::Replay(why) => why.fmt(f),
             Self::Address { address, source } => write!(f, "{address}: {source}"),
         }
     }

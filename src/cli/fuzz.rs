@@ -8,13 +8,13 @@ use clap::Parser as _;
 use clap::error::ErrorKind;
 
 use super::{Arguments, sentence};
-use fencepost_verify::fuzz::Target;
+use fencepost_verify::fuzz::FuzzTarget;
 
 /// The target.
-pub const TARGET: Target = Target { name: "cli_args", play, seeds };
+pub const TARGET: FuzzTarget = FuzzTarget { name: "cli_args", run, seeds };
 
-/// Plays bytes: arguments with a zero between them.
-fn play(data: &[u8]) {
+/// Runs on bytes: arguments with a zero between them.
+fn run(data: &[u8]) {
     let arguments = data.split(|byte| *byte == 0).map(argument);
     let error = match Arguments::try_parse_from(std::iter::once("fencepost".into()).chain(arguments)) {
         Ok(_) => return,

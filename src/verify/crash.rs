@@ -1,17 +1,16 @@
-//! Cutting the power: every cut of every short sequence of operations, and what is found on the disk after it.
+//! The phase `crash`: the power is cut after every I/O event of short sequences of operations, and what is on the disk
+//! is checked.
 //!
-//! The store works on a simulated [`disk`](super::disk); each of its I/O events is a place where the power may go, and
-//! each choice of fates for what was not durable is an image. SQLite recovers the image, and what is found must be a
-//! state of the model: after all that was acknowledged, or with the one operation in flight; under
-//! [`ProcessCrash`](fencepost::internals::sqlite::Durability::ProcessCrash), after some prefix. This room must not know how a disk
-//! fails (that is `disk`), nor what operations do (that is the model).
+//! The store works on a simulated [`disk`](super::disk). Each choice of fates for what was not durable is a crash
+//! image. SQLite recovers the image, and its content must be a state of the model: after all that was acknowledged, or
+//! with the one operation in flight; under [`ProcessCrash`](fencepost::internals::sqlite::Durability::ProcessCrash),
+//! after some prefix.
+//!
+//! Does not depend on: how a disk fails (that is `disk`), and what operations do (that is the model).
 
-pub mod act;
 pub mod case;
 pub mod control;
-pub mod judge;
+pub mod images;
 pub mod phase;
-pub mod recorder;
-pub mod recovery;
 pub mod replay;
 pub mod search;

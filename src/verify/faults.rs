@@ -1,25 +1,26 @@
-//! Faults besides crashes: calls of the disk and allocations that fail, syncs that fail before a power cut, reads that
-//! find too little, and bits that change at rest.
+//! The phase `faults`: calls of the disk and allocations that fail, syncs that fail before a power cut, reads that are
+//! short, and bits that flip at rest.
 //!
-//! What always holds: each case is judged by the model, and by the promises that an error makes; and for each promise a
-//! control shows that breaking it is noticed. This room must not know how a disk fails (that is `disk`), nor what
-//! operations do (that is the model).
+//! Invariant: each case is checked against the model, and against what its error promises; for each promise a positive
+//! control shows that the check can fail.
+//! Does not depend on: how a disk fails (that is `disk`), and what operations do (that is the model).
 
 use std::sync::OnceLock;
 
 use crate::disk::{AllocationFaults, keep_no_account_of_memory};
 
+pub mod answers;
 pub mod case;
 pub mod control;
 pub mod flips;
-pub mod judge;
-mod lie;
+pub mod harness;
+mod mutant;
 pub mod phase;
-pub mod stage;
-pub mod stranger;
+pub mod reboot;
+pub mod replay;
 pub mod sync;
 
-pub use phase::{FaultsPhase, Found, run};
+pub use phase::{FaultsFigures, FaultsPhase};
 
 /// Makes SQLite's allocations such that they can fail, and lets it keep no account of its memory. This must come before
 /// SQLite's first use in the process: none if it came too late, however often it is called.

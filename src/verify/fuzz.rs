@@ -1,8 +1,8 @@
-//! What fuzzing plays: for each target a function of bytes, which panics if a promise is broken.
+//! The fuzz targets: each is a function of bytes that panics if a promise is broken.
 //!
-//! What always holds: the same bytes do the same, no target waits for anything or reads a clock, and each works with
-//! any bytes. This module must not know who chooses the bytes: `fuzz/` asks a fuzzer, `cargo test` the seeds and what
-//! was found.
+//! Invariant: the same bytes do the same; no target waits for anything or reads a clock, and each works with any bytes.
+//! Does not depend on: where the bytes come from: `fuzz/` asks a fuzzer, `cargo test` takes the seeds and the
+//! regressions.
 
 mod bytes;
 pub(super) mod decode_row;
@@ -20,26 +20,26 @@ use std::cell::RefCell;
 use std::fmt;
 use std::thread::LocalKey;
 
-pub use bytes::{Bytes, Writer};
+pub use bytes::{ByteSource, ByteWriter};
 pub use furnished::Sent;
 
 use fencepost::error::Result;
 
-/// Plays on a stage that is made once for each thread.
+/// Runs on a harness that is made once for each thread.
 ///
 /// # Panics
-/// If there is no stage, or if something has no typed answer.
-fn on_stage<S>(
+/// If there is no harness, or if something has no typed answer.
+fn on_harness<S>(
     kept: &'static LocalKey<RefCell<Option<S>>>,
     make: impl FnOnce() -> Result<S>,
-    play: impl FnOnce(&mut S) -> Result<()>,
+    run: impl FnOnce(&mut S) -> Result<()>,
 ) {
     kept.with_borrow_mut(|kept| {
-        let stage = kept.get_or_insert_with(|| match make() {
-            Ok(stage) => stage,
-            Err(error) => panic!("there is nothing to play on: {error:?}"),
+        let harness = kept.get_or_insert_with(|| match make() {
+            Ok(harness) => harness,
+            Err(error) => panic!("there is no harness: {error:?}"),
         });
-        if let Err(error) = play(stage) {
+        if let Err(error) = run(harness) {
             panic!("no typed answer: {error:?}");
         }
     });
@@ -47,32 +47,32 @@ fn on_stage<S>(
 
 /// Something to be fuzzed.
 #[derive(Clone, Copy)]
-pub struct Target {
+pub struct FuzzTarget {
     /// Its name, which is also that of its folders.
     pub name: &'static str,
-    /// Plays bytes.
-    pub play: fn(&[u8]),
+    /// Runs on bytes.
+    pub run: fn(&[u8]),
     /// What to begin with: a name and bytes for each.
     pub seeds: fn() -> Vec<(String, Vec<u8>)>,
 }
 
-impl fmt::Debug for Target {
+impl fmt::Debug for FuzzTarget {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Target").field("name", &self.name).finish_non_exhaustive()
     }
 }
 
 /// Every target of the library; the program has one more, for its arguments.
-pub const TARGETS: &[Target] = &[
-    Target { name: "decode_row", play: decode_row::play, seeds: decode_row::seeds },
-    Target { name: "ops", play: ops::play, seeds: ops::seeds },
-    Target { name: "open_file", play: open_file::play, seeds: open_file::seeds },
-    Target { name: "page_flip", play: page_flip::play, seeds: page_flip::seeds },
-    Target { name: "metadata", play: metadata::play, seeds: metadata::seeds },
-    Target { name: "trace", play: trace::play, seeds: trace::seeds },
+pub const TARGETS: &[FuzzTarget] = &[
+    FuzzTarget { name: "decode_row", run: decode_row::run, seeds: decode_row::seeds },
+    FuzzTarget { name: "ops", run: ops::run, seeds: ops::seeds },
+    FuzzTarget { name: "open_file", run: open_file::run, seeds: open_file::seeds },
+    FuzzTarget { name: "page_flip", run: page_flip::run, seeds: page_flip::seeds },
+    FuzzTarget { name: "metadata", run: metadata::run, seeds: metadata::seeds },
+    FuzzTarget { name: "trace", run: trace::run, seeds: trace::seeds },
 ];
 
 /// The target of this name.
-pub fn by_name(name: &str) -> Option<&'static Target> {
+pub fn by_name(name: &str) -> Option<&'static FuzzTarget> {
     TARGETS.iter().find(|target| target.name == name)
 }

@@ -1,29 +1,40 @@
-//! Holding the store against the model: exhaustively over images, by long sequences over a file, and by mutants.
+//! Holds the bus against its specification: exhaustively in lockstep, over crash images, under faults, over schedules,
+//! and by the histories of real processes.
 //!
-//! This is where the two meet, and the only place in `src` that may call the model's rules. The store under test is
-//! never told that it is tested. Every choice comes from a search order or from a printed seed.
+//! A verification is a [`plan::Plan`] of phases; [`run::run`] runs them. Each phase is a room of its own ([`model`],
+//! [`lockstep`], [`mutants`], [`crash`], [`faults`], [`schedule`], [`history`]) and uses the shared rooms [`rig`],
+//! [`scheduler`], [`disk`] and [`system`].
+//!
+//! Invariant: the store under test has no branch for being tested; every choice comes from a search order or from a
+//! printed seed; the rules of the model are called here and in the tests only.
 
+pub mod counterexample;
 pub mod crash;
 pub mod disk;
 pub mod faults;
 pub mod fuzz;
 pub mod history;
+pub mod incidents;
 pub mod lockstep;
 pub mod model;
-pub mod museum;
+pub mod moves;
 pub mod mutants;
 pub mod mutated;
 pub mod mutation;
+pub mod plan;
 pub mod pool;
 pub mod readers;
 pub mod report;
+pub mod rig;
 pub mod run;
 pub mod run_loop;
 mod run_loop_harness;
 pub mod schedule;
+pub mod scheduler;
+pub mod scopes;
 pub mod sequence;
 pub mod sql_mutant;
-pub mod subject;
+pub mod system;
 mod thread_harness;
 pub mod threads;
 pub mod trace;

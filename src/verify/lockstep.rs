@@ -1,9 +1,14 @@
 //! The exhaustive lockstep: stateright over pairs of a model world and an image of the real database.
 //!
 //! Each transition is done by the model and by the store's own SQL, and both the reply and the whole state are
-//! compared; the guarantees are judged on what the store really did. Pairs with equal worlds but different images
-//! are merged; `images_agree` shows for a sample of them that all steps from both agree. This layer judges the
-//! semantics of SQL; locks, the WAL and crashes are not its business.
+//! compared; the guarantees are checked on what the store really did. Pairs with equal worlds but different images are
+//! merged; `images_agree` shows for a sample of them that all steps from both agree.
+//!
+//! Does not depend on: locks, the WAL and crashes. This room checks the semantics of the SQL.
+
+mod phase;
+
+pub use phase::{LockstepFigures, LockstepPhase};
 
 use std::cell::RefCell;
 use std::hash::{Hash, Hasher};
@@ -18,12 +23,11 @@ use fencepost_model::state::State;
 use fencepost_model::world::{Move, World};
 use stateright::{Checker, HasDiscoveries, Model, Property};
 
-use crate::subject::{Bench, Call, Difference, Image, Remains, call, compare, undigest};
+use crate::system::{
+    AGREES, Difference, ImageBench, Remains, StoreCall, StoreImage, call, compare, undigest,
+};
 use fencepost::error::{Error, Result};
 use fencepost::internals::sqlite::Statements;
-
-/// The property that the store does what the model does.
-pub const AGREES: &str = "the_store_does_what_the_model_does";
 
 const PROPERTIES: usize = GUARANTEES.len() + 1;
 
@@ -41,11 +45,11 @@ pub struct Pair {
     copy: Option<Arc<Lazy>>,
 }
 
-/// An image that is made when somebody goes on from it: from its parent's by the last call.
+/// An image that is made when it is needed: from its parent's, by the last call.
 #[derive(Debug)]
 struct Lazy {
-    made: OnceLock<Image>,
-    parent: Option<(Image, Option<Image>, Call)>,
+    made: OnceLock<StoreImage>,
+    parent: Option<(StoreImage, Option<StoreImage>, StoreCall)>,
 }
 
 impl PartialEq for Pair {
@@ -73,13 +77,13 @@ pub struct Lockstep {
     first: Option<Arc<[AtomicBool; PROPERTIES]>>,
     /// A search of the shortest has seen a difference and goes no further; only the checker does not look yet.
     over: Arc<AtomicBool>,
-    twins: Arc<Mutex<Vec<(World, Image)>>>,
+    twins: Arc<Mutex<Vec<(World, StoreImage)>>>,
     identity: u64,
 }
 
 /// What a lockstep search found.
 #[derive(Debug)]
-pub struct Found {
+pub struct LockstepResult {
     /// Pairs, up to the order of workers and merged images.
     pub states: usize,
     /// Transitions of the real store that were compared.
@@ -91,7 +95,7 @@ pub struct Found {
 }
 
 thread_local! {
-    static BENCH: RefCell<Option<(u64, Bench)>> = const { RefCell::new(None) };
+    static BENCH: RefCell<Option<(u64, ImageBench)>> = const { RefCell::new(None) };
 }
 
 static IDENTITIES: AtomicU64 = AtomicU64::new(0);
@@ -111,7 +115,7 @@ impl Lockstep {
         }
     }
 
-    /// What was judged.
+    /// What was checked.
     pub fn tally(&self) -> &Tally {
         &self.tally
     }
@@ -122,14 +126,14 @@ impl Lockstep {
     }
 
     /// Explores all of the scope.
-    pub fn run(&self) -> Found {
+    pub fn run(&self) -> LockstepResult {
         let checker = self.clone().checker().symmetry_fn(representative);
         let checker = checker.finish_when(HasDiscoveries::AllFailures).spawn_dfs().join();
         self.found(&checker)
     }
 
-    /// Explores breadth first until something is wrong, for a shortest path.
-    pub fn shortest(&self) -> Found {
+    /// Explores breadth first until a promise is broken, for a shortest path.
+    pub fn shortest(&self) -> LockstepResult {
         let first = Some(Arc::new(std::array::from_fn(|_| AtomicBool::new(false))));
         let search = Self { first, ..self.clone() };
         let checker = search.checker().finish_when(HasDiscoveries::AnyFailures).spawn_bfs().join();
@@ -138,7 +142,7 @@ impl Lockstep {
         self.found(&checker)
     }
 
-    fn found(&self, checker: &impl Checker<Self>) -> Found {
+    fn found(&self, checker: &impl Checker<Self>) -> LockstepResult {
         let (states, transitions) = (checker.unique_state_count(), self.transitions());
         let mut broken = Vec::new();
         let mut difference: Option<(usize, String)> = None;
@@ -153,13 +157,13 @@ impl Lockstep {
             broken.push((name, moves));
         }
         broken.sort_by_key(|(name, path)| (path.len(), *name == AGREES, *name));
-        Found { states, transitions, broken, difference: difference.map(|(_, what)| what) }
+        LockstepResult { states, transitions, broken, difference: difference.map(|(_, what)| what) }
     }
 
-    fn with_bench<T>(&self, work: impl FnOnce(&mut Bench) -> Result<T>) -> Result<T> {
+    fn with_bench<T>(&self, work: impl FnOnce(&mut ImageBench) -> Result<T>) -> Result<T> {
         BENCH.with_borrow_mut(|slot| {
             if slot.as_ref().is_none_or(|(identity, _)| *identity != self.identity) {
-                *slot = Some((self.identity, Bench::new(&self.sql)?));
+                *slot = Some((self.identity, ImageBench::new(&self.sql)?));
             }
             match slot {
                 Some((_, bench)) => work(bench),
@@ -168,7 +172,7 @@ impl Lockstep {
         })
     }
 
-    fn image(&self, lazy: &Lazy) -> Result<Image> {
+    fn image(&self, lazy: &Lazy) -> Result<StoreImage> {
         if let Some(image) = lazy.made.get() {
             return Ok(Arc::clone(image));
         }
@@ -190,10 +194,13 @@ impl Lockstep {
 
     fn try_step(&self, pair: &Pair, action: &Move) -> Result<Pair> {
         let call = call(&pair.world, action);
-        if let Call::Nothing | Call::Reopen | Call::Copy = call {
+        if let StoreCall::Nothing | StoreCall::Reopen | StoreCall::Copy = call {
             let (world, _) = pair.world.step(action, &Remains(None), &Tally::new());
-            let copy =
-                if matches!(call, Call::Copy) { Some(Arc::clone(&pair.image)) } else { pair.copy.clone() };
+            let copy = if matches!(call, StoreCall::Copy) {
+                Some(Arc::clone(&pair.image))
+            } else {
+                pair.copy.clone()
+            };
             return Ok(Pair { world, copy, ..pair.clone() });
         }
         let image = self.image(&pair.image)?;
@@ -202,17 +209,19 @@ impl Lockstep {
         let mut raw = None;
         let actual = self.with_bench(|bench| {
             Ok(match &call {
-                Call::Operation(now, op) => {
+                StoreCall::Operation(now, op) => {
                     bench.try_operation(&image, *now, op).map(|(reply, state)| (Some(reply), state))
                 }
-                Call::FallBack(now, op) => bench
+                StoreCall::FallBack(now, op) => bench
                     .try_operation(copy.as_ref().unwrap_or(&image), *now, op)
                     .map(|(reply, state)| (Some(reply), state)),
-                Call::Damage(row, wound) => bench.try_damage(&image, *row, *wound).map(|(left, state)| {
-                    raw = Some(left);
-                    (None, Some(state))
-                }),
-                Call::Nothing | Call::Copy | Call::Reopen => Err(Error::Closed),
+                StoreCall::Damage(row, wound) => {
+                    bench.try_damage(&image, *row, *wound).map(|(left, state)| {
+                        raw = Some(left);
+                        (None, Some(state))
+                    })
+                }
+                StoreCall::Nothing | StoreCall::Copy | StoreCall::Reopen => Err(Error::Closed),
             })
         })?;
         let rules = Remains(raw);
@@ -233,20 +242,20 @@ impl Lockstep {
         if next.difference.is_some()
             && let Ok((Some(reply), after)) = actual
         {
-            self.judge(pair, &mut next, &call, &reply, &after);
+            self.check(pair, &mut next, &call, &reply, &after);
         }
         Ok(next)
     }
 
-    /// Judges what the store really did, where it is not what the model does.
-    fn judge(&self, pair: &Pair, next: &mut Pair, call: &Call, reply: &Reply, after: &State) {
+    /// Checks what the store really did, where it is not what the model does.
+    fn check(&self, pair: &Pair, next: &mut Pair, call: &StoreCall, reply: &Reply, after: &State) {
         let op: &Op = match call {
-            Call::Operation(_, op) => op,
-            Call::FallBack(_, op) => op,
+            StoreCall::Operation(_, op) => op,
+            StoreCall::FallBack(_, op) => op,
             _ => return,
         };
         let mut world = match call {
-            Call::FallBack(..) => match &pair.world.copy {
+            StoreCall::FallBack(..) => match &pair.world.copy {
                 Some(copy) => {
                     World { state: copy.0.clone(), ghost: next.world.ghost.clone(), ..pair.world.clone() }
                 }
@@ -271,7 +280,7 @@ impl Lockstep {
     pub fn images_agree(&self) -> std::result::Result<usize, String> {
         let sample = self.twins.lock().map(|twins| twins.clone()).unwrap_or_default();
         let mut looked_at = 0;
-        let mut images: std::collections::HashMap<World, Image> = std::collections::HashMap::new();
+        let mut images: std::collections::HashMap<World, StoreImage> = std::collections::HashMap::new();
         for (world, image) in sample {
             let Some(known) = images.get(&world) else {
                 images.insert(world, image);
@@ -288,7 +297,7 @@ impl Lockstep {
         Ok(looked_at)
     }
 
-    fn all_moves_agree(&self, world: &World, image: &Image) -> std::result::Result<(), String> {
+    fn all_moves_agree(&self, world: &World, image: &StoreImage) -> std::result::Result<(), String> {
         let made = OnceLock::from(Arc::clone(image));
         let lazy = Arc::new(Lazy { made, parent: None });
         let pair = Pair { world: world.clone(), difference: None, image: lazy, copy: None };
@@ -323,7 +332,7 @@ impl Lockstep {
             let mut image = bench.empty();
             for op in &self.scope.start {
                 let now = fencepost_model::vocabulary::Timestamp::ZERO;
-                image = bench.perform(&image, None, &Call::Operation(now, Arc::new(op.clone())))?;
+                image = bench.perform(&image, None, &StoreCall::Operation(now, Arc::new(op.clone())))?;
             }
             Ok(image)
         })?;
@@ -333,9 +342,9 @@ impl Lockstep {
 }
 
 /// The state before a call, which a refusal leaves.
-fn unchanged(pair: &Pair, call: &Call) -> State {
+fn unchanged(pair: &Pair, call: &StoreCall) -> State {
     match (call, &pair.world.copy) {
-        (Call::FallBack(..), Some(copy)) => copy.0.clone(),
+        (StoreCall::FallBack(..), Some(copy)) => copy.0.clone(),
         _ => pair.world.state.clone(),
     }
 }

@@ -1,106 +1,158 @@
 //! The phase `model`: every named scope, explored to its end on the model alone.
+//!
+//! Invariant: outside of the deep run, every scope has its pinned number of states; the standard run reaches every cell
+//! of the coverage matrix, and checks every guarantee and every liveness property.
+//! Does not depend on: the store.
 
+use std::fmt::Write as _;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use fencepost_model::check::ScopeSearch;
-use fencepost_model::coverage::{Tally, difference};
+use fencepost_model::coverage::{Tally, difference, reachable};
 use fencepost_model::explanation;
 use fencepost_model::invariant::GUARANTEES;
 use fencepost_model::liveness::LIVENESS;
-use fencepost_model::scope::Scope;
-use fencepost_model::world::{Contract, Move};
+use fencepost_model::world::Contract;
+use serde::Serialize;
 
-use crate::pool;
+use crate::moves::ScopeMoves;
+use crate::plan::{
+    Failure, GuaranteeTallies, Phase, PhaseFigures, PhaseOutcome, PhaseParts, Plan, Progress, Reach, grouped,
+};
+use crate::{pool, scopes};
+use fencepost::error::Result;
 
-/// A guarantee that was found broken, with how to see it.
-#[derive(Clone, Debug)]
-pub struct Counterexample {
-    /// The name of the guarantee, or what else is wrong.
-    pub property: &'static str,
-    /// The scope.
-    pub scope: &'static str,
-    /// The moves, fewest first found.
-    pub moves: Vec<Move>,
-    /// The story of it.
-    pub story: String,
+/// The model alone.
+#[derive(Clone, Copy, Debug)]
+pub struct ModelPhase;
+
+/// Figures of the phase `model`.
+#[derive(Debug, Serialize)]
+pub struct ModelFigures {
+    /// How many scopes.
+    pub scopes: usize,
+    /// How many states, all scopes together.
+    pub states: usize,
+    /// How many transitions.
+    pub transitions: usize,
+    /// The coverage matrix.
+    pub coverage: Coverage,
+    /// How long it took.
+    pub seconds: f64,
 }
 
-/// What the phase found.
-#[derive(Debug)]
-pub struct Found {
-    /// Each scope with its states and transitions.
-    pub scopes: Vec<(&'static str, usize, usize)>,
-    /// How often each guarantee had something to judge.
-    pub tally: Tally,
-    /// How often each liveness property had something to judge.
-    pub live: [u64; LIVENESS.len()],
-    /// What is broken.
-    pub broken: Option<Counterexample>,
-    /// What is wrong with the search itself: pinned numbers, cells, premises.
-    pub complaints: Vec<String>,
+/// Cells of the coverage matrix: operation × class of state before × reply.
+#[derive(Debug, Serialize)]
+pub struct Coverage {
+    /// How many were reached.
+    pub reached: usize,
+    /// How many are reachable.
+    pub cells: usize,
 }
 
-/// Explores these scopes. `complete` says that they are all of them, so that every cell must be reached.
-pub fn run(scopes: &[Scope], complete: bool, threads: usize, mut progress: impl FnMut(&str) + Send) -> Found {
-    let mut found = Found {
-        scopes: Vec::new(),
-        tally: Tally::new(),
-        live: [0; LIVENESS.len()],
-        broken: None,
-        complaints: Vec::new(),
-    };
-    let runs = pool::map(
-        threads,
-        scopes,
-        |scope| progress(scope.name),
-        |scope| {
-            let search = ScopeSearch::new(scope.clone(), Arc::new(Contract));
-            let run = search.run(1);
-            (search, run)
-        },
-    );
-    for (scope, (search, run)) in scopes.iter().zip(runs) {
-        let (name, pinned) = (scope.name, scope.states);
-        found.scopes.push((name, run.states, run.transitions));
-        found.tally.add(&search.tally);
-        for (sum, count) in found.live.iter_mut().zip(search.live.iter()) {
-            *sum += count.load(Ordering::Relaxed);
-        }
-        if !run.counterexamples.is_empty() {
-            let shorter = shortest(&search, name);
-            let length = |broken: &Option<Counterexample>| broken.as_ref().map(|broken| broken.moves.len());
-            if found.broken.is_none() || length(&shorter) < length(&found.broken) {
-                found.broken = shorter;
+impl Coverage {
+    /// The coverage of a tally.
+    pub fn of(tally: &Tally) -> Self {
+        Self { reached: tally.cells().len(), cells: reachable().len() }
+    }
+}
+
+impl Phase for ModelPhase {
+    type Figures = ModelFigures;
+    type Counterexample = ScopeMoves;
+
+    fn name(&self) -> &'static str {
+        "model"
+    }
+
+    fn run(
+        &self,
+        plan: &Plan,
+        progress: &mut (dyn Progress + Send),
+    ) -> Result<PhaseOutcome<ModelFigures, ScopeMoves>> {
+        let mut scopes = scopes::of(plan.reach);
+        scopes::largest_first(&mut scopes);
+        let mut parts = PhaseParts::new(progress, self.name(), scopes.len());
+        let runs = pool::map(
+            plan.threads,
+            &scopes,
+            |scope| parts.begin(scope.name),
+            |scope| {
+                let search = ScopeSearch::new(scope.clone(), Arc::new(Contract));
+                let run = search.run(1);
+                (search, run)
+            },
+        );
+        let (mut states, mut transitions, mut complaints) = (0, 0, Vec::new());
+        let mut tallies = GuaranteeTallies { guarantees: Tally::new(), liveness: [0; LIVENESS.len()] };
+        let mut failure: Option<Failure<ScopeMoves>> = None;
+        for (scope, (search, run)) in scopes.iter().zip(runs) {
+            states += run.states;
+            transitions += run.transitions;
+            tallies.guarantees.add(&search.tally);
+            for (sum, count) in tallies.liveness.iter_mut().zip(search.live.iter()) {
+                *sum += count.load(Ordering::Relaxed);
             }
-        } else if pinned != 0 && run.states != pinned {
-            found.complaints.push(format!("scope {name} has {} states, and {pinned} are pinned", run.states));
+            let (name, pinned) = (scope.name, scope.states);
+            if !run.counterexamples.is_empty() {
+                let shorter = shortest(&search, name);
+                let length = |failure: &Option<Failure<ScopeMoves>>| {
+                    failure.as_ref().map(|failure| failure.counterexample.moves.len())
+                };
+                if failure.is_none() || length(&shorter) < length(&failure) {
+                    failure = shorter;
+                }
+            } else if pinned != 0 && run.states != pinned {
+                complaints.push(format!("scope {name} has {} states, and {pinned} are pinned", run.states));
+            }
         }
+        if plan.reach == Reach::Standard && failure.is_none() {
+            complain(&tallies, &mut complaints);
+        }
+        let coverage = Coverage::of(&tallies.guarantees);
+        let figures = ModelFigures { scopes: scopes.len(), states, transitions, coverage, seconds: 0.0 };
+        Ok(PhaseOutcome { figures, complaints, failure, tallies: Some(tallies) })
     }
-    if complete && found.broken.is_none() {
-        complain(&mut found);
-    }
-    found
 }
 
-fn shortest(search: &ScopeSearch, scope: &'static str) -> Option<Counterexample> {
+fn shortest(search: &ScopeSearch, scope: &str) -> Option<Failure<ScopeMoves>> {
     let (property, moves) = search.shortest().counterexamples.into_iter().next()?;
-    let story = explanation::explain(&search.scope, &moves, &Contract);
-    Some(Counterexample { property, scope, moves, story })
+    let explanation = explanation::explain(&search.scope, &moves, &Contract);
+    let counterexample = ScopeMoves { scope: scope.to_owned(), mutant: None, moves };
+    Some(Failure { property: property.to_owned(), explanation, counterexample })
 }
 
-fn complain(found: &mut Found) {
-    let (missing, unknown) = difference(&found.tally.cells());
-    found.complaints.extend(missing.into_iter().map(|cell| format!("no scope reaches the cell {cell}")));
-    found.complaints.extend(unknown.into_iter().map(|cell| format!("a cell that nobody reviewed: {cell}")));
+/// What a complete run must have reached and checked.
+fn complain(tallies: &GuaranteeTallies, complaints: &mut Vec<String>) {
+    let (missing, unknown) = difference(&tallies.guarantees.cells());
+    complaints.extend(missing.into_iter().map(|cell| format!("no scope reaches the cell {cell}")));
+    complaints.extend(unknown.into_iter().map(|cell| format!("a cell that was not reviewed: {cell}")));
+    let never = |name: &str| format!("{name} was never checked");
     for (index, guarantee) in GUARANTEES.iter().enumerate() {
-        if found.tally.times_checked(index) == 0 {
-            found.complaints.push(format!("{} never had anything to judge", guarantee.name));
+        if tallies.guarantees.times_checked(index) == 0 {
+            complaints.push(never(guarantee.name));
         }
     }
-    for (property, count) in LIVENESS.iter().zip(found.live) {
+    for (property, count) in LIVENESS.iter().zip(tallies.liveness) {
         if count == 0 {
-            found.complaints.push(format!("{} never had anything to judge", property.name));
+            complaints.push(never(property.name));
         }
+    }
+}
+
+impl PhaseFigures for ModelFigures {
+    fn set_seconds(&mut self, seconds: f64) {
+        self.seconds = seconds;
+    }
+
+    fn lines(&self, text: &mut String) {
+        let (states, transitions) = (grouped(self.states), grouped(self.transitions));
+        let (reached, cells) = (self.coverage.reached, self.coverage.cells);
+        let _ = writeln!(
+            text,
+            "model     {} scopes, {states} states, {transitions} transitions, {reached} of {cells} cells, {:.1} s",
+            self.scopes, self.seconds
+        );
     }
 }

@@ -1,8 +1,10 @@
-//! Mutants of the SQL by the hundred: every small mistake in every statement, each of which something must notice.
+//! Mutants of the SQL by the hundred: every small change in every statement, each of which a check must notice.
 //!
-//! Those of [`sql_mutant`](super::sql_mutant) were chosen by hand, and tell what harm a mistake does; these are made from
-//! the texts, one change at a time, and tell how much the machinery sees. What always holds: a mutant is a statement that
-//! SQLite takes; one that nothing notices is listed with the reason why it makes no difference.
+//! Those of [`sql_mutant`](super::sql_mutant) were chosen by hand, and show what harm a bug does; these are made from
+//! the texts, one change at a time, and show how much the checks see.
+//!
+//! Invariant: a mutant is a statement that SQLite takes; one that survives is listed with the reason why it is
+//! equivalent.
 
 pub mod examine;
 mod spared;
@@ -15,12 +17,12 @@ use examine::{Noticed, examine};
 use fencepost::error::Result;
 use fencepost::internals::sqlite::{StatementId, Statements, Store};
 
-/// A statement with one small mistake in it.
+/// A statement with one small change in it.
 #[derive(Clone, Debug)]
-pub struct Mutant {
+pub struct StatementMutant {
     /// The statement.
     pub statement: StatementId,
-    /// The kind of slip.
+    /// The kind of change.
     pub kind: &'static str,
     /// What was changed into what; and which of the places it is, if the same can be changed in several.
     pub what: String,
@@ -28,7 +30,7 @@ pub struct Mutant {
     pub text: String,
 }
 
-impl Mutant {
+impl StatementMutant {
     /// All statements, with this one in the place of its own.
     pub fn statements(&self) -> Statements {
         Statements::standard().replaced(self.statement, self.text.clone())
@@ -44,18 +46,18 @@ impl Mutant {
 ///
 /// # Errors
 /// If there is no memory for a database.
-pub fn all() -> Result<Vec<Mutant>> {
+pub fn all() -> Result<Vec<StatementMutant>> {
     let store = Store::in_memory()?;
     let standard = Statements::standard();
-    let mut mutants: Vec<Mutant> = Vec::new();
+    let mut mutants: Vec<StatementMutant> = Vec::new();
     for statement in StatementId::ALL {
         let mut texts = vec![standard.get(*statement).to_owned()];
-        let mut of_statement: Vec<Mutant> = Vec::new();
-        for slip in text::slips(standard.get(*statement)) {
-            if !texts.contains(&slip.text) && is_sql(store.connection(), &slip.text) {
-                let text::Slip { kind, what, text } = slip;
+        let mut of_statement: Vec<StatementMutant> = Vec::new();
+        for change in text::changes(standard.get(*statement)) {
+            if !texts.contains(&change.text) && is_sql(store.connection(), &change.text) {
+                let text::TextChange { kind, what, text } = change;
                 texts.push(text.clone());
-                of_statement.push(Mutant { statement: *statement, kind, what, text });
+                of_statement.push(StatementMutant { statement: *statement, kind, what, text });
             }
         }
         let whats: Vec<String> = of_statement.iter().map(|mutant| mutant.what.clone()).collect();
@@ -78,16 +80,20 @@ fn is_sql(conn: &Connection, text: &str) -> bool {
 
 /// What became of each mutant.
 #[derive(Debug)]
-pub struct Judged {
+pub struct MutantOutcome {
     /// The mutant.
-    pub mutant: Mutant,
+    pub mutant: StatementMutant,
     /// By what it was noticed; nothing if it was not.
     pub noticed: Option<Noticed>,
 }
 
-/// Examines mutants. `begin` is told of each.
-pub fn judge(threads: usize, mutants: &[Mutant], begin: impl FnMut(&Mutant) + Send) -> Vec<Judged> {
+/// Examines mutants. `begin` is called for each.
+pub fn check(
+    threads: usize,
+    mutants: &[StatementMutant],
+    begin: impl FnMut(&StatementMutant) + Send,
+) -> Vec<MutantOutcome> {
     let noticed = pool::map(threads, mutants, begin, |mutant| examine(&mutant.statements()).err());
-    let judged = mutants.iter().cloned().zip(noticed);
-    judged.map(|(mutant, noticed)| Judged { mutant, noticed }).collect()
+    let checked = mutants.iter().cloned().zip(noticed);
+    checked.map(|(mutant, noticed)| MutantOutcome { mutant, noticed }).collect()
 }

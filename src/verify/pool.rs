@@ -1,12 +1,13 @@
-//! Independent pieces of work, side by side: each on one thread, so that a search's order does not depend on others.
+//! Independent pieces of work, side by side: each on one thread, so that the order of a search does not depend on
+//! others.
 //!
-//! (A checker's own threads share work only now and then, which for scopes of this size is never.)
+//! (The threads of stateright's checker share work only now and then, which for scopes of this size is never.)
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// Does a piece of work for each item on so many threads, and returns what came out in the order of the items.
-/// `begin` is told of each item before its work begins. A panic in a piece of work is passed on.
+/// `begin` is called for each item before its work begins. A panic in a piece of work is passed on.
 pub fn map<T: Sync, R: Send>(
     threads: usize,
     items: &[T],

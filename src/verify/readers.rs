@@ -1,4 +1,7 @@
-//! What only reads a store, worked out from the model's state: totals, records, when to come back, who holds what.
+//! What the read-only statements of a store must answer, computed from the model's state: totals, records, due times,
+//! leases.
+//!
+//! Does not depend on: the SQL.
 
 use fencepost_model::op::Lease;
 use fencepost_model::state::{Body, Place, State};

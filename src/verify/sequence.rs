@@ -1,7 +1,7 @@
-//! Long sequences on a real file: proptest drives model and store side by side, the file is in WAL mode in a temporary
-//! directory, and it is closed and opened again at any step.
+//! Long sequences on a real file: proptest drives model and store side by side. The file is in WAL mode in a temporary
+//! directory, and is closed and opened again at any step.
 //!
-//! A failure shrinks to few moves and is handed back as such. The same seed gives the same sequences.
+//! Invariant: the same seed gives the same sequences. A failure shrinks to few moves.
 
 use std::path::{Path, PathBuf};
 
@@ -16,7 +16,8 @@ use proptest::collection::vec;
 use proptest::prelude::any;
 use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestError, TestRng, TestRunner};
 
-use crate::subject::{Call, Remains, call, compare, damage, undigest};
+use crate::rig::promises::Violation;
+use crate::system::{Remains, StoreCall, call, compare, damage, undigest};
 use fencepost::error::Result;
 use fencepost::internals::sqlite::{Durability, OpenOptions, Statements, Store};
 
@@ -29,15 +30,6 @@ pub struct Side {
     copy: Option<PathBuf>,
     files: u32,
     path: PathBuf,
-}
-
-/// What was wrong after a move.
-#[derive(Clone, Debug)]
-pub struct Wrong {
-    /// The name of a guarantee, or that of agreement with the model.
-    pub property: &'static str,
-    /// What was seen, in words.
-    pub why: String,
 }
 
 fn options() -> OpenOptions {
@@ -90,7 +82,7 @@ impl Side {
     ///
     /// # Errors
     /// What is wrong, if anything is.
-    pub fn step(&mut self, action: &Move, tally: &Tally) -> std::result::Result<Option<Reply>, Wrong> {
+    pub fn step(&mut self, action: &Move, tally: &Tally) -> std::result::Result<Option<Reply>, Violation> {
         let call = call(&self.world, action);
         let before = self.world.state.clone();
         let mut raw = None;
@@ -101,63 +93,63 @@ impl Side {
             undigest(state, &before);
         }
         let expected = match call {
-            Call::Operation(..) | Call::FallBack(..) => reply.as_ref(),
+            StoreCall::Operation(..) | StoreCall::FallBack(..) => reply.as_ref(),
             _ => None,
         };
         let difference = compare((expected, &self.world.state), &actual);
         if let Some(broken) = self.world.violations.first() {
             let property = fencepost_model::invariant::GUARANTEES[broken.guarantee].name;
-            return Err(Wrong { property, why: broken.why.clone() });
+            return Err(Violation { property, why: broken.why.clone() });
         }
         match difference {
             None => Ok(reply),
-            Some(difference) => Err(self.judge(&before, &call, &actual, difference.what)),
+            Some(difference) => Err(self.check(&before, &call, &actual, difference.what)),
         }
     }
 
     /// Names what the store breaks where it differs from the model.
-    fn judge(
+    fn check(
         &self,
         before: &State,
-        call: &Call,
+        call: &StoreCall,
         actual: &Result<(Option<Reply>, State)>,
         what: String,
-    ) -> Wrong {
-        if let (Call::Operation(_, op), Ok((Some(reply), after))) = (call, actual) {
+    ) -> Violation {
+        if let (StoreCall::Operation(_, op), Ok((Some(reply), after))) = (call, actual) {
             let mut world = World { state: before.clone(), ..self.world.clone() };
             world.check(before, op, reply, after, &Remains(None), &Tally::new());
             if let Some(broken) = world.violations.first() {
                 let property = fencepost_model::invariant::GUARANTEES[broken.guarantee].name;
-                return Wrong { property, why: format!("{}\n{what}", broken.why) };
+                return Violation { property, why: format!("{}\n{what}", broken.why) };
             }
         }
-        Wrong { property: crate::lockstep::AGREES, why: what }
+        Violation { property: crate::system::AGREES, why: what }
     }
 
     fn perform(
         &mut self,
-        call: &Call,
+        call: &StoreCall,
         raw: &mut Option<fencepost_model::vocabulary::Raw>,
     ) -> Result<(Option<Reply>, State)> {
         let reply = match call {
-            Call::Nothing => None,
-            Call::Reopen => {
+            StoreCall::Nothing => None,
+            StoreCall::Reopen => {
                 self.close()?;
                 self.open()?;
                 None
             }
-            Call::Operation(now, op) => Some(self.store()?.apply(*now, op)?),
-            Call::Damage(row, wound) => {
+            StoreCall::Operation(now, op) => Some(self.store()?.apply(*now, op)?),
+            StoreCall::Damage(row, wound) => {
                 *raw = Some(damage(self.store()?.connection_mut(), *row, *wound)?);
                 None
             }
-            Call::Copy => {
+            StoreCall::Copy => {
                 let copy = self.next_path();
                 vacuum_into(self.store()?, &copy)?;
                 self.copy = Some(copy);
                 None
             }
-            Call::FallBack(now, op) => {
+            StoreCall::FallBack(now, op) => {
                 self.close()?;
                 let copy = self.copy.clone().ok_or(fencepost::error::Error::Closed)?;
                 self.path = self.next_path();
@@ -180,21 +172,27 @@ fn vacuum_into(store: &Store, path: &Path) -> Result<()> {
 
 /// What a run of sequences found.
 #[derive(Debug, Default)]
-pub struct Found {
+pub struct SequencesResult {
     /// How many sequences were run.
     pub sequences: u64,
     /// How many moves they had.
     pub moves: u64,
-    /// The shortest failing sequence, and what is wrong after it.
-    pub failure: Option<(Vec<Move>, Wrong)>,
+    /// The shortest failing sequence, and the promise that is broken after it.
+    pub failure: Option<(Vec<Move>, Violation)>,
 }
 
 /// Runs sequences of up to `steps` moves in the scope `wide`.
 ///
 /// # Errors
 /// Whatever the operating system or SQLite reports before the first move.
-pub fn run(sql: &Statements, seed: u64, sequences: u32, steps: usize, tally: &Tally) -> Result<Found> {
-    let Some(scope) = fencepost_model::scope::by_name("wide") else { return Ok(Found::default()) };
+pub fn run(
+    sql: &Statements,
+    seed: u64,
+    sequences: u32,
+    steps: usize,
+    tally: &Tally,
+) -> Result<SequencesResult> {
+    let Some(scope) = fencepost_model::scope::by_name("wide") else { return Ok(SequencesResult::default()) };
     drop(Side::new(&scope, sql)?);
     let mut bytes = [0; 32];
     bytes[..8].copy_from_slice(&seed.to_le_bytes());
@@ -203,54 +201,54 @@ pub fn run(sql: &Statements, seed: u64, sequences: u32, steps: usize, tally: &Ta
     let mut runner = TestRunner::new_with_rng(config, TestRng::from_seed(RngAlgorithm::ChaCha, &bytes));
     let counts = std::cell::Cell::new((0, 0));
     let outcome = runner.run(&vec(any::<u32>(), 1..=steps), |numbers| {
-        let (moves, wrong) = walk(&scope, sql, &numbers, tally);
+        let (moves, violation) = walk(&scope, sql, &numbers, tally);
         let (sequences, total) = counts.get();
         counts.set((sequences + 1, total + moves.len() as u64));
-        match wrong {
+        match violation {
             None => Ok(()),
-            Some(wrong) => Err(TestCaseError::fail(wrong.why)),
+            Some(violation) => Err(TestCaseError::fail(violation.why)),
         }
     });
     let (sequences, moves) = counts.get();
     let failure = match outcome {
         Ok(()) => None,
         Err(TestError::Fail(_, numbers)) => {
-            let (moves, wrong) = walk(&scope, sql, &numbers, &Tally::new());
-            wrong.map(|wrong| (moves, wrong))
+            let (moves, violation) = walk(&scope, sql, &numbers, &Tally::new());
+            violation.map(|violation| (moves, violation))
         }
         Err(TestError::Abort(reason)) => {
             let why = format!("the runner gave up: {reason}");
-            Some((Vec::new(), Wrong { property: crate::lockstep::AGREES, why }))
+            Some((Vec::new(), Violation { property: crate::system::AGREES, why }))
         }
     };
-    Ok(Found { sequences, moves, failure })
+    Ok(SequencesResult { sequences, moves, failure })
 }
 
-/// The moves that some numbers stand for, made one after the other until something is wrong.
-fn walk(scope: &Scope, sql: &Statements, numbers: &[u32], tally: &Tally) -> (Vec<Move>, Option<Wrong>) {
+/// The moves that some numbers stand for, made one after the other until a promise is broken.
+fn walk(scope: &Scope, sql: &Statements, numbers: &[u32], tally: &Tally) -> (Vec<Move>, Option<Violation>) {
     let mut moves = Vec::new();
     let mut side = match Side::new(scope, sql) {
         Ok(side) => side,
         Err(error) => {
             let why = format!("the store could not be opened: {error}");
-            return (moves, Some(Wrong { property: crate::lockstep::AGREES, why }));
+            return (moves, Some(Violation { property: crate::system::AGREES, why }));
         }
     };
     for number in numbers {
         let Some(action) = choose(scope, &side.world, *number) else { break };
         moves.push(action.clone());
-        if let Err(wrong) = side.step(&action, tally) {
-            return (moves, Some(wrong));
+        if let Err(violation) = side.step(&action, tally) {
+            return (moves, Some(violation));
         }
     }
     (moves, None)
 }
 
-/// Runs moves again and tells them as they happen; the last line says what is wrong, if anything is.
+/// Runs moves again and explains them as they happen.
 ///
 /// # Errors
 /// Whatever the operating system or SQLite reports before the first move.
-pub fn replay(scope: &Scope, sql: &Statements, moves: &[Move]) -> Result<(String, Option<Wrong>)> {
+pub fn replay(scope: &Scope, sql: &Statements, moves: &[Move]) -> Result<(String, Option<Violation>)> {
     let mut side = Side::new(scope, sql)?;
     let mut text = String::new();
     for (index, action) in moves.iter().enumerate() {
@@ -259,8 +257,8 @@ pub fn replay(scope: &Scope, sql: &Statements, moves: &[Move]) -> Result<(String
         let reply = outcome.as_ref().ok().and_then(Option::as_ref);
         text += &format!("{:4}  t={at}  {}\n", index + 1, explanation::line(action, reply));
         text += &format!("            {}\n", description::state(&side.world.state));
-        if let Err(wrong) = outcome {
-            return Ok((text, Some(wrong)));
+        if let Err(violation) = outcome {
+            return Ok((text, Some(violation)));
         }
     }
     Ok((text, None))

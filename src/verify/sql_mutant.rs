@@ -1,12 +1,12 @@
-//! Wrong SQL: each mutant is one statement of the registry with a piece of its text replaced.
+//! Mutants of the SQL, chosen by hand: each is one statement of the registry with a piece of its text replaced.
 //!
-//! For each one a scope is named in which the lockstep shows it. A mutant that nothing can show is listed with the
-//! reason, and a run says that it survived. A piece that is not there any more is an error, not a mutant that lives.
+//! Invariant: for each one a scope is named in which the lockstep kills it. An equivalent mutant is listed with the
+//! reason, and the report says that it survived. A piece that is not there any more is an error.
 
 use fencepost::internals::sqlite::StatementId as Sql;
 use fencepost::internals::sqlite::Statements;
 
-/// A statement with a mistake in it.
+/// A mutant of one statement.
 #[derive(Clone, Copy, Debug)]
 pub struct SqlMutant {
     /// Its name, a sentence.
@@ -107,5 +107,5 @@ mutants! {
     the_front_of_the_log_only_moves_on, LogFirst, "log_first = :log_first" => "log_first = max(log_first, :log_first)", "events-set-aside",
         "the front only ever moves on, so the larger of the two is the new one";
     a_transaction_takes_its_lock_late, Begin, "BEGIN IMMEDIATE" => "BEGIN", "set-aside",
-        "one connection has nobody to wait for; what it means for several is a matter of schedules";
+        "one connection waits for no other; what it means for several is a matter of schedules";
 }

@@ -11,8 +11,8 @@ mod timeline;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use crate::crash::recorder::beside_others;
-use crate::schedule::explore::{Board, Search, explore};
+use crate::rig::recorder::beside_others;
+use crate::scheduler::{Board, Strategy, explore};
 use crate::thread_harness::fixture::Fixture;
 use crate::thread_harness::scenario::Scenario;
 use crate::thread_harness::tasks::{Caught, TaskScheduler};
@@ -29,7 +29,7 @@ pub(crate) fn scenarios() -> impl Iterator<Item = (&'static str, bool)> {
 ///
 /// # Errors
 /// There is no such scenario, or no store on the simulated disk.
-pub(crate) fn search(scenario: &str, search: &Search) -> Result<ThreadSearch> {
+pub(crate) fn search(scenario: &str, search: &Strategy) -> Result<ThreadSearch> {
     let scenario = scenario::by_name(scenario).ok_or(Error::NotFound)?;
     let _beside = beside_others();
     let board = Arc::<Board>::default();

@@ -20,9 +20,9 @@ use serde::Serialize;
 pub use crate::mutated::ThreadMutant;
 pub use control::{ThreadControl, controls};
 
+use crate::plan::Reach;
 use crate::pool;
-use crate::run::Reach;
-use crate::schedule::explore::{Explored, Search};
+use crate::scheduler::{Explored, Strategy};
 use crate::thread_harness;
 use fencepost::error::Result;
 
@@ -133,7 +133,7 @@ pub fn scenarios() -> impl Iterator<Item = &'static str> {
 /// # Errors
 /// There is no such scenario, or no store on the simulated disk; or a mutant is asked for, and this build has none, as a
 /// published package has not.
-pub fn search(scenario: &str, mutant: Option<ThreadMutant>, search: &Search) -> Result<ThreadSearch> {
+pub fn search(scenario: &str, mutant: Option<ThreadMutant>, search: &Strategy) -> Result<ThreadSearch> {
     match mutant {
         None => thread_harness::search(scenario, search),
         #[cfg(fencepost_source)]
@@ -148,7 +148,7 @@ pub fn search(scenario: &str, mutant: Option<ThreadMutant>, search: &Search) -> 
 /// # Errors
 /// As [`search`].
 pub fn replay(scenario: &str, mutant: Option<ThreadMutant>, choices: &[u8]) -> Result<ThreadSearch> {
-    search(scenario, mutant, &Search::Replay(choices.to_vec()))
+    search(scenario, mutant, &Strategy::Replay(choices.to_vec()))
 }
 
 /// The same failure from fewer choices, where the rest is what everyone does by itself.
@@ -171,16 +171,16 @@ pub fn shorten(broken: ThreadCounterexample, mutant: Option<ThreadMutant>) -> Re
 }
 
 /// A search by this many departures at most.
-fn departing(departures: u32) -> Search {
-    Search::Departing { departures, schedules_max: 1_000_000 }
+fn departing(departures: u32) -> Strategy {
+    Strategy::Departing { departures, schedules_max: 1_000_000 }
 }
 
 /// The searches of a scenario.
-fn searches(scenario: &str, reach: Reach, seed: u64) -> Vec<Search> {
+fn searches(scenario: &str, reach: Reach, seed: u64) -> Vec<Strategy> {
     if thread_harness::scenarios().any(|(name, whole)| whole && name == scenario) {
-        return vec![Search::Exhaustive { preemptions: None, schedules_max: 1_000_000 }];
+        return vec![Strategy::Exhaustive { preemptions: None, schedules_max: 1_000_000 }];
     }
-    let by_chance = |schedules| Search::Pct { seed, depth: 3, schedules };
+    let by_chance = |schedules| Strategy::Pct { seed, depth: 3, schedules };
     match reach {
         Reach::Quick => vec![departing(1)],
         Reach::Standard => vec![departing(1), by_chance(200)],
@@ -189,7 +189,7 @@ fn searches(scenario: &str, reach: Reach, seed: u64) -> Vec<Search> {
 }
 
 enum ThreadPart {
-    Search(&'static str, Search),
+    Search(&'static str, Strategy),
     Control(ThreadControl),
 }
 
@@ -235,7 +235,7 @@ impl ThreadsFound {
     fn add(&mut self, part: &ThreadPart, outcome: Done) {
         match (part, outcome) {
             (ThreadPart::Search(scenario, search), Done::Searched(searched)) => {
-                let exhaustive = !matches!(search, Search::Pct { .. });
+                let exhaustive = !matches!(search, Strategy::Pct { .. });
                 let explored = searched.explored;
                 self.figures.schedules += explored.schedules;
                 self.figures.steps += explored.steps;

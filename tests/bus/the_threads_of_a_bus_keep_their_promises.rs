@@ -4,8 +4,8 @@
 
 use std::collections::BTreeSet;
 
-use fencepost_verify::run::Reach;
-use fencepost_verify::schedule::explore::Search;
+use fencepost_verify::plan::Reach;
+use fencepost_verify::scheduler::Strategy;
 use fencepost_verify::threads::{self, Controls, PROMISES, ThreadMutant, controls, replay, search, shorten};
 
 const SEED: u64 = 1;
@@ -37,7 +37,7 @@ fn every_promise_is_broken_by_some_known_mistake() {
 #[test]
 fn a_failure_is_drawn_with_a_lane_for_each_thread_and_found_again_from_fewer_choices() {
     let (wrong, scenario) = (Some(ThreadMutant::LateOnesAreKept), "a close among senders");
-    let by_chance = Search::Pct { seed: SEED, depth: 3, schedules: 400 };
+    let by_chance = Strategy::Pct { seed: SEED, depth: 3, schedules: 400 };
     let broken = search(scenario, wrong, &by_chance).unwrap().broken.unwrap();
     let shortest = shorten(broken.clone(), wrong).unwrap();
     assert!(shortest.choices.len() < broken.choices.len());

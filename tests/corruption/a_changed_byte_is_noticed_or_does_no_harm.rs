@@ -8,7 +8,7 @@
 
 use std::collections::BTreeMap;
 
-use fencepost_verify::fuzz::file::{Bench, SHAPES, Shape, Taken, healthy};
+use fencepost_verify::fuzz::file::{FileBench as Bench, SHAPES, Shape, Taken, healthy};
 
 /// The outcome of a change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

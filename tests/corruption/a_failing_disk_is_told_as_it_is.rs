@@ -5,14 +5,15 @@
 //! process of its own.
 
 use fencepost_model::scope;
-use fencepost_verify::crash::act::next;
-use fencepost_verify::crash::case::Level;
 use fencepost_verify::disk::Profile;
-use fencepost_verify::faults::case::{Manner, Setting};
-use fencepost_verify::faults::stage::Beginning;
+use fencepost_verify::faults::case::{FaultSetting as Setting, Manner};
+use fencepost_verify::faults::control;
+use fencepost_verify::faults::harness::FaultStart as Beginning;
 use fencepost_verify::faults::sync::{Going, Syncs};
-use fencepost_verify::faults::{self, control};
-use fencepost_verify::run::Reach;
+use fencepost_verify::faults::{self, FaultsPhase};
+use fencepost_verify::plan::{Phase as _, Plan, Reach, Silent};
+use fencepost_verify::rig::act::next;
+use fencepost_verify::rig::setting::Level;
 
 use crate::alone::ran_alone;
 
@@ -22,9 +23,11 @@ fn a_quick_run_holds_and_has_seen_what_it_is_for() {
         return;
     }
     faults::prepare().unwrap();
-    let found = faults::run(Reach::Quick, 1, 2, |_, _| {}).unwrap();
+    let (reach, program) = (Reach::Quick, std::path::PathBuf::new());
+    let plan = Plan { reach, phases: Vec::new(), seed: 1, threads: 2, program };
+    let found = FaultsPhase.run(&plan, &mut Silent).unwrap();
     assert_eq!(found.complaints, Vec::<String>::new());
-    assert_eq!(found.broken, None);
+    assert_eq!(found.failure.map(|failure| failure.explanation), None);
     let figures = found.figures;
     for count in [figures.io_errors, figures.disk_full, figures.allocations, figures.failed_syncs] {
         assert!(count > 0, "{figures:?}");
@@ -59,7 +62,7 @@ fn nothing_is_built_on_what_a_failed_sync_left_of_a_killed_process() {
     let mut syncs = Syncs::new(setting.level).unwrap();
     let mut failed = 0;
     for at in 0.. {
-        match syncs.play(&beginning, send, at, Going::Killed).unwrap() {
+        match syncs.run(&beginning, send, at, Going::Killed).unwrap() {
             Some(synced) => failed += u32::from(synced),
             None => break,
         }

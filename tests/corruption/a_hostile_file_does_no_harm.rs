@@ -7,7 +7,7 @@ use fencepost::Error;
 use fencepost::check::{CheckReport, Finding};
 use fencepost::error::Damage;
 use fencepost::internals::sqlite::{OpenOptions, Store, open_reader};
-use fencepost_verify::fuzz::file::{Bench, Files, Shape, healthy};
+use fencepost_verify::fuzz::file::{FileBench as Bench, Shape, StoreFiles as Files, healthy};
 use fencepost_verify::fuzz::hostile::{HOSTILE, inflict};
 
 const PAGE_BYTES: usize = 4_096;

@@ -9,13 +9,17 @@ use std::collections::HashSet;
 
 use fencepost_model::op::Reply;
 use fencepost_model::scope::{cuts, cuts_with_damage};
-use fencepost_verify::crash::act::{Act, next};
-use fencepost_verify::crash::case::{Case, Level, Setting};
+use fencepost_verify::counterexample::Counterexample;
+use fencepost_verify::crash::case::CrashCase as Case;
 use fencepost_verify::crash::control;
-use fencepost_verify::crash::recorder::{Recorder, Start};
-use fencepost_verify::crash::replay::{replay, shrink};
-use fencepost_verify::crash::search::{Class, Figures, Limits, Search};
+use fencepost_verify::crash::replay::{PowerCut, replay, shrink};
+use fencepost_verify::crash::search::{
+    CutClass as Class, CutFigures as Figures, CutLimits as Limits, CutSearch as Search,
+};
 use fencepost_verify::disk::{Budget, Profile};
+use fencepost_verify::rig::act::{Act, next};
+use fencepost_verify::rig::recorder::{DiskRecorder as Recorder, StartPoint as Start};
+use fencepost_verify::rig::setting::{Level, Setting};
 use fencepost_verify::trace::Trace;
 
 use crate::alone::ran_alone;
@@ -24,7 +28,7 @@ const LIMITS: Limits = Limits {
     depth: 1,
     heavy: 1,
     budget: Budget { subsets: 6, samples: 1, thorough: false, combinations: 50 },
-    stranger_in: 16,
+    reboot_in: 16,
     again_in: 16,
     seed: 1,
 };
@@ -52,7 +56,7 @@ fn every_cut_of_every_operation_leaves_a_state_of_the_model() {
         for profile in [Profile::UNIX, Profile::PLAIN] {
             let figures = search(1, Setting::honest(level, profile));
             let broken =
-                figures.broken.first().map(|broken| replay(&broken.case, &broken.cut).unwrap().story);
+                figures.broken.first().map(|broken| replay(&broken.case, &broken.cut).unwrap().explanation);
             assert_eq!(broken, None);
             assert_eq!(figures.unrecorded, Vec::<String>::new());
             assert!(figures.in_flight.iter().all(|times| *times > 0), "{:?}", figures.in_flight);
@@ -110,7 +114,7 @@ fn the_same_images_are_found_whatever_else_is_going_on() {
     assert!(alone.images.len() > 1_000, "{}", alone.images.len());
     for again in [one, other] {
         assert_eq!(again.images, alone.images);
-        assert_eq!((again.judged, &again.cells), (alone.judged, &alone.cells));
+        assert_eq!((again.checked, &again.cells), (alone.checked, &alone.cells));
     }
 }
 
@@ -128,7 +132,7 @@ fn the_first_commit_of_a_second_process_survives_although_another_made_the_wal()
     search.look_at(&[Act::Reopen, beside], 0);
     let figures = search.finish();
     assert!(figures.cells.keys().any(|(_, act, class)| *act == "send beside" && *class == Class::Lost));
-    let broken = figures.broken.first().map(|broken| replay(&broken.case, &broken.cut).unwrap().story);
+    let broken = figures.broken.first().map(|broken| replay(&broken.case, &broken.cut).unwrap().explanation);
     assert_eq!(broken, None);
 }
 
@@ -160,16 +164,16 @@ fn what_is_found_broken_is_made_small_told_and_found_again_from_its_trace() {
     found = longer.finish().broken.pop().unwrap();
     assert_eq!(found.case.acts.len(), 2);
     let small = shrink(&found);
-    assert_eq!(small.wrong.property, control.breaks);
+    assert_eq!(small.violation.property, control.breaks);
     assert_eq!((small.case.acts.len(), small.cut.choice.losses()), (1, 1));
 
-    let trace = Trace::of_cut(small.wrong.property, small.case, small.cut);
+    let trace = Trace::new(control.breaks, PowerCut { case: small.case, cut: small.cut });
     let read = Trace::read(&trace.write().unwrap()).unwrap();
     assert_eq!(read, trace);
-    let power = read.head.cut.unwrap();
+    let Counterexample::Cut(power) = read.counterexample else { panic!("another counterexample") };
     let again = replay(&power.case, &power.cut).unwrap();
-    assert_eq!(again.wrong.unwrap().property, control.breaks);
-    insta::assert_snapshot!(again.story);
-    let honest = Case { setting: Setting { mistake: None, ..power.case.setting }, ..power.case };
-    assert!(replay(&honest, &power.cut).unwrap().wrong.is_none());
+    assert_eq!(again.violation.unwrap().property, control.breaks);
+    insta::assert_snapshot!(again.explanation);
+    let honest = Case { setting: Setting { mutant: None, ..power.case.setting }, ..power.case };
+    assert!(replay(&honest, &power.cut).unwrap().violation.is_none());
 }

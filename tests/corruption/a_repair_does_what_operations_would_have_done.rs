@@ -13,7 +13,7 @@ use fencepost::internals::sqlite::{OpenOptions, Statements, Store, plant, quaran
 use fencepost_model::op::{Op, Reply, Settled, Settlement, Start, Target};
 use fencepost_model::state::{Body, Cause, State};
 use fencepost_model::vocabulary::{Group, Kind, Message, Name, Names, RawValue, RecordId, Seq, Timestamp};
-use fencepost_verify::subject::undigest;
+use fencepost_verify::system::undigest;
 
 use crate::walk::Walk;
 

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use fencepost::internals::sqlite::{StatementId, Statements};
 use fencepost_verify::mutation::examine::{Noticed, examine};
-use fencepost_verify::mutation::{Mutant, all, judge};
+use fencepost_verify::mutation::{StatementMutant as Mutant, all, check as judge};
 
 /// One mutant in this many is examined.
 const ONE_IN: usize = 10;

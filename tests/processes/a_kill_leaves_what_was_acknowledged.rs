@@ -10,7 +10,7 @@ use crate::kill::rivals::{Rivalry, Seen};
 use crate::kill::trial::{Figures, Trial};
 use crate::kill::{Failure, Fault, G4, G15, HALF, LOST};
 use crate::role::Role;
-use fencepost_verify::lockstep::AGREES;
+use fencepost_verify::system::AGREES;
 
 #[test]
 #[ignore = "a role: run by the tests below, in processes that are killed"]

@@ -9,18 +9,20 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::Command;
 
+use fencepost_verify::counterexample::Counterexample;
+use fencepost_verify::history::checkers::{HistoryVerdict as Verdict, asks, check as judge};
 use fencepost_verify::history::client::Theme;
-use fencepost_verify::history::control;
-use fencepost_verify::history::judge::{Verdict, asks, judge};
-use fencepost_verify::history::record::Answer;
+use fencepost_verify::history::record::HistoryAnswer as Answer;
+use fencepost_verify::history::recording::{
+    ClientKind as Kind, RecordedHistory as Recorded, RecordingPlan as Plan, record,
+};
 use fencepost_verify::history::replay::replay;
 use fencepost_verify::history::shrink::shrink;
-use fencepost_verify::history::stage::{Kind, Plan, Recorded, record};
-use fencepost_verify::history::{alter, numbers, search};
+use fencepost_verify::history::{alter, commit_order as numbers, control, linearizability as search};
 use fencepost_verify::trace::Trace;
 
 fn recorded(kind: Kind, theme: Theme, seed: u64, operations: u32) -> Recorded {
-    let plan = Plan { kind, seed, lanes: 8, operations, kills: 8, stalls: 4, theme, mistake: None };
+    let plan = Plan { kind, seed, lanes: 8, operations, kills: 8, stalls: 4, theme, mutant: None };
     println!("{plan:?}");
     record(&plan, Path::new(env!("CARGO_BIN_EXE_fencepost"))).unwrap()
 }
@@ -33,10 +35,10 @@ fn processes_threads_and_buses_leave_histories_that_every_judge_allows() {
             let recorded = recorded(kind, theme, seed, 110);
             let history = &recorded.history;
             let opinion = judge(history);
-            assert!(opinion.refused().is_empty(), "{}", replay(history).story);
-            assert_eq!(opinion.order, Verdict::Allowed);
+            assert!(opinion.refused().is_empty(), "{}", replay(history).explanation);
+            assert_eq!(opinion.by_search, Verdict::Allowed);
             let by_number = if kind == Kind::Buses { Verdict::Inconclusive } else { Verdict::Allowed };
-            assert_eq!(opinion.numbers, by_number, "nobody tells the clients of a bus their numbers");
+            assert_eq!(opinion.by_commit_order, by_number, "nobody tells the clients of a bus their numbers");
             // A client that is killed before it wrote down its answer is not asked for that operation again.
             assert_eq!(history.entries.len(), 8 * 110);
             (kills, stalls) = (kills + recorded.kills, stalls + recorded.stalls);
@@ -60,7 +62,7 @@ fn a_history_with_one_answer_changed_is_refused_by_both_judges() {
             let altered = alteration.of(&history);
             let of = figures.entry(alteration.what).or_default();
             of[0] += 1;
-            let verdicts = [numbers::judge(&altered), search::judge(&altered)];
+            let verdicts = [numbers::check(&altered), search::check(&altered)];
             for (counted, verdict) in of[1..].iter_mut().zip(&verdicts) {
                 *counted += usize::from(matches!(verdict, Verdict::Refused(_)));
             }
@@ -91,21 +93,23 @@ fn each_mistake_is_refused_by_the_judges_named_for_it_and_told_in_a_few_operatio
             assert!(asks(judge, &small).is_some(), "{judge} allows what is left");
             let told = small.entries.iter().filter(|entry| !entry.is_open()).count();
             println!("{}: {judge}: {told} of {}", control.name, recorded.history.entries.len());
-            assert!(told <= 30, "{told} operations are no short story\n{}", replay(&small).story);
+            assert!(told <= 30, "{told} operations are no short explanation\n{}", replay(&small).explanation);
             // As a file it is the same, and it is checked and explained the same each time.
-            let written = Trace::of_history(judge, small.clone()).write().unwrap();
+            let written = Trace::new(judge, small.clone()).write().unwrap();
             let read = Trace::read(&written).unwrap();
             assert_eq!(read.write().unwrap(), written);
-            let again = *read.head.history.unwrap();
+            let Counterexample::History(again) = read.counterexample else {
+                panic!("another counterexample")
+            };
             assert_eq!(again, small);
             let [one, two] = [replay(&small), replay(&again)];
-            assert_eq!(one.story, two.story);
-            assert!(one.opinion.refused().iter().any(|refused| refused.judge == *judge));
+            assert_eq!(one.explanation, two.explanation);
+            assert!(one.verdicts.refused().iter().any(|refused| refused.checker == *judge));
             let file = directory.path().join("history.trace");
             std::fs::write(&file, written).unwrap();
             let replayed = Command::new(program).arg("replay").arg(&file).output().unwrap();
             assert_eq!(replayed.status.code(), Some(1), "it is broken");
-            assert_eq!(String::from_utf8(replayed.stdout).unwrap(), one.story);
+            assert_eq!(String::from_utf8(replayed.stdout).unwrap(), one.explanation);
         }
     }
 }

@@ -6,6 +6,8 @@ use std::process::{Command, Output};
 
 use fencepost_model::op::{Op, Reply};
 use fencepost_model::world::{Move, OpOutcome};
+use fencepost_verify::counterexample::Counterexample;
+use fencepost_verify::moves::ScopeMoves;
 use fencepost_verify::trace::Trace;
 
 fn fencepost(directory: &Path, arguments: &[&str]) -> Output {
@@ -40,6 +42,10 @@ fn do_it(op: Op) -> Move {
     Move::Do { worker: 0, op: std::sync::Arc::new(op), outcome: OpOutcome::Told }
 }
 
+fn of_scope(scope: &str, mutant: Option<String>, moves: Vec<Move>) -> ScopeMoves {
+    ScopeMoves { scope: scope.to_owned(), mutant, moves }
+}
+
 fn a_trace() -> String {
     let scope = fencepost_model::scope::by_name("set-aside").unwrap();
     let world = scope.world();
@@ -48,7 +54,7 @@ fn a_trace() -> String {
     let sent =
         moves.iter().find(|action| matches!(action, Move::Do { op, .. } if matches!(**op, Op::Send { .. })));
     let moves = vec![sent.unwrap().clone(), do_it(Op::Reboot)];
-    Trace::new("set-aside", None, "nothing", moves).write().unwrap()
+    Trace::new("nothing", of_scope("set-aside", None, moves)).write().unwrap()
 }
 
 #[test]
@@ -122,14 +128,16 @@ fn a_trace_of_a_mutant_ends_with_what_it_breaks_and_status_1() {
     let search = fencepost_model::check::ScopeSearch::new(scope, std::sync::Arc::new(mutant));
     let found = search.shortest_to(mutant.breaks);
     let (_, moves) = found.counterexamples.into_iter().find(|(name, _)| *name == mutant.breaks).unwrap();
-    let trace = Trace::new(mutant.scope, Some(format!("model:{}", mutant.name)), mutant.breaks, moves);
+    let trace =
+        Trace::new(mutant.breaks, of_scope(mutant.scope, Some(format!("model:{}", mutant.name)), moves));
     std::fs::write(directory.path().join("x.trace"), trace.write().unwrap()).unwrap();
     let output = fencepost(directory.path(), &["replay", "x.trace"]);
     assert_eq!(output.status.code(), Some(1));
     assert!(String::from_utf8(output.stdout).unwrap().contains("broken: G14 redrive_moves_and_never_copies"));
     let unknown = trace.write().unwrap();
     let mut unknown = Trace::read(&unknown).unwrap();
-    unknown.head.mutant = Some("sql:nobody".to_owned());
+    let Counterexample::Moves(moves) = &mut unknown.counterexample else { panic!("another counterexample") };
+    moves.mutant = Some("sql:nobody".to_owned());
     std::fs::write(directory.path().join("y.trace"), unknown.write().unwrap()).unwrap();
     is_refused(directory.path(), &["replay", "y.trace"], "there is no mutant \"sql:nobody\"");
 }

@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use fencepost_verify::fuzz::{TARGETS, Target};
+use fencepost_verify::fuzz::{FuzzTarget as Target, TARGETS};
 
 fn folder(of: &str, target: &str) -> PathBuf {
     // In whichever package these tests stand, the targets are above it.
@@ -55,7 +55,7 @@ fn replay(name: &str) {
     let grown = grown.unwrap_or_default();
     for (file, bytes) in there.iter().chain(&files(&folder("regressions", name))).chain(&grown) {
         println!("{name}: {file}");
-        (target.play)(bytes);
+        (target.run)(bytes);
     }
 }
 

@@ -8,7 +8,7 @@ use fencepost::internals::sqlite::Store;
 use fencepost_model::generate::{Numbers, choose};
 use fencepost_model::scope::{self, Scope};
 use fencepost_model::world::World;
-use fencepost_verify::subject::in_step;
+use fencepost_verify::system::in_step;
 
 /// Both sides of a walk.
 pub(crate) struct Walk {

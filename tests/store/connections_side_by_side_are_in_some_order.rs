@@ -7,19 +7,22 @@
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
 
-use fencepost_verify::run::Reach;
-use fencepost_verify::schedule::case::{Act, Case, Client, Wal};
+use fencepost_verify::counterexample::Counterexample;
+use fencepost_verify::plan::{Phase as _, Plan, Reach, Silent};
+use fencepost_verify::schedule::case::{
+    ClientAct as Act, ScheduleCase as Case, ScheduledClient as Client, WalAtStart as Wal,
+};
+use fencepost_verify::schedule::connections::{Connections as Stage, ScheduleRun as Run};
 use fencepost_verify::schedule::control;
-use fencepost_verify::schedule::explore::{Explored, Search};
-use fencepost_verify::schedule::phase::{self, acts};
-use fencepost_verify::schedule::replay::{look_for, replay, shrink, start_of};
-use fencepost_verify::schedule::stage::{Run, Stage};
+use fencepost_verify::schedule::phase::{SchedulePhase, acts};
+use fencepost_verify::schedule::replay::{ConnectionSchedule, look_for, replay, shrink, start_of};
+use fencepost_verify::scheduler::{Explored, Strategy as Search};
 use fencepost_verify::trace::Trace;
 
 fn pair(wal: Wal, acts: &[Act], kinds: [&str; 2]) -> Case {
     let client = |(late_ms, kind): (u64, &str)| {
         let act = acts.iter().find(|act| act.kind() == kind).unwrap();
-        Client { late_ms, acts: vec![act.clone()], patience_ms: 5_000, mistake: None }
+        Client { late_ms, acts: vec![act.clone()], patience_ms: 5_000, mutant: None }
     };
     let clients = [(0, kinds[0]), (20, kinds[1])].into_iter().map(client).collect();
     Case { start: "cuts-queue".to_owned(), wal, clients }
@@ -64,7 +67,7 @@ fn of_schedules_that_differ_in_nothing_one_is_enough() {
         let case = pair(wal, &all, kinds);
         let every = Search::Exhaustive { preemptions: None, schedules_max: u64::MAX };
         let (whole, expected) = outcomes(&mut stage, &case, &every);
-        let (less, found) = outcomes(&mut stage, &case, &Search::Reduced { schedules_max: u64::MAX });
+        let (less, found) = outcomes(&mut stage, &case, &Search::Dpor { schedules_max: u64::MAX });
         assert!(whole.exhausted && less.exhausted, "{}", case.name());
         assert_eq!(found, expected, "{}", case.name());
         assert!(expected.len() > 1, "{}", case.name());
@@ -76,10 +79,11 @@ fn of_schedules_that_differ_in_nothing_one_is_enough() {
 
 #[test]
 fn nothing_is_found_in_the_product_and_each_control_is_caught_by_its_name() {
-    let found = phase::run(Reach::Quick, 1, 2, |_, _| ()).unwrap();
+    let (reach, program) = (Reach::Quick, std::path::PathBuf::new());
+    let plan = Plan { reach, phases: Vec::new(), seed: 1, threads: 2, program };
+    let found = SchedulePhase.run(&plan, &mut Silent).unwrap();
     assert_eq!(found.complaints, Vec::<String>::new());
-    let broken = found.broken.map(|broken| replay(&broken.case, &broken.choices).unwrap().story);
-    assert_eq!(broken, None);
+    assert_eq!(found.failure.map(|failure| failure.explanation), None);
     let controls = found.figures.controls;
     assert_eq!((controls.caught, controls.total), (control::ALL.len(), control::ALL.len()));
     assert!(found.figures.cuts.distinct > 100);
@@ -94,15 +98,18 @@ fn what_is_found_broken_is_made_small_told_and_found_again_from_its_trace() {
     let mut stage = Stage::new(&start).unwrap();
     let search = Search::Pct { seed: 7, depth: 3, schedules: 10_000 };
     let broken = look_for(&mut stage, &case, &search, None).unwrap().unwrap();
-    assert_eq!(broken.wrong.property, control.breaks);
+    assert_eq!(broken.violation.property, control.breaks);
     let small = shrink(&broken).unwrap();
     assert!(small.choices.len() < broken.choices.len());
-    let written = Trace::of_schedule(control.breaks, small.case, small.choices).write().unwrap();
-    let scheduled = Trace::read(&written).unwrap().head.schedule.unwrap();
+    let schedule = ConnectionSchedule { case: small.case, choices: small.choices };
+    let written = Trace::new(control.breaks, Counterexample::Connections(schedule)).write().unwrap();
+    let Counterexample::Connections(scheduled) = Trace::read(&written).unwrap().counterexample else {
+        panic!("another counterexample")
+    };
     let told = || replay(&scheduled.case, &scheduled.choices).unwrap();
-    assert_eq!(told().wrong.unwrap().property, control.breaks);
-    assert_eq!(told().story, told().story);
-    insta::assert_snapshot!(told().story);
+    assert_eq!(told().violation.unwrap().property, control.breaks);
+    assert_eq!(told().explanation, told().explanation);
+    insta::assert_snapshot!(told().explanation);
 }
 
 #[test]

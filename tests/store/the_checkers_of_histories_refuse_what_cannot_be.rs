@@ -9,10 +9,12 @@ use fencepost_model::op::{Delivery, Op, Refusal, Reply, Settled, Settlement, Sta
 use fencepost_model::state::{Body, State};
 use fencepost_model::step::apply;
 use fencepost_model::vocabulary::{Group, Kind, Message, Name, Names, Seq, Timestamp, Token};
-use fencepost_verify::history::judge::{ANSWERS, PATIENCE, Verdict, judge};
+use fencepost_verify::history::checkers::{ANSWERS, HistoryVerdict as Verdict, PATIENCE, check as judge};
 use fencepost_verify::history::log::{AGAIN, HOLDERS, INVERTED, LOST, SKIPPED, UNCOMMITTED};
-use fencepost_verify::history::record::{Answer, End, Entry, History, Place};
-use fencepost_verify::history::{log, numbers, search};
+use fencepost_verify::history::record::{
+    CommitPlace as Place, History, HistoryAnswer as Answer, HistoryEnd as End, HistoryEntry as Entry,
+};
+use fencepost_verify::history::{commit_order as numbers, linearizability as search, log};
 use stateright::semantics::{ConsistencyTester, LinearizabilityTester, SequentialSpec};
 
 fn name(text: &str) -> Name {
@@ -96,12 +98,12 @@ impl Written {
     }
 
     fn history(&self) -> History {
-        History { start: State::new(), start_seq: 0, entries: self.entries.clone(), end: None, judge: None }
+        History { start: State::new(), start_seq: 0, entries: self.entries.clone(), end: None, checker: None }
     }
 
     /// What the checks of the log say.
     fn seen(&self) -> Vec<&'static str> {
-        log::judge(&self.history()).iter().map(|refused| refused.judge).collect()
+        log::check(&self.history()).iter().map(|refused| refused.checker).collect()
     }
 }
 
@@ -111,7 +113,7 @@ fn a_log_that_is_read_in_order_and_settled_once_is_allowed() {
     written.published(1).published(2).subscribed().polled(10, None, 1, &[1, 2]).acked(11, 1, 1);
     written.polled(12, Some(1), 1, &[2]).published(3).acked(13, 1, 2).polled(200, None, 2, &[3]);
     assert_eq!(written.seen(), [""; 0]);
-    assert_eq!(search::judge(&written.history()), Verdict::Allowed);
+    assert_eq!(search::check(&written.history()), Verdict::Allowed);
 }
 
 #[test]
@@ -179,7 +181,7 @@ fn who_would_have_waited_is_not_turned_away_and_no_operation_fails() {
     written.entries[0].patience_ms = 5_000;
     written.answered(1, Op::Reboot, Answer::Failed("no memory".to_owned()));
     let opinion = judge(&written.history());
-    let by: Vec<_> = opinion.refused().iter().map(|refused| refused.judge).collect();
+    let by: Vec<_> = opinion.refused().iter().map(|refused| refused.checker).collect();
     assert_eq!(by, [PATIENCE, ANSWERS]);
 }
 
@@ -213,11 +215,11 @@ fn sends(entries: Vec<Entry>, commands: u32) -> History {
         apply(&mut state, Timestamp::from(1), &send());
     }
     let end = Some(End { state, commit_seq: u64::from(commands) });
-    History { start: State::new(), start_seq: 0, entries, end, judge: None }
+    History { start: State::new(), start_seq: 0, entries, end, checker: None }
 }
 
 fn verdicts(history: &History) -> [Verdict; 2] {
-    [numbers::judge(history), search::judge(history)]
+    [numbers::check(history), search::check(history)]
 }
 
 fn refused(verdict: &Verdict) -> bool {
@@ -351,7 +353,7 @@ fn tiny(chance: &mut Chance) -> (History, bool) {
         }
     }
     let consistent = tester.is_consistent();
-    (History { start: State::new(), start_seq: 0, entries, end: None, judge: None }, consistent)
+    (History { start: State::new(), start_seq: 0, entries, end: None, checker: None }, consistent)
 }
 
 #[test]
@@ -362,7 +364,7 @@ fn the_search_agrees_with_the_tester_of_stateright_on_tiny_histories() {
     let (mut allowed, mut refusals, mut open) = (0, 0, 0);
     for _ in 0..4_000 {
         let (history, consistent) = tiny(&mut chance);
-        let verdict = search::judge(&history);
+        let verdict = search::check(&history);
         assert_eq!(verdict == Verdict::Allowed, consistent, "{verdict:?}\n{history:#?}");
         allowed += u32::from(consistent);
         refusals += u32::from(!consistent);
@@ -379,5 +381,5 @@ fn a_refusal_that_takes_a_number_is_none() {
         reply: Reply::Refused(Refusal::NotFound),
         place: Some(Place { commit_seq: 1, changed: true }),
     };
-    assert!(refused(&numbers::judge(&sends(vec![one], 1))));
+    assert!(refused(&numbers::check(&sends(vec![one], 1))));
 }

@@ -3,7 +3,8 @@
 use fencepost::internals::sqlite::Statements;
 use fencepost_model::coverage::Tally;
 use fencepost_model::scope;
-use fencepost_verify::lockstep::{AGREES, Lockstep};
+use fencepost_verify::lockstep::Lockstep;
+use fencepost_verify::system::AGREES;
 use fencepost_verify::{mutants, sequence, sql_mutant};
 
 #[test]

@@ -11,7 +11,7 @@ use fencepost_model::world::Contract;
 
 use super::*;
 use crate::sqlite::digest;
-use fencepost_verify::subject::{Call, call};
+use fencepost_verify::system::{StoreCall as Call, call};
 
 /// The state of a model as a recording has it.
 fn shortened(state: &State) -> State {

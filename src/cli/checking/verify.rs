@@ -8,8 +8,12 @@ use clap::{Args, ValueEnum};
 use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::ended::{Ended, Failed, write};
-use fencepost_verify::history::player::play;
-use fencepost_verify::run::{Failure, Phase, Plan, Progress, Reach, run as verify};
+use fencepost_verify::counterexample::Counterexample;
+use fencepost_verify::history::task::run_task;
+use fencepost_verify::plan::{Failure, PhaseId, Plan, Progress, Reach};
+use fencepost_verify::report::GuaranteeVerdict;
+use fencepost_verify::run::run as verify;
+use fencepost_verify::trace::Trace;
 
 /// Check the whole contract. Exit status: 0 all held, 1 a guarantee is broken, 2 it could not run.
 #[derive(Debug, Args)]
@@ -62,14 +66,14 @@ enum PhaseName {
     History,
 }
 
-const PHASES: [(PhaseName, Phase); 7] = [
-    (PhaseName::Model, Phase::Model),
-    (PhaseName::Lockstep, Phase::Lockstep),
-    (PhaseName::Mutants, Phase::Mutants),
-    (PhaseName::Crash, Phase::Crash),
-    (PhaseName::Faults, Phase::Faults),
-    (PhaseName::Schedule, Phase::Schedule),
-    (PhaseName::History, Phase::History),
+const PHASES: [(PhaseName, PhaseId); 7] = [
+    (PhaseName::Model, PhaseId::Model),
+    (PhaseName::Lockstep, PhaseId::Lockstep),
+    (PhaseName::Mutants, PhaseId::Mutants),
+    (PhaseName::Crash, PhaseId::Crash),
+    (PhaseName::Faults, PhaseId::Faults),
+    (PhaseName::Schedule, PhaseId::Schedule),
+    (PhaseName::History, PhaseId::History),
 ];
 
 pub(crate) fn run(arguments: &Arguments) -> Result<Ended, Failed> {
@@ -93,35 +97,24 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Ended, Failed> {
         write(path, &(serde_json::to_string_pretty(&report).map_err(Failed::Json)? + "\n"))?;
     }
     if let Some(failure) = &failure {
-        tell(failure, arguments.seed, &arguments.traces)?;
+        tell(failure, &arguments.traces)?;
     }
     print!("{}", report.table());
-    let held = report.verdict == fencepost_verify::report::Outcome::Held;
+    let held = report.verdict == GuaranteeVerdict::Held;
     Ok(if held { Ended::Held } else { Ended::Broken })
 }
 
 /// Plays the part of a client that is told on standard input.
 pub(crate) fn play_client() -> Result<Ended, Failed> {
     let told = std::io::read_to_string(std::io::stdin()).map_err(Failed::System)?;
-    play(&serde_json::from_str(&told).map_err(Failed::Json)?)?;
+    run_task(&serde_json::from_str(&told).map_err(Failed::Json)?)?;
     Ok(Ended::Held)
 }
 
 /// Prints a counterexample, and writes the trace that replays it.
-fn tell(failure: &Failure, seed: u64, directory: &std::path::Path) -> Result<(), Failed> {
-    match &failure.trace {
-        Some(trace) if trace.head.history.is_some() => println!("\na history:\n"),
-        Some(trace) if trace.head.schedule.is_some() => println!("\na schedule of several connections:\n"),
-        Some(trace) if trace.head.threads.is_some() => println!("\na schedule of the threads of a bus:\n"),
-        Some(trace) if trace.head.cut.is_some() => println!("\na cut of the power:\n"),
-        Some(trace) => println!("\nin scope {}:\n", trace.head.scope),
-        None => println!("\na fault:\n"),
-    }
-    println!("{}", failure.story.trim_end());
-    let Some(trace) = &failure.trace else {
-        println!("\nto see it again: fencepost verify --only faults --seed {seed}\n");
-        return Ok(());
-    };
+fn tell(failure: &Failure<Counterexample>, directory: &std::path::Path) -> Result<(), Failed> {
+    println!("\n{}:\n\n{}", failure.counterexample.title(), failure.explanation.trim_end());
+    let trace = Trace::new(&failure.property, failure.counterexample.clone());
     let path = directory.join(format!("fencepost-{}.trace", failure.property));
     write(&path, &trace.write().map_err(Failed::Json)?)?;
     println!("\nto see it again: fencepost replay {}\n", path.display());

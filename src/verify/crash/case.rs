@@ -1,17 +1,17 @@
-//! What a cut is looked for in: where the store begins, on what kind of disk, at which level, and with which mistake.
+//! What a cut is looked for in: where the store begins, in which setting, and which acts are done.
 //!
-//! A [`Case`] can be written down, and gives the same recording each time. This module must not know what is judged.
+//! Invariant: the same case gives the same recording.
+//! Does not depend on: how an image is checked.
 
 use fencepost_model::scope::{self, Scope};
 use serde::{Deserialize, Serialize};
 
-use crate::crash::act::Act;
-use crate::disk::{Lie, Profile};
-use fencepost::internals::sqlite::Durability;
+use crate::rig::act::Act;
+use crate::rig::setting::Setting;
 
 /// Where, how, and with which acts.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Case {
+pub struct CrashCase {
     /// The scope with which it begins; none for a disk without a store.
     pub start: Option<String>,
     /// The circumstances.
@@ -20,77 +20,9 @@ pub struct Case {
     pub acts: Vec<Act>,
 }
 
-/// The circumstances of a case.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Setting {
-    /// The level that the store is opened with.
-    pub level: Level,
-    /// What the disk tells of itself.
-    pub profile: Profile,
-    /// A mistake that must be noticed.
-    pub mistake: Option<Mistake>,
-}
-
-/// A durability level, as it is written down.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Level {
-    /// A power cut takes nothing that was acknowledged.
-    PowerLoss,
-    /// A power cut may take the newest.
-    ProcessCrash,
-}
-
-impl Level {
-    /// What the store calls it.
-    pub fn durability(self) -> Durability {
-        match self {
-            Self::PowerLoss => Durability::PowerLoss,
-            Self::ProcessCrash => Durability::ProcessCrash,
-        }
-    }
-
-    /// Its name.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::PowerLoss => "PowerLoss",
-            Self::ProcessCrash => "ProcessCrash",
-        }
-    }
-}
-
-/// A deliberate mistake, of the disk or of the store, which the machinery must notice.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Mistake {
-    /// The disk lies.
-    Disk(Lie),
-    /// `synchronous=OFF`.
-    SynchronousOff,
-    /// `synchronous=NORMAL` where `PowerLoss` is promised.
-    SynchronousNormal,
-    /// A rollback journal with `FULL` instead of a WAL.
-    DeleteMode,
-    /// An operation is answered before its commit.
-    AnswerBeforeCommit,
-    /// A batch is committed in two parts.
-    BatchInTwoCommits,
-    /// An effect is committed after its settlement, not with it.
-    EffectAfterwards,
-    /// A corrupted token counter: what is minted after a cut was minted before it.
-    BootUnnoticed,
-}
-
-impl Case {
+impl CrashCase {
     /// The scope that it begins with.
     pub fn scope(&self) -> Option<Scope> {
         self.start.as_deref().and_then(scope::by_name)
-    }
-}
-
-impl Setting {
-    /// A setting without a mistake.
-    pub const fn honest(level: Level, profile: Profile) -> Self {
-        Self { level, profile, mistake: None }
     }
 }

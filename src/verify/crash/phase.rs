@@ -1,39 +1,42 @@
 //! The phase `crash`: all searches and all controls, side by side, and their figures.
 //!
-//! What always holds: which sequences are cut how far depends on the reach and the seed alone. This module must not know
-//! how anything is judged.
+//! Invariant: the reach and the seed alone decide which sequences are cut, and how far.
+//! Does not depend on: how an image is checked.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::time::Instant;
 
 use fencepost_model::scope::{cuts, cuts_with_damage};
 use serde::Serialize;
 
-use crate::crash::act::{Act, next};
-use crate::crash::case::{Level, Setting};
-use crate::crash::control::{self, Control};
-use crate::crash::judge::NOTHING_LOST;
-use crate::crash::recorder::{Recorder, Start, Unrecorded};
-use crate::crash::replay::shrink;
-use crate::crash::search::{Broken, Class, Figures, Limits, Search};
+use crate::crash::control;
+use crate::crash::control::CrashControl;
+use crate::crash::replay::{PowerCut, replay, shrink};
+use crate::crash::search::{BrokenByCut, CutClass, CutFigures, CutLimits, CutSearch};
 use crate::disk::{Budget, Profile};
+use crate::plan::{
+    Controls, Failure, Phase, PhaseFigures, PhaseOutcome, PhaseParts, Plan, Progress, Reach, grouped,
+};
 use crate::pool;
-use crate::report::grouped;
-use crate::run::Reach;
+use crate::rig::act::{Act, next};
+use crate::rig::promises::NOTHING_LOST;
+use crate::rig::recorder::{DiskRecorder, StartPoint, Unrecorded};
+use crate::rig::seed::mix;
+use crate::rig::setting::{Level, Setting};
 use fencepost::error::{Error, Result};
 
 /// Figures of the phase `crash`.
 #[derive(Debug, Default, PartialEq, Serialize)]
-pub struct CrashPhase {
+pub struct CrashFigures {
     /// How many sequences of acts.
     pub sequences: u64,
     /// How many I/O events the power was cut after.
     pub events: u64,
     /// How many distinct images, by a hash of their content, were recovered.
     pub images: usize,
-    /// How many images were judged, at one cut or another.
-    pub judged: u64,
+    /// How many images were checked, at one cut or another.
+    #[serde(rename = "judged")]
+    pub checked: u64,
     /// After how many events not every legal content of the disk was made, up to recovery equivalence.
     pub capped: u64,
     /// How many cuts lost what was acknowledged, or brought it back in part.
@@ -46,7 +49,7 @@ pub struct CrashPhase {
     pub in_flight_kept: u64,
     /// How often it was not.
     pub in_flight_gone: u64,
-    /// How many images were opened by a stranger as well, who found the same.
+    /// How many images were opened by a fresh process after a reboot as well, which found the same.
     pub both_ways: u64,
     /// How many images were worked on side by side with the model.
     pub worked_on: u64,
@@ -54,56 +57,40 @@ pub struct CrashPhase {
     pub again: u64,
     /// The positive controls.
     pub controls: Controls,
-    /// How many images were judged: level by act by what the cut did.
-    pub cells: Vec<Cell>,
+    /// How many images were checked: level by act by what the cut did.
+    pub cells: Vec<CrashCell>,
     /// How long it took.
     pub seconds: f64,
 }
 
-/// The positive controls.
-#[derive(Debug, Default, PartialEq, Serialize)]
-pub struct Controls {
-    /// How many were caught, by the promise that was named for each.
-    pub caught: usize,
-    /// How many there are.
-    pub total: usize,
-}
-
 /// A cell of the table.
 #[derive(Debug, PartialEq, Serialize)]
-pub struct Cell {
+pub struct CrashCell {
     /// The durability level.
     pub level: &'static str,
     /// What was in flight, or was done last.
     pub act: &'static str,
     /// What the cut did.
     pub class: &'static str,
-    /// How many images were judged.
+    /// How many images were checked.
     pub images: u64,
 }
 
-/// What the phase found.
-#[derive(Debug)]
-pub struct Found {
-    /// Its figures.
-    pub figures: CrashPhase,
-    /// The shortest thing that is broken.
-    pub broken: Option<Broken>,
-    /// What is wrong with the search itself.
-    pub complaints: Vec<String>,
-}
+/// Power cuts, at every I/O event of short sequences of acts.
+#[derive(Clone, Copy, Debug)]
+pub struct CrashPhase;
 
 /// One piece of work.
-enum Work<'a> {
+enum CrashWork<'a> {
     /// Every sequence that begins with this act.
-    Explore(&'a Start, Setting, Limits, Act),
+    Explore(&'a StartPoint, Setting, CutLimits, Act),
     /// Long sequences, chosen by these seeds.
-    Walk(&'a Start, Setting, Limits, std::ops::Range<u64>),
+    Walk(&'a StartPoint, Setting, CutLimits, std::ops::Range<u64>),
     /// A control.
-    Control(&'static Control),
+    Control(&'static CrashControl),
 }
 
-impl Work<'_> {
+impl CrashWork<'_> {
     fn name(&self) -> String {
         match self {
             Self::Explore(start, setting, _, act) => {
@@ -116,7 +103,7 @@ impl Work<'_> {
 }
 
 /// How far searches go in a setting.
-fn limits(reach: Reach, setting: &Setting, seed: u64) -> Limits {
+fn limits(reach: Reach, setting: &Setting, seed: u64) -> CutLimits {
     // What is used everywhere goes the furthest: PowerLoss, on what SQLite takes a disk of Unix for.
     let main = *setting == Setting::honest(Level::PowerLoss, Profile::UNIX);
     let (depth, heavy) = match reach {
@@ -126,69 +113,81 @@ fn limits(reach: Reach, setting: &Setting, seed: u64) -> Limits {
     };
     let thorough = reach == Reach::Deep && main;
     let budget = Budget { subsets: 10, samples: usize::from(thorough) * 2, thorough, combinations: 1_000 };
-    let (stranger_in, again_in) = if reach == Reach::Deep { (64, 8) } else { (256, 16) };
-    Limits { depth, heavy, budget, stranger_in, again_in, seed }
+    let (reboot_in, again_in) = if reach == Reach::Deep { (64, 8) } else { (256, 16) };
+    CutLimits { depth, heavy, budget, reboot_in, again_in, seed }
 }
 
-/// The settings without a mistake.
+/// The settings without a mutant.
 pub fn settings() -> Vec<Setting> {
     let levels = [Level::PowerLoss, Level::ProcessCrash];
     let of = |level| [Profile::UNIX, Profile::PLAIN].map(|profile| Setting::honest(level, profile));
     levels.into_iter().flat_map(of).collect()
 }
 
-/// Runs the phase. `at` is told of each part.
-///
-/// # Errors
-/// If it could not be run.
-pub fn run(reach: Reach, seed: u64, threads: usize, at: impl FnMut(&str, usize) + Send) -> Result<Found> {
-    let began = Instant::now();
-    let mut complaints = Vec::new();
-    let mut starts = Vec::new();
-    // What a store leaves in its WAL depends on what the disk says of itself.
-    for profile in [Profile::UNIX, Profile::PLAIN] {
-        let mut recorder = Recorder::new(Setting::honest(Level::PowerLoss, profile))?;
-        for scope in cuts().into_iter().chain([cuts_with_damage()]) {
-            match recorder.start(&scope) {
-                Ok(start) => starts.push((profile, start)),
-                Err(Unrecorded::Failed(error)) => return Err(error),
-                Err(Unrecorded::Differs(why)) => {
-                    complaints.push(format!("{} cannot begin: {why}", scope.name));
+impl Phase for CrashPhase {
+    type Figures = CrashFigures;
+    type Counterexample = PowerCut;
+
+    fn name(&self) -> &'static str {
+        "crash"
+    }
+
+    fn run(
+        &self,
+        plan: &Plan,
+        progress: &mut (dyn Progress + Send),
+    ) -> Result<PhaseOutcome<CrashFigures, PowerCut>> {
+        let mut complaints = Vec::new();
+        let mut starts = Vec::new();
+        // What a store leaves in its WAL depends on what the disk says of itself.
+        for profile in [Profile::UNIX, Profile::PLAIN] {
+            let mut recorder = DiskRecorder::new(Setting::honest(Level::PowerLoss, profile))?;
+            for scope in cuts().into_iter().chain([cuts_with_damage()]) {
+                match recorder.start(&scope) {
+                    Ok(start) => starts.push((profile, start)),
+                    Err(Unrecorded::Failed(error)) => return Err(error),
+                    Err(Unrecorded::Differs(why)) => {
+                        complaints.push(format!("{} cannot begin: {why}", scope.name));
+                    }
                 }
             }
         }
-    }
-    let nothing = Recorder::nothing();
-    let work = plan(reach, seed, &starts, &nothing);
-    let total = work.len();
-    let mut at = at;
-    let done = pool::map(threads, &work, |work| at(&work.name(), total), do_work);
-    let mut figures = Figures::default();
-    let mut controls = Controls::default();
-    for done in done {
-        match done? {
-            Done::Searched(found) => figures.add(*found),
-            Done::Caught => {
-                controls.caught += 1;
-                controls.total += 1;
-            }
-            Done::Missed(why) => {
-                controls.total += 1;
-                complaints.push(why);
+        let nothing = DiskRecorder::nothing();
+        let work = all_work(plan.reach, plan.seed, &starts, &nothing);
+        let mut parts = PhaseParts::new(progress, self.name(), work.len());
+        let done = pool::map(plan.threads, &work, |work| parts.begin(&work.name()), do_work);
+        let mut figures = CutFigures::default();
+        let mut controls = Controls::default();
+        for done in done {
+            match done? {
+                CrashDone::Searched(found) => figures.add(*found),
+                CrashDone::Control(name, caught) => complaints.extend(controls.count(name, caught)),
             }
         }
+        complaints.extend(std::mem::take(&mut figures.unrecorded));
+        complain(&mut complaints, &figures);
+        let size =
+            |broken: &&BrokenByCut| (broken.case.acts.len(), broken.cut.choice.losses(), broken.cut.events);
+        let failure = figures.broken.iter().min_by_key(size).map(shrink).map(failure);
+        Ok(PhaseOutcome { figures: summary(figures, controls), complaints, failure, tallies: None })
     }
-    complaints.extend(std::mem::take(&mut figures.unrecorded));
-    complain(&mut complaints, &figures);
-    let shortest = |broken: &&Broken| (broken.case.acts.len(), broken.cut.choice.losses(), broken.cut.events);
-    let broken = figures.broken.iter().min_by_key(shortest).map(shrink);
-    let mut figures = summary(figures, controls);
-    figures.seconds = began.elapsed().as_secs_f64();
-    Ok(Found { figures, broken, complaints })
 }
 
-fn plan<'a>(reach: Reach, seed: u64, starts: &'a [(Profile, Start)], nothing: &'a Start) -> Vec<Work<'a>> {
-    let mut work: Vec<Work<'_>> = control::ALL.iter().map(Work::Control).collect();
+fn failure(broken: BrokenByCut) -> Failure<PowerCut> {
+    let property = broken.violation.property.to_owned();
+    let counterexample = PowerCut { case: broken.case, cut: broken.cut };
+    let explanation = replay(&counterexample.case, &counterexample.cut)
+        .map_or_else(|why| format!("it cannot be replayed: {why}"), |replayed| replayed.explanation);
+    Failure { property, explanation, counterexample }
+}
+
+fn all_work<'a>(
+    reach: Reach,
+    seed: u64,
+    starts: &'a [(Profile, StartPoint)],
+    nothing: &'a StartPoint,
+) -> Vec<CrashWork<'a>> {
+    let mut work: Vec<CrashWork<'_>> = control::ALL.iter().map(CrashWork::Control).collect();
     let (walks, chunk) = match reach {
         Reach::Quick => (2, 1),
         Reach::Standard => (16, 4),
@@ -198,41 +197,39 @@ fn plan<'a>(reach: Reach, seed: u64, starts: &'a [(Profile, Start)], nothing: &'
         let limits = limits(reach, &setting, seed);
         for (_, start) in starts.iter().filter(|(profile, _)| *profile == setting.profile) {
             let acts = next(&start.scope, setting.level, &start.moment, limits.heavy > 0);
-            work.extend(acts.into_iter().map(|act| Work::Explore(start, setting, limits, act)));
+            work.extend(acts.into_iter().map(|act| CrashWork::Explore(start, setting, limits, act)));
             for from in (0..walks).step_by(chunk) {
                 let seeds = from..(from + chunk as u64).min(walks);
-                work.push(Work::Walk(start, setting, limits, seeds));
+                work.push(CrashWork::Walk(start, setting, limits, seeds));
             }
         }
         // What is not there yet is created, and then worked on.
-        let created = Limits { depth: limits.depth.min(2), ..limits };
-        work.push(Work::Explore(nothing, setting, created, Act::Create));
+        let created = CutLimits { depth: limits.depth.min(2), ..limits };
+        work.push(CrashWork::Explore(nothing, setting, created, Act::Create));
     }
     work
 }
 
-enum Done {
-    Searched(Box<Figures>),
-    Caught,
-    Missed(String),
+/// What came of a piece of work.
+enum CrashDone {
+    Searched(Box<CutFigures>),
+    /// A control, and whether it was caught.
+    Control(&'static str, std::result::Result<(), String>),
 }
 
 /// How many acts a walk has.
 const WALK: usize = 12;
 
-fn do_work(work: &Work<'_>) -> Result<Done> {
+fn do_work(work: &CrashWork<'_>) -> Result<CrashDone> {
     match work {
-        Work::Control(control) => Ok(match control.run()? {
-            Ok(_) => Done::Caught,
-            Err(why) => Done::Missed(format!("a mistake was not noticed ({}): {why}", control.name)),
-        }),
-        Work::Explore(start, setting, limits, act) => {
-            let mut search = Search::new(start, *setting, *limits)?;
+        CrashWork::Control(control) => Ok(CrashDone::Control(control.name, control.run()?.map(drop))),
+        CrashWork::Explore(start, setting, limits, act) => {
+            let mut search = CutSearch::new(start, *setting, *limits)?;
             search.explore(&mut vec![act.clone()]);
-            Ok(Done::Searched(Box::new(search.finish())))
+            Ok(CrashDone::Searched(Box::new(search.finish())))
         }
-        Work::Walk(start, setting, limits, seeds) => {
-            let mut search = Search::new(start, *setting, *limits)?;
+        CrashWork::Walk(start, setting, limits, seeds) => {
+            let mut search = CutSearch::new(start, *setting, *limits)?;
             for seed in seeds.clone() {
                 let mut acts = Vec::new();
                 let mut moment = start.moment.clone();
@@ -241,20 +238,20 @@ fn do_work(work: &Work<'_>) -> Result<Done> {
                     if all.is_empty() {
                         return Err(Error::NotFound);
                     }
-                    let which = crate::crash::search::mix(limits.seed, &[seed, step]);
+                    let which = mix(limits.seed, &[seed, step]);
                     let act = all.swap_remove(usize::try_from(which).unwrap_or(0) % all.len());
                     moment.perform(&act);
                     acts.push(act);
                 }
                 search.look_at(&acts, 0);
             }
-            Ok(Done::Searched(Box::new(search.finish())))
+            Ok(CrashDone::Searched(Box::new(search.finish())))
         }
     }
 }
 
 /// A search that never saw what it is for has shown nothing.
-fn complain(complaints: &mut Vec<String>, figures: &Figures) {
+fn complain(complaints: &mut Vec<String>, figures: &CutFigures) {
     let mut need = |seen: bool, what: &str| {
         if !seen && figures.broken.is_empty() {
             complaints.push(format!("no cut {what}, so the search shows nothing"));
@@ -265,25 +262,25 @@ fn complain(complaints: &mut Vec<String>, figures: &Figures) {
     need(figures.suffixes > 0, "took acknowledged operations of ProcessCrash");
     need(figures.both_ways > 0, "was recovered in both ways");
     need(figures.gone_on > 0, "was followed by work");
-    for class in Class::ALL {
+    for class in CutClass::ALL {
         let seen = figures.cells.keys().any(|(_, _, seen)| *seen == class);
         need(seen, &format!("was of the class {}", class.name()));
     }
 }
 
-fn summary(figures: Figures, controls: Controls) -> CrashPhase {
-    let lost = figures.broken.iter().filter(|broken| broken.wrong.property == NOTHING_LOST).count();
-    let cell = |((level, act, class), images): (&(Level, &'static str, Class), &u64)| Cell {
+fn summary(figures: CutFigures, controls: Controls) -> CrashFigures {
+    let lost = figures.broken.iter().filter(|broken| broken.violation.property == NOTHING_LOST).count();
+    let cell = |((level, act, class), images): (&(Level, &'static str, CutClass), &u64)| CrashCell {
         level: level.name(),
         act,
         class: class.name(),
         images: *images,
     };
-    CrashPhase {
+    CrashFigures {
         sequences: figures.sequences,
         events: figures.events,
         images: figures.images.len(),
-        judged: figures.judged,
+        checked: figures.checked,
         capped: figures.capped,
         lost,
         corrupt: figures.broken.len() - lost,
@@ -299,15 +296,18 @@ fn summary(figures: Figures, controls: Controls) -> CrashPhase {
     }
 }
 
-impl CrashPhase {
-    /// The figures for people.
-    pub fn figures(&self, text: &mut String) {
+impl PhaseFigures for CrashFigures {
+    fn set_seconds(&mut self, seconds: f64) {
+        self.seconds = seconds;
+    }
+
+    fn lines(&self, text: &mut String) {
         let (sequences, events) = (grouped(self.sequences), grouped(self.events));
         let _ = writeln!(
             text,
-            "crash     {sequences} sequences, cut after {events} I/O events: {} distinct images, judged {} times; {} points capped",
+            "crash     {sequences} sequences, cut after {events} I/O events: {} distinct images, checked {} times; {} points capped",
             grouped(self.images as u64),
-            grouped(self.judged),
+            grouped(self.checked),
             self.capped
         );
         let _ = writeln!(
@@ -319,7 +319,7 @@ impl CrashPhase {
         );
         let _ = writeln!(
             text,
-            "            opened by a stranger: {}, worked on: {}, cut again: {}; controls caught: {} of {}; {:.1} s, {} images a second",
+            "            opened by a fresh process after a reboot: {}, worked on: {}, cut again: {}; controls caught: {} of {}; {:.1} s, {} images a second",
             grouped(self.both_ways),
             grouped(self.worked_on),
             grouped(self.again),
@@ -331,9 +331,9 @@ impl CrashPhase {
     }
 
     /// The table for people: durability level by act by what the cut did.
-    pub fn table(&self) -> String {
+    fn table(&self) -> Option<String> {
         let mut text = format!("{:13} {:27}", "level", "act");
-        for class in Class::ALL {
+        for class in CutClass::ALL {
             let _ = write!(text, " {:>9}", class.name());
         }
         text.push('\n');
@@ -343,12 +343,12 @@ impl CrashPhase {
         }
         for ((level, act), row) in rows {
             let _ = write!(text, "{level:13} {act:27}");
-            for class in Class::ALL {
+            for class in CutClass::ALL {
                 let images = row.get(class.name()).map_or("-".to_owned(), |images| images.to_string());
                 let _ = write!(text, " {images:>9}");
             }
             text.push('\n');
         }
-        text
+        Some(text)
     }
 }

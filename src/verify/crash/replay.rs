@@ -1,61 +1,66 @@
-//! One cut of one case, done again: to see it again, to make it smaller, and to tell it.
+//! One power cut, run again: to check it again, to make it smaller, and to explain it.
 //!
-//! What always holds: the same case and cut give the same story. A failure is made smaller by leaving out acts, and by
+//! Invariant: the same case and cut give the same explanation. A failure is made smaller by leaving out acts, and by
 //! keeping writes that were lost, as long as the same promise is broken.
 
 use std::fmt::Write as _;
 
-use crate::crash::act::Act;
-use crate::crash::case::{Case, Setting};
-use crate::crash::judge::{Judge, Wrong, guarantee};
-use crate::crash::recorder::{Recorder, Recording, Start, Unrecorded};
-use crate::crash::recovery::in_words;
-use crate::crash::search::{Broken, Cut, Limits, Search};
-use crate::disk::{Budget, Event, Fate, Mark, NameFate, Platter};
+use serde::{Deserialize, Serialize};
 
-/// A cut is looked at in every way: by a stranger, worked on, and cut again.
-fn limits(seed: u64) -> Limits {
+use crate::crash::case::CrashCase;
+use crate::crash::images::ImageChecker;
+use crate::crash::search::{BrokenByCut, Cut, CutLimits, CutSearch};
+use crate::disk::{Budget, DurableContent, Event, Fate, Mark, NameFate};
+use crate::rig::act::Act;
+use crate::rig::promises::{Replayed, Violation, guarantee};
+use crate::rig::recorder::{DiskRecorder, DiskRecording, StartPoint, Unrecorded};
+use crate::rig::recovery::in_words;
+use crate::rig::setting::Setting;
+
+/// A cut is looked at in every way: by a fresh process after a reboot, worked on, and cut again.
+fn limits(seed: u64) -> CutLimits {
     let budget = Budget { subsets: 8, samples: 0, thorough: false, combinations: 200 };
-    Limits { depth: 0, heavy: 0, budget, stranger_in: 1, again_in: 1, seed }
+    CutLimits { depth: 0, heavy: 0, budget, reboot_in: 1, again_in: 1, seed }
 }
 
-/// What happened when a cut was made again.
-#[derive(Debug)]
-pub struct Replayed {
-    /// What is wrong, if anything still is.
-    pub wrong: Option<Wrong>,
-    /// The story, line by line.
-    pub story: String,
+/// What was done before a power cut, and what the cut left.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PowerCut {
+    /// What was done.
+    pub case: CrashCase,
+    /// What was left.
+    pub cut: Cut,
 }
 
-fn start_of(case: &Case) -> std::result::Result<Start, Unrecorded> {
+fn start_of(case: &CrashCase) -> std::result::Result<StartPoint, Unrecorded> {
     let honest = Setting::honest(case.setting.level, case.setting.profile);
-    let in_rollback_mode = case.setting.mistake == Some(super::case::Mistake::DeleteMode);
-    Recorder::new(if in_rollback_mode { case.setting } else { honest })?.start_of(case)
+    let in_rollback_mode = case.setting.mutant == Some(crate::rig::setting::RigMutant::DeleteMode);
+    DiskRecorder::new(if in_rollback_mode { case.setting } else { honest })?.start_of(case.scope().as_ref())
 }
 
-/// Makes a cut again, and judges it.
+/// Makes a cut again, and checks it.
 ///
 /// # Errors
 /// If the store cannot do the acts, in words.
-pub fn replay(case: &Case, cut: &Cut) -> std::result::Result<Replayed, String> {
+pub fn replay(case: &CrashCase, cut: &Cut) -> std::result::Result<Replayed, String> {
     let told = |unrecorded| match unrecorded {
         Unrecorded::Failed(error) => in_words(&error),
         Unrecorded::Differs(why) => why,
     };
     let start = start_of(case).map_err(told)?;
-    let recording = Recorder::new(case.setting)
+    let recording = DiskRecorder::new(case.setting)
         .map_err(|error| in_words(&error))?
         .record(&start, &case.acts)
         .map_err(told)?;
-    let mut search = Search::new(&start, case.setting, limits(1)).map_err(|error| in_words(&error))?;
-    let judge = Judge::new(case.setting.level, &case.acts, &recording.moments, &start.earlier);
-    let wrong = search.again(&recording, &judge, cut);
-    Ok(Replayed { story: tell(case, cut, &recording, wrong.as_ref()), wrong })
+    let mut search = CutSearch::new(&start, case.setting, limits(1)).map_err(|error| in_words(&error))?;
+    let checker = ImageChecker::new(case.setting.level, &case.acts, &recording.moments, &start.earlier);
+    let violation = search.again(&recording, &checker, cut);
+    Ok(Replayed { explanation: explain(case, cut, &recording, violation.as_ref()), violation })
 }
 
 /// Makes what is broken as small as it gets: the fewest acts, and then the fewest losses.
-pub fn shrink(broken: &Broken) -> Broken {
+pub fn shrink(broken: &BrokenByCut) -> BrokenByCut {
     let mut best = broken.clone();
     while let Some(shorter) = (0..best.case.acts.len()).find_map(|left_out| without(&best, left_out)) {
         best = shorter;
@@ -67,31 +72,34 @@ pub fn shrink(broken: &Broken) -> Broken {
 }
 
 /// The same without one act, if the same promise is broken then.
-fn without(broken: &Broken, left_out: usize) -> Option<Broken> {
+fn without(broken: &BrokenByCut, left_out: usize) -> Option<BrokenByCut> {
     let mut case = broken.case.clone();
     case.acts.remove(left_out);
     if case.acts.is_empty() {
         return None;
     }
     let start = start_of(&case).ok()?;
-    let mut search = Search::new(&start, case.setting, limits(1)).ok()?.until(broken.wrong.property);
+    let mut search = CutSearch::new(&start, case.setting, limits(1)).ok()?.until(broken.violation.property);
     search.look_at(&case.acts, 0);
-    search.finish().broken.into_iter().find(|other| other.wrong.property == broken.wrong.property)
+    search.finish().broken.into_iter().find(|other| other.violation.property == broken.violation.property)
 }
 
-fn fewer_losses(best: &mut Broken) {
-    let same = |case: &Case, cut: &Cut, property: &str| {
-        replay(case, cut).ok().and_then(|replayed| replayed.wrong).filter(|wrong| wrong.property == property)
+fn fewer_losses(best: &mut BrokenByCut) {
+    let same = |case: &CrashCase, cut: &Cut, property: &str| {
+        replay(case, cut)
+            .ok()
+            .and_then(|replayed| replayed.violation)
+            .filter(|violation| violation.property == property)
     };
     let shape: Vec<usize> = best.cut.choice.files.iter().map(|(_, fates)| fates.len()).collect();
     let names = best.cut.choice.names.len();
     let mut try_it = |change: &dyn Fn(&mut Cut) -> bool| {
         let mut cut = best.cut.clone();
         if change(&mut cut)
-            && let Some(wrong) = same(&best.case, &cut, best.wrong.property)
+            && let Some(violation) = same(&best.case, &cut, best.violation.property)
         {
             best.cut = cut;
-            best.wrong = wrong;
+            best.violation = violation;
         }
     };
     let keep = |fate: &mut Fate| std::mem::replace(fate, Fate::Kept) != Fate::Kept;
@@ -105,8 +113,8 @@ fn fewer_losses(best: &mut Broken) {
     }
 }
 
-/// The story of a cut: what was done, what the disk saw, what was lost, and what was found.
-fn tell(case: &Case, cut: &Cut, recording: &Recording, wrong: Option<&Wrong>) -> String {
+/// The explanation of a cut: what was done, what the disk saw, what was lost, and what was found.
+fn explain(case: &CrashCase, cut: &Cut, recording: &DiskRecording, violation: Option<&Violation>) -> String {
     let mut text = String::new();
     let setting = &case.setting;
     let start = case.start.as_deref().unwrap_or("a disk without a store");
@@ -115,16 +123,16 @@ fn tell(case: &Case, cut: &Cut, recording: &Recording, wrong: Option<&Wrong>) ->
         false => "that promises nothing",
     };
     let _ = writeln!(text, "{} from {start}, on a disk {disk}", setting.level.name());
-    if let Some(mistake) = setting.mistake {
-        let _ = writeln!(text, "with a mistake: {mistake:?}");
+    if let Some(mutant) = setting.mutant {
+        let _ = writeln!(text, "with the mutant {mutant:?}");
     }
-    let mut platter = recording.base.clone();
+    let mut durable = recording.base.clone();
     for (index, event) in recording.events.iter().take(cut.events).enumerate() {
-        platter.advance(event);
-        line(&mut text, case, &platter, index, event);
+        durable.advance(event);
+        line(&mut text, case, &durable, index, event);
     }
     let _ = writeln!(text, "the power is cut after event {}; of what was not durable", cut.events);
-    losses(&mut text, &platter, cut);
+    losses(&mut text, &durable, cut);
     if let Some((events, choice)) = &cut.again {
         let lost = choice.losses();
         let _ = writeln!(
@@ -132,17 +140,17 @@ fn tell(case: &Case, cut: &Cut, recording: &Recording, wrong: Option<&Wrong>) ->
             "  and cut again after event {events} of the recovery, which loses {lost} changes more"
         );
     }
-    match wrong {
+    match violation {
         None => text += "what was found may be found there\n",
-        Some(wrong) => {
-            let id = guarantee(wrong.property).map(|id| format!("{id} ")).unwrap_or_default();
-            let _ = writeln!(text, "found: {}\nbroken: {id}{}", wrong.why, wrong.property);
+        Some(violation) => {
+            let id = guarantee(violation.property).map(|id| format!("{id} ")).unwrap_or_default();
+            let _ = writeln!(text, "found: {}\nbroken: {id}{}", violation.why, violation.property);
         }
     }
     text
 }
 
-fn line(text: &mut String, case: &Case, platter: &Platter, index: usize, event: &Event) {
+fn line(text: &mut String, case: &CrashCase, durable: &DurableContent, index: usize, event: &Event) {
     let number = index + 1;
     let _ = match event {
         Event::Mark(Mark::Called(act)) => {
@@ -159,13 +167,13 @@ fn line(text: &mut String, case: &Case, platter: &Platter, index: usize, event: 
             writeln!(text, "{number:>6}  {} is answered", case.acts[*act].kind())
         }
         Event::Write { file, offset, bytes } => {
-            writeln!(text, "{number:>6}  write {} bytes at {offset} of {}", bytes.len(), platter.name(*file))
+            writeln!(text, "{number:>6}  write {} bytes at {offset} of {}", bytes.len(), durable.name(*file))
         }
         Event::Resize { file, bytes } => {
-            writeln!(text, "{number:>6}  size {bytes} of {}", platter.name(*file))
+            writeln!(text, "{number:>6}  size {bytes} of {}", durable.name(*file))
         }
-        Event::Sync { file } => writeln!(text, "{number:>6}  sync {}", platter.name(*file)),
-        Event::SyncFailed { file } => writeln!(text, "{number:>6}  a sync of {} fails", platter.name(*file)),
+        Event::Sync { file } => writeln!(text, "{number:>6}  sync {}", durable.name(*file)),
+        Event::SyncFailed { file } => writeln!(text, "{number:>6}  a sync of {} fails", durable.name(*file)),
         Event::SyncDirectory => writeln!(text, "{number:>6}  sync the directory"),
         Event::Create { name, .. } => writeln!(text, "{number:>6}  create {name}"),
         Event::Link { name, .. } => writeln!(text, "{number:>6}  link {name}"),
@@ -173,11 +181,11 @@ fn line(text: &mut String, case: &Case, platter: &Platter, index: usize, event: 
     };
 }
 
-fn losses(text: &mut String, platter: &Platter, cut: &Cut) {
+fn losses(text: &mut String, durable: &DurableContent, cut: &Cut) {
     let mut kept = 0_usize;
     for (file, fates) in &cut.choice.files {
         for (index, fate) in fates.iter().enumerate() {
-            let what = platter.describe(*file, index);
+            let what = durable.describe(*file, index);
             let _ = match fate {
                 Fate::Kept => {
                     kept += 1;
@@ -194,7 +202,7 @@ fn losses(text: &mut String, platter: &Platter, cut: &Cut) {
         match fate {
             NameFate::Kept => kept += 1,
             NameFate::Lost => {
-                let _ = writeln!(text, "        lost: {}", platter.describe_name(index));
+                let _ = writeln!(text, "        lost: {}", durable.describe_name(index));
             }
         }
     }

@@ -1,31 +1,34 @@
-//! Every short sequence of acts, every event of its last act, every choice of fates: recovered and judged.
+//! The search of crash images: every short sequence of acts, every event of its last act, every choice of fates.
 //!
-//! What always holds: a cut is judged at the shortest sequence that has it, so what is found first is short; an image is
-//! recovered once for each beginning of a sequence and judged wherever it may occur; figures are the same for the same
-//! seed, however many threads there are.
+//! Invariant: a cut is checked at the shortest sequence that has it, so the first failure is short; an image is
+//! recovered once for each start, and checked wherever it may occur; figures are the same for the same seed, however
+//! many threads there are.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::rc::Rc;
 
-use crate::crash::act::{Act, Moment, next};
-use crate::crash::case::{Case, Level, Setting};
-use crate::crash::judge::{BOTH_WAYS, Judge, Progress, Wrong};
-use crate::crash::recorder::{Recorder, Recording, Start, Unrecorded};
-use crate::crash::recovery::{Recovered, Recovery, digested, go_on, in_words};
-use crate::disk::{Budget, Choice, Event, Fate, FileId, Image, Mark, NameFate, Platter};
+use crate::crash::case::CrashCase;
+use crate::crash::images::{BOTH_WAYS, CutProgress, ImageChecker};
+use crate::disk::{Budget, CutChoice, DiskImage, DurableContent, Event, Fate, FileId, Mark, NameFate};
+use crate::rig::act::{Act, Moment, next};
+use crate::rig::promises::Violation;
+use crate::rig::recorder::{DiskRecorder, DiskRecording, StartPoint, Unrecorded, beside_others};
+use crate::rig::recovery::{Recovered, Recovery, digested, go_on, in_words, rebooted};
+use crate::rig::seed::mix;
+use crate::rig::setting::{Level, Setting};
 use fencepost::error::Result;
 
 /// How far a search goes.
 #[derive(Clone, Copy, Debug)]
-pub struct Limits {
+pub struct CutLimits {
     /// How many acts a sequence has at most.
     pub depth: usize,
     /// Up to which length sequences also have acts that open files anew.
     pub heavy: usize,
     /// How many choices there are at a cut.
     pub budget: Budget,
-    /// One in so many images is also recovered by a stranger.
-    pub stranger_in: u64,
+    /// One in so many images is also recovered by a fresh process after a reboot.
+    pub reboot_in: u64,
     /// Of one in so many of those the recovery is cut again.
     pub again_in: u64,
     /// The seed of what is sampled.
@@ -34,7 +37,7 @@ pub struct Limits {
 
 /// What a cut did to what was not durable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Class {
+pub enum CutClass {
     /// Nothing: the process was killed.
     Killed,
     /// Writes were lost.
@@ -51,7 +54,7 @@ pub enum Class {
     Again,
 }
 
-impl Class {
+impl CutClass {
     /// All of them.
     pub const ALL: [Self; 7] =
         [Self::Killed, Self::Lost, Self::Torn, Self::Grown, Self::Spoiled, Self::Directory, Self::Again];
@@ -69,7 +72,7 @@ impl Class {
         }
     }
 
-    fn of(choice: &Choice) -> Self {
+    fn of(choice: &CutChoice) -> Self {
         let mut class = Self::Killed;
         for fate in choice.files.iter().flat_map(|(_, fates)| fates) {
             class = class.max(match fate {
@@ -91,33 +94,33 @@ pub struct Cut {
     /// How many events had happened.
     pub events: usize,
     /// What became of what was pending.
-    pub choice: Choice,
+    pub choice: CutChoice,
     /// If the recovery was cut: how far that had come, and what became of its own changes.
-    pub again: Option<(usize, Choice)>,
+    pub again: Option<(usize, CutChoice)>,
 }
 
 /// Something that is broken.
 #[derive(Clone, Debug)]
-pub struct Broken {
+pub struct BrokenByCut {
     /// What was done.
-    pub case: Case,
+    pub case: CrashCase,
     /// The cut.
     pub cut: Cut,
-    /// What is wrong.
-    pub wrong: Wrong,
+    /// The broken promise.
+    pub violation: Violation,
 }
 
 /// What a search did.
 #[derive(Debug, Default)]
-pub struct Figures {
+pub struct CutFigures {
     /// How many sequences.
     pub sequences: u64,
     /// How many I/O events the power was cut after.
     pub events: u64,
     /// The digests of the images that were recovered.
     pub images: HashSet<u64>,
-    /// How many images were judged, at one cut or another.
-    pub judged: u64,
+    /// How many images were checked, at one cut or another.
+    pub checked: u64,
     /// At how many cuts not everything was enumerated.
     pub capped: u64,
     /// How many cuts took acknowledged operations of `ProcessCrash`, as they may.
@@ -130,21 +133,21 @@ pub struct Figures {
     pub gone_on: u64,
     /// How many images of second cuts.
     pub again: u64,
-    /// How many images were judged by level, act and class.
-    pub cells: BTreeMap<(Level, &'static str, Class), u64>,
+    /// How many images were checked by level, act and class.
+    pub cells: BTreeMap<(Level, &'static str, CutClass), u64>,
     /// What is broken.
-    pub broken: Vec<Broken>,
+    pub broken: Vec<BrokenByCut>,
     /// What could not be recorded, which is no cut's fault.
     pub unrecorded: Vec<String>,
 }
 
-impl Figures {
+impl CutFigures {
     /// Adds what another search did.
     pub fn add(&mut self, other: Self) {
         self.sequences += other.sequences;
         self.events += other.events;
         self.images.extend(other.images);
-        self.judged += other.judged;
+        self.checked += other.checked;
         self.capped += other.capped;
         self.suffixes += other.suffixes;
         for (own, other) in self.in_flight.iter_mut().zip(other.in_flight) {
@@ -162,40 +165,32 @@ impl Figures {
 }
 
 /// A search from one beginning, in one setting.
-pub struct Search<'a> {
-    start: &'a Start,
+pub struct CutSearch<'a> {
+    start: &'a StartPoint,
     setting: Setting,
-    limits: Limits,
-    recorder: Recorder,
+    limits: CutLimits,
+    recorder: DiskRecorder,
     recovery: Recovery,
     recovered: HashMap<u64, Rc<Recovered>>,
-    figures: Figures,
-    /// Only this ends it: other broken promises are noted, and it goes on.
+    figures: CutFigures,
+    /// Only this ends it: other broken promises are noted, and it continues.
     wanted: Option<&'static str>,
 }
 
-/// A mixture of a seed and numbers that name a place.
-pub(crate) fn mix(seed: u64, parts: &[u64]) -> u64 {
-    parts.iter().fold(seed ^ 0x9e37_79b9_7f4a_7c15, |mixed, part| {
-        let mixed = (mixed ^ part).wrapping_mul(0xff51_afd7_ed55_8ccd);
-        mixed ^ (mixed >> 32)
-    })
-}
-
-impl<'a> Search<'a> {
+impl<'a> CutSearch<'a> {
     /// A search that stops at the first broken promise of each sequence.
     ///
     /// # Errors
     /// If SQLite refuses a disk.
-    pub fn new(start: &'a Start, setting: Setting, limits: Limits) -> Result<Self> {
+    pub fn new(start: &'a StartPoint, setting: Setting, limits: CutLimits) -> Result<Self> {
         Ok(Self {
             start,
             setting,
             limits,
-            recorder: Recorder::new(setting)?,
+            recorder: DiskRecorder::new(setting)?,
             recovery: Recovery::new(setting)?,
             recovered: HashMap::new(),
-            figures: Figures::default(),
+            figures: CutFigures::default(),
             wanted: None,
         })
     }
@@ -210,27 +205,32 @@ impl<'a> Search<'a> {
     /// Whether what it looks for was found.
     fn is_over(&self) -> bool {
         let last = self.figures.broken.last();
-        last.is_some_and(|last| self.wanted.is_none_or(|wanted| wanted == last.wrong.property))
+        last.is_some_and(|last| self.wanted.is_none_or(|wanted| wanted == last.violation.property))
     }
 
-    /// Makes one cut of a recording again, in every way: what is wrong after it, if anything is.
-    pub fn again(&mut self, recording: &Recording, judge: &Judge, cut: &Cut) -> Option<Wrong> {
-        let mut platter = recording.base.clone();
-        let mut progress = Progress { answered: 0, called: 0 };
+    /// Makes one cut of a recording again, in every way: the promise that is broken after it, if one is.
+    pub fn again(
+        &mut self,
+        recording: &DiskRecording,
+        checker: &ImageChecker,
+        cut: &Cut,
+    ) -> Option<Violation> {
+        let mut durable = recording.base.clone();
+        let mut progress = CutProgress { answered: 0, called: 0 };
         for event in recording.events.iter().take(cut.events) {
-            platter.advance(event);
+            durable.advance(event);
             progress.see(event);
         }
         let events = cut.events;
-        let place = Place { recording, judge, platter: &platter, progress, events, from: 0 };
-        let image = platter.image(&cut.choice);
-        let (recovered, _) = self.recover(&image, judge.migrates());
-        let judged = self.judge(&place, &image, &recovered, Class::of(&cut.choice), true);
-        let judged = judged.and_then(|moment| self.work_on(&place, &image, moment));
-        judged.err().map(|(wrong, _)| wrong)
+        let place = CutPlace { recording, checker, durable: &durable, progress, events, from: 0 };
+        let image = durable.image(&cut.choice);
+        let (recovered, _) = self.recover(&image, checker.migrates());
+        let checked = self.check(&place, &image, &recovered, CutClass::of(&cut.choice), true);
+        let checked = checked.and_then(|moment| self.work_on(&place, &image, moment));
+        checked.err().map(|(violation, _)| violation)
     }
 
-    /// Looks at a sequence and at all that go on from it, up to the depth.
+    /// Looks at a sequence and at all that continue it, up to the depth.
     pub fn explore(&mut self, acts: &mut Vec<Act>) {
         let Some(moment) = self.look_at(acts, acts.len() - 1) else { return };
         if acts.len() >= self.limits.depth || !self.figures.broken.is_empty() {
@@ -265,24 +265,24 @@ impl<'a> Search<'a> {
     }
 
     /// Forgets the images that were recovered, and gives away what was found.
-    pub fn finish(self) -> Figures {
+    pub fn finish(self) -> CutFigures {
         self.figures
     }
 
-    fn cut_all(&mut self, recording: &Recording, acts: &[Act], from: usize) {
-        let judge = Judge::new(self.setting.level, acts, &recording.moments, &self.start.earlier);
-        let mut platter = recording.base.clone();
-        let mut progress = Progress { answered: 0, called: 0 };
+    fn cut_all(&mut self, recording: &DiskRecording, acts: &[Act], from: usize) {
+        let checker = ImageChecker::new(self.setting.level, acts, &recording.moments, &self.start.earlier);
+        let mut durable = recording.base.clone();
+        let mut progress = CutProgress { answered: 0, called: 0 };
         let mut worked = HashSet::new();
         for (index, event) in recording.events.iter().enumerate() {
-            platter.advance(event);
+            durable.advance(event);
             progress.see(event);
             if progress.called <= from {
                 continue;
             }
             let newest = newest(event);
             let events = index + 1;
-            let place = Place { recording, judge: &judge, platter: &platter, progress, events, from };
+            let place = CutPlace { recording, checker: &checker, durable: &durable, progress, events, from };
             self.cut(&place, newest, &mut worked);
             if self.is_over() {
                 return;
@@ -290,30 +290,30 @@ impl<'a> Search<'a> {
         }
     }
 
-    fn cut(&mut self, place: &Place<'_>, newest: Option<FileId>, worked: &mut HashSet<usize>) {
-        let acts = place.judge.acts();
+    fn cut(&mut self, place: &CutPlace<'_>, newest: Option<FileId>, worked: &mut HashSet<usize>) {
+        let acts = place.checker.acts();
         self.figures.events += u64::from(!matches!(place.recording.events[place.events - 1], Event::Mark(_)));
         let seed = mix(self.limits.seed, &[acts.len() as u64, place.events as u64]);
-        let found = place.platter.choices(&self.limits.budget, seed, newest);
+        let found = place.durable.choices(&self.limits.budget, seed, newest);
         self.figures.capped += u64::from(found.capped);
         for choice in found.choices {
-            let image = place.platter.image(&choice);
-            let class = Class::of(&choice);
-            let (recovered, is_new) = self.recover(&image, place.judge.migrates());
-            self.figures.judged += 1;
+            let image = place.durable.image(&choice);
+            let class = CutClass::of(&choice);
+            let (recovered, is_new) = self.recover(&image, place.checker.migrates());
+            self.figures.checked += 1;
             let kind = acts[place.progress.called - 1].kind();
             *self.figures.cells.entry((self.setting.level, kind, class)).or_default() += 1;
-            let strange = is_new && self.wants_a_stranger(place, newest);
-            let judged = self.judge(place, &image, &recovered, class, strange);
-            let judged = judged.and_then(|moment| {
+            let reboots = is_new && self.wants_a_reboot(place, newest);
+            let checked = self.check(place, &image, &recovered, class, reboots);
+            let checked = checked.and_then(|moment| {
                 // What shorter sequences led to was worked on there.
                 let fresh = is_new && (moment > place.from || place.from == 0) && worked.insert(moment);
                 if fresh { self.work_on(place, &image, moment) } else { Ok(()) }
             });
-            if let Err((wrong, again)) = judged {
+            if let Err((violation, again)) = checked {
                 let case = self.case(acts);
                 let cut = Cut { events: place.events, choice, again };
-                self.figures.broken.push(Broken { case, cut, wrong });
+                self.figures.broken.push(BrokenByCut { case, cut, violation });
                 if self.is_over() {
                     return;
                 }
@@ -321,74 +321,74 @@ impl<'a> Search<'a> {
         }
     }
 
-    /// One in so many images, and more of those in which the database file itself is being written: who opens a store
-    /// looks at that before the WAL.
-    fn wants_a_stranger(&self, place: &Place<'_>, newest: Option<FileId>) -> bool {
-        let in_database = newest.is_some_and(|file| !place.platter.name(file).ends_with("-wal"));
-        let one_in = if in_database { self.limits.stranger_in.div_ceil(4) } else { self.limits.stranger_in };
+    /// One in so many images, and more of those in which the database file itself is being written: a process that
+    /// opens a store looks at that before the WAL.
+    fn wants_a_reboot(&self, place: &CutPlace<'_>, newest: Option<FileId>) -> bool {
+        let in_database = newest.is_some_and(|file| !place.durable.name(file).ends_with("-wal"));
+        let one_in = if in_database { self.limits.reboot_in.div_ceil(4) } else { self.limits.reboot_in };
         (self.figures.images.len() as u64).is_multiple_of(one_in)
     }
 
-    fn case(&self, acts: &[Act]) -> Case {
+    fn case(&self, acts: &[Act]) -> CrashCase {
         let start = (!self.start.image.files.is_empty()).then(|| self.start.scope.name.to_owned());
-        Case { start, setting: self.setting, acts: acts.to_vec() }
+        CrashCase { start, setting: self.setting, acts: acts.to_vec() }
     }
 
     /// Recovers an image, unless that was done before. Says whether it is new.
-    fn recover(&mut self, image: &Image, migrating: bool) -> (Rc<Recovered>, bool) {
+    fn recover(&mut self, image: &DiskImage, migrating: bool) -> (Rc<Recovered>, bool) {
         let digest = image.digest();
         if let Some(known) = self.recovered.get(&digest) {
             return (Rc::clone(known), false);
         }
         let recovered = match self.recovery.quickly(image) {
             Some(recovered) => recovered,
-            None => Rc::new(self.recovery.as_a_stranger(image, migrating, |_| ()).0),
+            None => Rc::new(self.recovery.after_reboot(image, migrating, |_| ()).0),
         };
         self.recovered.insert(digest, Rc::clone(&recovered));
         self.figures.images.insert(digest);
         (recovered, true)
     }
 
-    /// Judges what was found, and if asked to, whether a stranger finds the same, also after a second cut.
-    fn judge(
+    /// Checks what was found, and if asked to, whether a fresh process finds the same, also after a second cut.
+    fn check(
         &mut self,
-        place: &Place<'_>,
-        image: &Image,
+        place: &CutPlace<'_>,
+        image: &DiskImage,
         recovered: &Recovered,
-        class: Class,
-        strange: bool,
-    ) -> std::result::Result<usize, (Wrong, Option<(usize, Choice)>)> {
-        let (judge, progress, killed) = (place.judge, place.progress, class == Class::Killed);
-        let moment = judge.judge(recovered, progress, killed).map_err(|wrong| (wrong, None))?;
+        class: CutClass,
+        reboots: bool,
+    ) -> std::result::Result<usize, (Violation, Option<(usize, CutChoice)>)> {
+        let (checker, progress, killed) = (place.checker, place.progress, class == CutClass::Killed);
+        let moment = checker.check(recovered, progress, killed).map_err(|violation| (violation, None))?;
         let copy = self.recovery.copy(image);
-        judge.judge_copy(copy.as_deref(), progress).map_err(|wrong| (wrong, None))?;
+        checker.check_copy(copy.as_deref(), progress).map_err(|violation| (violation, None))?;
         if moment < progress.answered {
             self.figures.suffixes += 1;
         }
         if progress.called > progress.answered {
             self.figures.in_flight[usize::from(moment < progress.called)] += 1;
         }
-        if !strange {
+        if !reboots {
             return Ok(moment);
         }
         self.figures.both_ways += 1;
-        // Tokens that were told to anyone until the cut, or would have been.
+        // Tokens that were handed out until the cut, or would have been.
         let last = place.recording.moments.get(progress.called).cloned();
         let at = &place.recording.moments[moment];
-        let booted = super::judge::rebooted(at.state());
-        let (stranger, worked) = self.recovery.as_a_stranger(image, judge.migrates(), |store| {
+        let booted = rebooted(at.state());
+        let (fresh, worked) = self.recovery.after_reboot(image, checker.migrates(), |store| {
             // A store that is created only now has not booted since.
             let is_new = store.snapshot().is_ok_and(|found| found == digested(at.state()));
             let after = if is_new { at.state() } else { &booted };
             last.as_ref().map_or(Ok(()), |last| go_on(store, at, after, last, true))
         });
-        judge.judge(&stranger, progress, killed).map_err(|wrong| (wrong, None))?;
+        checker.check(&fresh, progress, killed).map_err(|violation| (violation, None))?;
         if let Some(Err((property, why))) = worked {
-            return Err((Wrong { property, why }, None));
+            return Err((Violation { property, why }, None));
         }
-        if !agree(recovered, &stranger) {
-            let why = format!("the quick way finds {recovered:#?},\na stranger {stranger:#?}");
-            return Err((Wrong { property: BOTH_WAYS, why }, None));
+        if !agree(recovered, &fresh) {
+            let why = format!("the quick way finds {recovered:#?},\na fresh process {fresh:#?}");
+            return Err((Violation { property: BOTH_WAYS, why }, None));
         }
         self.figures.gone_on += 1;
         if self.figures.both_ways.is_multiple_of(self.limits.again_in) {
@@ -400,30 +400,30 @@ impl<'a> Search<'a> {
     /// Cuts the recovery of an image at each of its events.
     fn cut_again(
         &mut self,
-        place: &Place<'_>,
-        image: &Image,
+        place: &CutPlace<'_>,
+        image: &DiskImage,
         killed: bool,
-    ) -> std::result::Result<(), (Wrong, Option<(usize, Choice)>)> {
-        let (mut platter, events) = self.recovery.events_of_recovery(image, place.judge.migrates());
+    ) -> std::result::Result<(), (Violation, Option<(usize, CutChoice)>)> {
+        let (mut durable, events) = self.recovery.events_of_recovery(image, place.checker.migrates());
         let budget = Budget { subsets: 4, samples: 0, thorough: false, combinations: 32 };
-        let kind = place.judge.acts()[place.progress.called - 1].kind();
+        let kind = place.checker.acts()[place.progress.called - 1].kind();
         let mut seen = HashSet::new();
         for (index, event) in events.iter().enumerate() {
-            platter.advance(event);
+            durable.advance(event);
             let newest = newest(event);
-            let choices = platter.choices(&budget, mix(self.limits.seed, &[index as u64]), newest).choices;
+            let choices = durable.choices(&budget, mix(self.limits.seed, &[index as u64]), newest).choices;
             for choice in choices {
-                let image = platter.image(&choice);
+                let image = durable.image(&choice);
                 let digest = image.digest();
                 if !seen.insert(digest) {
                     continue;
                 }
-                let (recovered, _) = self.recovery.as_a_stranger(&image, place.judge.migrates(), |_| ());
+                let (recovered, _) = self.recovery.after_reboot(&image, place.checker.migrates(), |_| ());
                 self.figures.images.insert(digest);
                 self.figures.again += 1;
-                *self.figures.cells.entry((self.setting.level, kind, Class::Again)).or_default() += 1;
-                let judged = place.judge.judge(&recovered, place.progress, killed);
-                judged.map_err(|wrong| (wrong, Some((index + 1, choice))))?;
+                *self.figures.cells.entry((self.setting.level, kind, CutClass::Again)).or_default() += 1;
+                let checked = place.checker.check(&recovered, place.progress, killed);
+                checked.map_err(|violation| (violation, Some((index + 1, choice))))?;
             }
         }
         Ok(())
@@ -432,30 +432,30 @@ impl<'a> Search<'a> {
     /// Works on the image that was recovered last, if that was the quick way.
     fn work_on(
         &mut self,
-        place: &Place<'_>,
-        image: &Image,
+        place: &CutPlace<'_>,
+        image: &DiskImage,
         moment: usize,
-    ) -> std::result::Result<(), (Wrong, Option<(usize, Choice)>)> {
+    ) -> std::result::Result<(), (Violation, Option<(usize, CutChoice)>)> {
         let at = &place.recording.moments[moment];
         // The open connection knows the newest schema, and no newer one.
         if at.migrated || self.recovery.quickly(image).is_none() {
             return Ok(());
         }
-        let _beside = super::recorder::beside_others();
+        let _beside = beside_others();
         let Some(store) = self.recovery.quick_store() else { return Ok(()) };
         self.figures.gone_on += 1;
-        go_on(store, at, at.state(), at, false).map_err(|(property, why)| (Wrong { property, why }, None))
+        go_on(store, at, at.state(), at, false).map_err(|(property, why)| (Violation { property, why }, None))
     }
 }
 
-/// Whether a stranger, after a boot, finds what was found before.
-fn agree(recovered: &Recovered, stranger: &Recovered) -> bool {
-    match (recovered, stranger) {
+/// Whether a fresh process, after a boot, finds what was found before.
+fn agree(recovered: &Recovered, fresh: &Recovered) -> bool {
+    match (recovered, fresh) {
         (Recovered::Sound(one), Recovered::Sound(other)) => {
-            let state = if one.booted { one.state.clone() } else { super::judge::rebooted(&one.state) };
+            let state = if one.booted { one.state.clone() } else { rebooted(&one.state) };
             state == other.state && one.effects == other.effects
         }
-        _ => recovered == stranger,
+        _ => recovered == fresh,
     }
 }
 
@@ -467,7 +467,7 @@ fn newest(event: &Event) -> Option<FileId> {
     }
 }
 
-impl Progress {
+impl CutProgress {
     fn see(&mut self, event: &Event) {
         match event {
             Event::Mark(Mark::Called(act)) => self.called = act + 1,
@@ -477,11 +477,11 @@ impl Progress {
     }
 }
 
-struct Place<'a> {
-    recording: &'a Recording,
-    judge: &'a Judge,
-    platter: &'a Platter,
-    progress: Progress,
+struct CutPlace<'a> {
+    recording: &'a DiskRecording,
+    checker: &'a ImageChecker,
+    durable: &'a DurableContent,
+    progress: CutProgress,
     events: usize,
     /// How many acts were cut before, in shorter sequences.
     from: usize,

@@ -1,7 +1,7 @@
 //! The bytes of a file, in blocks that copies share until one of them writes.
 //!
-//! What always holds: bytes past the end within the last block are zero, so that equal contents have equal digests. A
-//! block's digest is computed once however many copies share it.
+//! Invariant: bytes past the end within the last block are zero, so that equal contents have equal digests. A block's
+//! digest is computed once however many copies share it.
 
 use std::hash::{DefaultHasher, Hasher as _};
 use std::sync::{Arc, LazyLock, OnceLock};
@@ -35,12 +35,12 @@ static ZEROS: LazyLock<Arc<Block>> =
 
 /// The bytes of a file.
 #[derive(Clone, Debug, Default)]
-pub struct Content {
+pub struct FileContent {
     blocks: Vec<Arc<Block>>,
     bytes: usize,
 }
 
-impl Content {
+impl FileContent {
     /// How many bytes there are.
     pub fn len(&self) -> usize {
         self.bytes
@@ -73,7 +73,7 @@ impl Content {
         bytes
     }
 
-    /// Writes bytes at an offset. What lies between the end and a later offset becomes zero.
+    /// Writes bytes at an offset. What is between the end and a later offset becomes zero.
     pub fn write(&mut self, offset: usize, from: &[u8]) {
         if from.is_empty() {
             return;
@@ -119,7 +119,7 @@ impl Content {
     }
 }
 
-impl From<&[u8]> for Content {
+impl From<&[u8]> for FileContent {
     fn from(bytes: &[u8]) -> Self {
         let mut content = Self::default();
         content.write(0, bytes);
@@ -133,16 +133,16 @@ mod tests {
     use proptest::prelude::*;
 
     #[derive(Clone, Debug)]
-    enum Step {
+    enum ContentStep {
         Write(usize, Vec<u8>),
         Resize(usize),
     }
 
-    fn steps() -> impl Strategy<Value = Vec<Step>> {
+    fn steps() -> impl Strategy<Value = Vec<ContentStep>> {
         let write = (0..20_000_usize, proptest::collection::vec(1..=255_u8, 0..9_000));
         let step = prop_oneof![
-            write.prop_map(|(offset, bytes)| Step::Write(offset, bytes)),
-            (0..20_000_usize).prop_map(Step::Resize),
+            write.prop_map(|(offset, bytes)| ContentStep::Write(offset, bytes)),
+            (0..20_000_usize).prop_map(ContentStep::Resize),
         ];
         proptest::collection::vec(step, 0..12)
     }
@@ -150,28 +150,28 @@ mod tests {
     proptest! {
         #[test]
         fn it_is_a_vector_of_bytes_whose_copies_do_not_see_each_other(steps in steps()) {
-            let (mut content, mut bytes) = (Content::default(), Vec::new());
-            let mut copies: Vec<(Content, Vec<u8>)> = Vec::new();
+            let (mut content, mut bytes) = (FileContent::default(), Vec::new());
+            let mut copies: Vec<(FileContent, Vec<u8>)> = Vec::new();
             for (number, step) in steps.into_iter().enumerate() {
-                // A block that nobody shares is changed in place, and its digest has to go all the same.
+                // A block that is not shared is changed in place, and its digest has to go all the same.
                 if number % 3 == 0 {
                     copies.push((content.clone(), bytes.clone()));
                 }
                 match step {
-                    Step::Write(_, from) if from.is_empty() => content.write(7, &from),
-                    Step::Write(offset, from) => {
+                    ContentStep::Write(_, from) if from.is_empty() => content.write(7, &from),
+                    ContentStep::Write(offset, from) => {
                         content.write(offset, &from);
                         let end = bytes.len().max(offset + from.len());
                         bytes.resize(end, 0);
                         bytes[offset..offset + from.len()].copy_from_slice(&from);
                     }
-                    Step::Resize(len) => {
+                    ContentStep::Resize(len) => {
                         content.resize(len);
                         bytes.resize(len, 0);
                     }
                 }
                 prop_assert_eq!(content.to_vec(), bytes.clone());
-                prop_assert_eq!(content.digest(), Content::from(&bytes[..]).digest());
+                prop_assert_eq!(content.digest(), FileContent::from(&bytes[..]).digest());
                 let mut into = [9; 100];
                 let there = content.read(4_050, &mut into);
                 let from = bytes.get(4_050..).unwrap_or_default();

@@ -1,6 +1,7 @@
-//! What a cut leaves: an image of the disk, and the choice of fates that made it.
+//! A crash image, and the choice of fates that made it.
 //!
-//! A choice names fates by position among what was pending at the cut, so that it can be written down and made again.
+//! Invariant: a choice names fates by position among what was pending at the cut, so that it can be written down and
+//! made again.
 
 use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hasher as _};
@@ -8,7 +9,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::content::Content;
+use super::content::FileContent;
 use super::event::FileId;
 
 /// What one pending change of a file comes to.
@@ -23,7 +24,7 @@ pub enum Fate {
     Torn(u64),
     /// The file has grown for it, and nothing but zeros is there.
     Grown,
-    /// The sectors in which it begins and ends, of the size that the device tells, hold nothing of use.
+    /// The sectors in which it begins and ends, of the size that the device reports, hold nothing of use.
     Spoiled,
 }
 
@@ -39,7 +40,7 @@ pub enum NameFate {
 
 /// One of the things that a cut may leave. Changes that are not named are kept.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Choice {
+pub struct CutChoice {
     /// The fates of what was pending in files, in the order in which it was written.
     pub files: Vec<(FileId, Vec<Fate>)>,
     /// The fates of what was pending in the directory.
@@ -48,12 +49,12 @@ pub struct Choice {
 
 /// What is on the disk, name by name.
 #[derive(Clone, Debug, Default)]
-pub struct Image {
+pub struct DiskImage {
     /// The content of each file.
-    pub files: BTreeMap<Arc<str>, Content>,
+    pub files: BTreeMap<Arc<str>, FileContent>,
 }
 
-impl Image {
+impl DiskImage {
     /// A number that differs for different images, as far as 64 bits can tell.
     pub fn digest(&self) -> u64 {
         let mut hasher = DefaultHasher::new();
@@ -66,7 +67,7 @@ impl Image {
     }
 }
 
-impl Choice {
+impl CutChoice {
     /// How many changes it does not keep whole.
     pub fn losses(&self) -> usize {
         let of_files = self.files.iter().flat_map(|(_, fates)| fates).filter(|fate| **fate != Fate::Kept);

@@ -1,7 +1,7 @@
-//! The disk as running processes see it: files, names, locks, shared memory, and a journal of what happened.
+//! The disk as running processes see it: files, names, locks, shared memory, and a journal of events.
 //!
-//! What always holds: a change that is seen is an event of the journal, if one is kept, unless a lie hides it. Nothing
-//! here knows which of its changes a cut would leave (that is `platter`), and nothing here is unsafe.
+//! Invariant: a change that is seen is an event of the journal, if one is kept, unless a mutant hides it.
+//! Does not depend on: which changes a cut leaves (that is `durable`).
 
 mod locks;
 
@@ -12,15 +12,15 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use serde::{Deserialize, Serialize};
 
-use super::content::Content;
-use super::cut::Image;
+use super::content::FileContent;
+use super::cut::DiskImage;
 use super::event::{Event, FileId, Mark};
 
 /// An open file of one connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct HandleId(u64);
 
-/// What a device tells of itself.
+/// What a device says of itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Profile {
     /// SQLite's `SQLITE_IOCAP_` bits.
@@ -37,7 +37,7 @@ const IOCAP_POWERSAFE_OVERWRITE: i32 = 0x1000;
 impl Profile {
     /// A plain disk, which promises nothing.
     pub const PLAIN: Self = Self { characteristics: 0, sector_bytes: 4_096 };
-    /// What SQLite assumes on Unix unless it is told otherwise: an overwrite harms no byte beside it.
+    /// What SQLite assumes on Unix unless it is configured otherwise: an overwrite harms no byte beside it.
     pub const UNIX: Self = Self { characteristics: IOCAP_POWERSAFE_OVERWRITE, ..Self::PLAIN };
     /// A device that claims more than it keeps.
     pub const BOASTFUL: Self =
@@ -49,9 +49,9 @@ impl Profile {
     }
 }
 
-/// What the disk pretends to have done.
+/// A mutant of the disk: what it reports as done and does not do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Lie {
+pub enum DiskMutant {
     /// Syncs of the WAL report success and do nothing.
     NoSyncOfWal,
     /// Syncs of the database file report success and do nothing.
@@ -62,7 +62,7 @@ pub enum Lie {
 
 /// A call that can fail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Call {
+pub enum DiskCall {
     /// Opening.
     Open,
     /// Reading.
@@ -96,7 +96,7 @@ pub enum FaultKind {
 
 /// The n-th call that can fail in this way fails.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Fault {
+pub struct DiskFault {
     /// In which way.
     pub kind: FaultKind,
     /// Which call, counted from 0.
@@ -107,8 +107,8 @@ pub struct Fault {
 
 /// Why a call did not succeed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Failed {
-    Io(Call),
+pub(super) enum CallFailed {
+    Io(DiskCall),
     Full,
     Short,
     Busy,
@@ -117,7 +117,7 @@ pub(super) enum Failed {
     Exists,
 }
 
-pub(super) type Outcome<T> = Result<T, Failed>;
+pub(super) type CallResult<T> = Result<T, CallFailed>;
 
 /// A region of shared memory. SQLite writes to it through its own pointers.
 pub(super) type Region = Arc<[AtomicU32]>;
@@ -125,8 +125,8 @@ pub(super) type Region = Arc<[AtomicU32]>;
 const SHM_SLOTS: usize = 8;
 
 #[derive(Default)]
-struct File {
-    content: Content,
+struct DiskFile {
+    content: FileContent,
     /// How many connections have it open.
     open: u32,
     shared: BTreeSet<HandleId>,
@@ -164,7 +164,7 @@ pub enum Lock {
     Exclusive,
 }
 
-/// A name without what differs from run to run: who copies a file calls it by the number of its process meanwhile.
+/// A name without what differs from run to run: while a file is copied, its name has the number of the process.
 fn plain(name: &str) -> Cow<'_, str> {
     let Some((head, tail)) = name.split_once(".partial") else { return Cow::Borrowed(name) };
     Cow::Owned(format!("{}.partial{tail}", head.rsplit_once('.').map_or(head, |(head, _)| head)))
@@ -172,14 +172,14 @@ fn plain(name: &str) -> Cow<'_, str> {
 
 /// A disk. See the head of this room for what it promises.
 pub struct Disk {
-    files: Vec<File>,
+    files: Vec<DiskFile>,
     names: BTreeMap<Arc<str>, FileId>,
     /// Files that had names before the last exchange, to be used again under them.
     spare: BTreeMap<Arc<str>, FileId>,
     journal: Option<Vec<Event>>,
     profile: Profile,
-    lie: Option<Lie>,
-    fault: Option<Fault>,
+    mutant: Option<DiskMutant>,
+    fault: Option<DiskFault>,
     calls: u64,
     met: u64,
     handles: u64,
@@ -200,7 +200,7 @@ impl Disk {
             spare: BTreeMap::new(),
             journal: None,
             profile,
-            lie: None,
+            mutant: None,
             fault: None,
             calls: 0,
             met: 0,
@@ -208,23 +208,23 @@ impl Disk {
         }
     }
 
-    /// What it tells of itself.
+    /// What it says of itself.
     pub fn profile(&self) -> Profile {
         self.profile
     }
 
-    /// Tells something else from now on.
+    /// Says something else from now on.
     pub fn set_profile(&mut self, profile: Profile) {
         self.profile = profile;
     }
 
     /// Pretends from now on.
-    pub fn set_lie(&mut self, lie: Option<Lie>) {
-        self.lie = lie;
+    pub fn set_lie(&mut self, mutant: Option<DiskMutant>) {
+        self.mutant = mutant;
     }
 
     /// Puts a fault in the way, and counts calls from 0 again.
-    pub fn set_fault(&mut self, fault: Option<Fault>) {
+    pub fn set_fault(&mut self, fault: Option<DiskFault>) {
         self.fault = fault;
         self.calls = 0;
         self.met = 0;
@@ -256,9 +256,9 @@ impl Disk {
     }
 
     /// What every file holds, as running processes see it.
-    pub fn image(&self) -> Image {
+    pub fn image(&self) -> DiskImage {
         let content = |file: &FileId| self.file(*file).content.clone();
-        Image { files: self.names.iter().map(|(name, file)| (Arc::clone(name), content(file))).collect() }
+        DiskImage { files: self.names.iter().map(|(name, file)| (Arc::clone(name), content(file))).collect() }
     }
 
     /// The file of each name.
@@ -268,7 +268,7 @@ impl Disk {
 
     /// Puts other content in the place of what is there, under connections that stay open: what a connection has
     /// mapped is cleared, so that it recovers what it finds. Names that are there keep their files.
-    pub fn exchange(&mut self, image: &Image) {
+    pub fn exchange(&mut self, image: &DiskImage) {
         if self.files.iter().all(|file| file.open == 0) {
             self.files.clear();
             self.names.clear();
@@ -293,16 +293,16 @@ impl Disk {
 
     fn add(&mut self, name: &Arc<str>) -> FileId {
         let file = FileId(u32::try_from(self.files.len()).unwrap_or(u32::MAX));
-        self.files.push(File::default());
+        self.files.push(DiskFile::default());
         self.names.insert(Arc::clone(name), file);
         file
     }
 
-    fn file(&self, file: FileId) -> &File {
+    fn file(&self, file: FileId) -> &DiskFile {
         &self.files[file.0 as usize]
     }
 
-    fn file_mut(&mut self, file: FileId) -> &mut File {
+    fn file_mut(&mut self, file: FileId) -> &mut DiskFile {
         &mut self.files[file.0 as usize]
     }
 
@@ -313,12 +313,12 @@ impl Disk {
     }
 
     /// Counts a call that can fail, and lets it fail if its time has come.
-    fn may_fail(&mut self, call: Call) -> Outcome<()> {
+    fn may_fail(&mut self, call: DiskCall) -> CallResult<()> {
         let Some(fault) = self.fault else { return Ok(()) };
         let concerned = match fault.kind {
             FaultKind::Io => true,
-            FaultKind::Full => matches!(call, Call::Write | Call::Resize),
-            FaultKind::Short => call == Call::Read,
+            FaultKind::Full => matches!(call, DiskCall::Write | DiskCall::Resize),
+            FaultKind::Short => call == DiskCall::Read,
         };
         if !concerned {
             return Ok(());
@@ -330,32 +330,32 @@ impl Disk {
         }
         self.met += 1;
         Err(match fault.kind {
-            FaultKind::Io => Failed::Io(call),
-            FaultKind::Full => Failed::Full,
-            FaultKind::Short => Failed::Short,
+            FaultKind::Io => CallFailed::Io(call),
+            FaultKind::Full => CallFailed::Full,
+            FaultKind::Short => CallFailed::Short,
         })
     }
 
     // What is asked beside SQLite.
 
-    pub(super) fn create_new(&mut self, name: &str) -> Outcome<()> {
+    pub(super) fn create_new(&mut self, name: &str) -> CallResult<()> {
         let (file, handle, _) = self.open(name, true, true)?;
         self.close(file, handle);
         Ok(())
     }
 
-    pub(super) fn sync_by_name(&mut self, name: &str) -> Outcome<()> {
-        let file = self.names.get(&*plain(name)).copied().ok_or(Failed::NotFound)?;
+    pub(super) fn sync_by_name(&mut self, name: &str) -> CallResult<()> {
+        let file = self.names.get(&*plain(name)).copied().ok_or(CallFailed::NotFound)?;
         self.sync(file)
     }
 
     /// Gives a file a second name; with `instead`, its first one goes, in the same step.
-    pub(super) fn link(&mut self, from: &str, to: &str, instead: bool) -> Outcome<()> {
-        let file = self.names.get(&*plain(from)).copied().ok_or(Failed::NotFound)?;
+    pub(super) fn link(&mut self, from: &str, to: &str, instead: bool) -> CallResult<()> {
+        let file = self.names.get(&*plain(from)).copied().ok_or(CallFailed::NotFound)?;
         if !instead && self.names.contains_key(&*plain(to)) {
-            return Err(Failed::Exists);
+            return Err(CallFailed::Exists);
         }
-        self.may_fail(Call::Link)?;
+        self.may_fail(DiskCall::Link)?;
         let name: Arc<str> = Arc::from(&*plain(to));
         self.names.insert(Arc::clone(&name), file);
         self.tell(Event::Link { file, name });
@@ -372,12 +372,12 @@ impl Disk {
         name: &str,
         create: bool,
         exclusive: bool,
-    ) -> Outcome<(FileId, HandleId, bool)> {
-        self.may_fail(Call::Open)?;
+    ) -> CallResult<(FileId, HandleId, bool)> {
+        self.may_fail(DiskCall::Open)?;
         let name = &*plain(name);
         let found = self.names.get(name).copied();
         let (file, created) = match found {
-            Some(_) if create && exclusive => return Err(Failed::Exists),
+            Some(_) if create && exclusive => return Err(CallFailed::Exists),
             Some(file) => (file, false),
             None if create => {
                 let name: Arc<str> = Arc::from(name);
@@ -385,7 +385,7 @@ impl Disk {
                 self.tell(Event::Create { file, name });
                 (file, true)
             }
-            None => return Err(Failed::NotFound),
+            None => return Err(CallFailed::NotFound),
         };
         self.handles += 1;
         self.file_mut(file).open += 1;
@@ -393,8 +393,8 @@ impl Disk {
     }
 
     /// A file without a name, which is not kept here.
-    pub(super) fn anonymous(&mut self) -> Outcome<HandleId> {
-        self.may_fail(Call::Open)?;
+    pub(super) fn anonymous(&mut self) -> CallResult<HandleId> {
+        self.may_fail(DiskCall::Open)?;
         self.handles += 1;
         Ok(HandleId(self.handles))
     }
@@ -405,9 +405,9 @@ impl Disk {
         self.file_mut(file).open -= 1;
     }
 
-    pub(super) fn unlink(&mut self, name: &str, sync: bool) -> Outcome<()> {
-        self.may_fail(Call::Unlink)?;
-        let (name, _) = self.names.remove_entry(&*plain(name)).ok_or(Failed::NotFound)?;
+    pub(super) fn unlink(&mut self, name: &str, sync: bool) -> CallResult<()> {
+        self.may_fail(DiskCall::Unlink)?;
+        let (name, _) = self.names.remove_entry(&*plain(name)).ok_or(CallFailed::NotFound)?;
         self.tell(Event::Unlink { name });
         if sync {
             self.sync_directory()?;
@@ -415,27 +415,27 @@ impl Disk {
         Ok(())
     }
 
-    pub(super) fn exists(&mut self, name: &str) -> Outcome<bool> {
-        self.may_fail(Call::Look)?;
+    pub(super) fn exists(&mut self, name: &str) -> CallResult<bool> {
+        self.may_fail(DiskCall::Look)?;
         Ok(self.names.contains_key(&*plain(name)))
     }
 
-    pub(super) fn read(&mut self, file: FileId, offset: usize, into: &mut [u8]) -> Outcome<()> {
-        match self.may_fail(Call::Read) {
-            Err(Failed::Short) => {
+    pub(super) fn read(&mut self, file: FileId, offset: usize, into: &mut [u8]) -> CallResult<()> {
+        match self.may_fail(DiskCall::Read) {
+            Err(CallFailed::Short) => {
                 let half = into.len() / 2;
                 self.file(file).content.read(offset, &mut into[..half]);
                 into[half..].fill(0);
-                return Err(Failed::Short);
+                return Err(CallFailed::Short);
             }
             other => other?,
         }
         let there = self.file(file).content.read(offset, into);
-        if there < into.len() { Err(Failed::Short) } else { Ok(()) }
+        if there < into.len() { Err(CallFailed::Short) } else { Ok(()) }
     }
 
-    pub(super) fn write(&mut self, file: FileId, offset: usize, bytes: &[u8]) -> Outcome<()> {
-        self.may_fail(Call::Write)?;
+    pub(super) fn write(&mut self, file: FileId, offset: usize, bytes: &[u8]) -> CallResult<()> {
+        self.may_fail(DiskCall::Write)?;
         self.file_mut(file).content.write(offset, bytes);
         if self.journal.is_some() {
             self.tell(Event::Write { file, offset, bytes: Arc::from(bytes) });
@@ -443,15 +443,15 @@ impl Disk {
         Ok(())
     }
 
-    pub(super) fn resize(&mut self, file: FileId, bytes: usize) -> Outcome<()> {
-        self.may_fail(Call::Resize)?;
+    pub(super) fn resize(&mut self, file: FileId, bytes: usize) -> CallResult<()> {
+        self.may_fail(DiskCall::Resize)?;
         self.file_mut(file).content.resize(bytes);
         self.tell(Event::Resize { file, bytes });
         Ok(())
     }
 
-    pub(super) fn size(&mut self, file: FileId) -> Outcome<usize> {
-        self.may_fail(Call::Look)?;
+    pub(super) fn size(&mut self, file: FileId) -> CallResult<usize> {
+        self.may_fail(DiskCall::Look)?;
         Ok(self.file(file).content.len())
     }
 
@@ -460,24 +460,24 @@ impl Disk {
         self.file(file).content.len() < end
     }
 
-    pub(super) fn sync(&mut self, file: FileId) -> Outcome<()> {
-        if let Err(failed) = self.may_fail(Call::Sync) {
+    pub(super) fn sync(&mut self, file: FileId) -> CallResult<()> {
+        if let Err(failed) = self.may_fail(DiskCall::Sync) {
             self.tell(Event::SyncFailed { file });
             return Err(failed);
         }
         let is_wal = self.names.iter().any(|(name, id)| *id == file && name.ends_with("-wal"));
         let is_journal = self.names.iter().any(|(name, id)| *id == file && name.ends_with("-journal"));
-        match self.lie {
-            Some(Lie::NoSyncOfWal) if is_wal => {}
-            Some(Lie::NoSyncOfDatabase) if !is_wal && !is_journal => {}
+        match self.mutant {
+            Some(DiskMutant::NoSyncOfWal) if is_wal => {}
+            Some(DiskMutant::NoSyncOfDatabase) if !is_wal && !is_journal => {}
             _ => self.tell(Event::Sync { file }),
         }
         Ok(())
     }
 
-    pub(super) fn sync_directory(&mut self) -> Outcome<()> {
-        self.may_fail(Call::Sync)?;
-        if self.lie != Some(Lie::NoSyncOfDirectory) {
+    pub(super) fn sync_directory(&mut self) -> CallResult<()> {
+        self.may_fail(DiskCall::Sync)?;
+        if self.mutant != Some(DiskMutant::NoSyncOfDirectory) {
             self.tell(Event::SyncDirectory);
         }
         Ok(())

@@ -1,19 +1,18 @@
-//! Which choices of fates are looked at, at one cut: all of them where that can be done, and where not, which.
-//!
-//! What always holds: the same platter, budget and seed give the same choices, and a point at which not everything was
-//! enumerated says so.
+//! Which choices of fates are looked at, at one cut: all of them where that is possible, and otherwise which.
 //!
 //! Two things make "all" finite. **Recovery equivalence**: SQLite reads a WAL up to its first bad frame, so all that
-//! follows the first write that is not kept whole is one class; while a WAL or a rollback journal is durable, what is
-//! written to the database file below it is read by nobody, so what becomes of that is one class too; and so is
-//! what becomes of a file that is made under a name that nobody opens (`.partial`). Of each class several images are
-//! made. Any other file with up to [`Budget::subsets`] pending changes gets all subsets; with
-//! more, all prefixes, all single and double losses, all single survivors and a seeded sample, and the point is
-//! *capped*.
+//! follows the first write that is not kept whole is one class; while a WAL or a rollback journal is durable, SQLite
+//! does not read what is written to the database file below it, so the fates of those writes are one class too; and so
+//! are the fates of a file under a name that SQLite does not open (`.partial`). Of each class several images are made.
+//! Any other file with up to [`Budget::subsets`] pending changes gets all subsets; with more, all prefixes, all single
+//! and double losses, all single survivors and a seeded sample, and the point is *capped*.
+//!
+//! Invariant: the same durable content, budget and seed give the same choices; a point at which not everything was
+//! enumerated is counted as capped.
 
-use super::cut::{Choice, Fate, NameFate};
+use super::cut::{CutChoice, Fate, NameFate};
+use super::durable::{DurableContent, DurableFile, FileChange, Pending, TEAR_BYTES};
 use super::event::FileId;
-use super::platter::{Change, Durable, Pending, Platter, TEAR_BYTES};
 
 /// How many choices to make.
 #[derive(Clone, Copy, Debug)]
@@ -32,16 +31,16 @@ pub struct Budget {
 #[derive(Debug)]
 pub struct Enumerated {
     /// The choices.
-    pub choices: Vec<Choice>,
+    pub choices: Vec<CutChoice>,
     /// Whether there are others that are in no class of these.
     pub capped: bool,
 }
 
 /// A small pinned source of chance (SplitMix64).
 #[derive(Clone, Debug)]
-pub(super) struct Chance(pub(super) u64);
+pub(super) struct SampleSource(pub(super) u64);
 
-impl Chance {
+impl SampleSource {
     pub(super) fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut mixed = self.0;
@@ -53,11 +52,11 @@ impl Chance {
 
 type Fates = Vec<Fate>;
 
-impl Platter {
+impl DurableContent {
     /// The choices at this moment. With `newest`, only those in which the last change of that file is not simply lost:
     /// the others were there before it.
     pub fn choices(&self, budget: &Budget, seed: u64, newest: Option<FileId>) -> Enumerated {
-        let mut chance = Chance(seed);
+        let mut chance = SampleSource(seed);
         let mut capped = false;
         let mut of_files: Vec<(FileId, Vec<Fates>)> = Vec::new();
         for (file, durable) in self.files.iter().filter(|(_, durable)| !durable.pending.is_empty()) {
@@ -79,7 +78,7 @@ impl Platter {
 
     /// The classes of a WAL: by the first write that is not kept whole. If that is the header, the frames of the WAL
     /// that it would have replaced are good up to the first that was written over, so each of those is a class too.
-    fn of_wal(&self, durable: &Durable, budget: &Budget, chance: &mut Chance) -> Vec<Fates> {
+    fn of_wal(&self, durable: &DurableFile, budget: &Budget, chance: &mut SampleSource) -> Vec<Fates> {
         let pending = &durable.pending;
         let mut all = vec![vec![Fate::Kept; pending.len()]];
         for (first, Pending { change, .. }) in pending.iter().enumerate() {
@@ -105,7 +104,7 @@ impl Platter {
                 add(Fate::Lost, &mut |_| if own.next() & 1 == 0 { Fate::Kept } else { Fate::Lost });
             }
         }
-        if matches!(pending[0].change, Change::Write { offset: 0, .. }) {
+        if matches!(pending[0].change, FileChange::Write { offset: 0, .. }) {
             for kept_from in 2..pending.len() {
                 let fate = |index| if index < kept_from { Fate::Lost } else { Fate::Kept };
                 all.push((0..pending.len()).map(fate).collect());
@@ -117,9 +116,9 @@ impl Platter {
     fn of_file(
         &self,
         file: FileId,
-        durable: &Durable,
+        durable: &DurableFile,
         budget: &Budget,
-        chance: &mut Chance,
+        chance: &mut SampleSource,
         capped: &mut bool,
     ) -> Vec<Fates> {
         let pending = &durable.pending;
@@ -161,7 +160,7 @@ impl Platter {
         all
     }
 
-    /// Whether what is written to this file is read by nobody until it is synced: since all of it is also in a WAL that
+    /// Whether what is written to this file is not read until it is synced: since all of it is also in a WAL that
     /// is durable, or is taken back by a journal that is.
     fn is_covered(&self, file: FileId) -> bool {
         ["-wal", "-journal"].iter().any(|suffix| {
@@ -172,8 +171,14 @@ impl Platter {
     }
 
     /// How a change can be neither kept nor lost.
-    fn harms(&self, durable: &Durable, change: &Change, budget: &Budget, chance: &mut Chance) -> Vec<Fate> {
-        let Change::Write { offset, bytes } = change else { return Vec::new() };
+    fn harms(
+        &self,
+        durable: &DurableFile,
+        change: &FileChange,
+        budget: &Budget,
+        chance: &mut SampleSource,
+    ) -> Vec<Fate> {
+        let FileChange::Write { offset, bytes } = change else { return Vec::new() };
         let end = offset + bytes.len();
         let sectors = end.div_ceil(TEAR_BYTES) - offset / TEAR_BYTES;
         let mut harms = Vec::new();
@@ -224,13 +229,13 @@ fn combine(
     of_files: &[(FileId, Vec<Fates>)],
     names: &[Vec<NameFate>],
     budget: &Budget,
-    chance: &mut Chance,
+    chance: &mut SampleSource,
     capped: &mut bool,
-) -> Vec<Choice> {
+) -> Vec<CutChoice> {
     let counts: Vec<usize> = of_files.iter().map(|(_, options)| options.len()).chain([names.len()]).collect();
     let total =
         counts.iter().try_fold(1_usize, |total, count| total.checked_mul(*count)).unwrap_or(usize::MAX);
-    let choice = |at: &[usize]| Choice {
+    let choice = |at: &[usize]| CutChoice {
         files: of_files.iter().zip(at).map(|((file, options), at)| (*file, options[*at].clone())).collect(),
         names: names[at[of_files.len()]].clone(),
     };

@@ -1,6 +1,8 @@
-//! What happens on a disk, in order: the journal is a list of these.
+//! The events of a disk, in order: the journal is a list of these.
 //!
-//! Whoever uses the disk may put marks between. This module knows nothing of which event makes what durable.
+//! The user of the disk may put marks between them.
+//!
+//! Does not depend on: which event makes what durable.
 
 use std::sync::Arc;
 
@@ -64,7 +66,7 @@ pub enum Event {
     Mark(Mark),
 }
 
-/// What who uses the disk says of the moment.
+/// What the user of the disk says of the moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mark {
     /// Work of this number was begun.

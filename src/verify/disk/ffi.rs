@@ -1,8 +1,8 @@
 //! The glue between SQLite and a simulated disk: the one module of this crate with `unsafe`.
 //!
-//! What always holds: SQLite gets pointers to nothing that can move or go while it may use them; no lock of ours is
-//! held when a callback returns; a panic in a callback ends the process, since it must not cross C. Nothing is decided
-//! here: each callback translates its arguments, asks the [`Disk`], and translates the answer.
+//! Invariant: SQLite gets pointers to nothing that can move or go while it may use them; no lock of this crate is held
+//! when a callback returns; a panic in a callback ends the process, since it must not cross C. Nothing is decided here:
+//! each callback translates its arguments, asks the [`Disk`], and translates the answer.
 #![expect(unsafe_code, reason = "SQLite's file systems are tables of C functions")]
 
 use std::cell::Cell;
@@ -18,22 +18,22 @@ mod memory;
 
 pub use memory::AllocationFaults;
 
-use super::device::{Call, Disk, Failed, HandleId, Lock, Outcome};
+use super::device::{CallFailed, CallResult, Disk, DiskCall, HandleId, Lock};
 use super::event::FileId;
+use super::footprint::{FilePart, Footprint};
 use super::pace::{Pace, Point};
-use super::touch::{Part, Touch};
 
 /// A disk that SQLite can open files on, under the name of a file system of its own. It ends with this; connections
 /// to it should have been closed before.
 #[derive(Debug)]
 pub struct Mounted {
     name: CString,
-    shared: Arc<Shared>,
+    shared: Arc<SharedDisk>,
     vfs: *mut ffi::sqlite3_vfs,
 }
 
 #[derive(Debug)]
-struct Shared {
+struct SharedDisk {
     disk: Mutex<Disk>,
     open: AtomicUsize,
     pace: OnceLock<Arc<dyn Pace>>,
@@ -53,14 +53,14 @@ struct Handle {
 }
 
 struct Open {
-    shared: Arc<Shared>,
+    shared: Arc<SharedDisk>,
     file: FileId,
     id: HandleId,
-    part: Part,
+    part: FilePart,
     /// The first sync of a file that was created as a journal or a WAL syncs the directory too.
     sync_directory: Cell<bool>,
-    /// A file without a name goes with its handle, and what happens to it is nobody's business.
-    unnamed: Option<std::cell::RefCell<super::Content>>,
+    /// A file without a name goes with its handle, and its content is not recorded.
+    unnamed: Option<std::cell::RefCell<super::FileContent>>,
     /// Regions that SQLite has pointers to: they live as long as the handle, whatever the disk does.
     mapped: std::cell::RefCell<Vec<super::device::Region>>,
 }
@@ -72,7 +72,7 @@ impl Mounted {
         let name = format!("fencepost-disk-{}", COUNT.fetch_add(1, Ordering::Relaxed));
         let name = CString::new(name).ok()?;
         let shared =
-            Arc::new(Shared { disk: Mutex::new(disk), open: AtomicUsize::new(0), pace: OnceLock::new() });
+            Arc::new(SharedDisk { disk: Mutex::new(disk), open: AtomicUsize::new(0), pace: OnceLock::new() });
         let vfs = Box::into_raw(Box::new(ffi::sqlite3_vfs {
             iVersion: 2,
             szOsFile: c_int::try_from(size_of::<Handle>()).ok()?,
@@ -108,12 +108,12 @@ impl Mounted {
         self.name.to_str().unwrap_or_default()
     }
 
-    /// Has this asked at each point where another connection may go on. The first call counts.
+    /// Has this asked at each point where another connection may run. The first call counts.
     pub fn set_pace(&self, pace: Arc<dyn Pace>) {
         let _ = self.shared.pace.set(pace);
     }
 
-    /// Tells the pace what was done to shared memory up to now, where no call of SQLite does that.
+    /// Reports to the pace what was done to shared memory up to now, where no call of SQLite does that.
     pub fn settle(&self) {
         if let Some(pace) = self.shared.pace.get() {
             let changed = self.shared.disk().memory_changed();
@@ -142,47 +142,47 @@ impl Drop for Mounted {
     }
 }
 
-impl Shared {
+impl SharedDisk {
     fn disk(&self) -> MutexGuard<'_, Disk> {
         self.disk.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Lets another connection go on before this is touched. No lock of ours is held here.
-    fn pause(&self, point: Point, next: Touch) {
+    /// Lets another connection run before this is read or written. No lock of ours is held here.
+    fn pause(&self, point: Point, next: Footprint) {
         if let Some(pace) = self.pace.get() {
             let changed = self.disk().memory_changed();
             pace.pause(changed, point, next);
         }
     }
 
-    fn touch(&self, touch: Touch) {
+    fn note(&self, footprint: Footprint) {
         if let Some(pace) = self.pace.get() {
-            pace.touch(touch);
+            pace.note(footprint);
         }
     }
 
-    /// Says how a lock went, so that who waits for one can sleep meanwhile.
-    fn tell(&self, outcome: Outcome<()>, touch: Touch) -> c_int {
+    /// Says how a lock went, so that a connection that waits for one can sleep meanwhile.
+    fn tell(&self, outcome: CallResult<()>, footprint: Footprint) -> c_int {
         if let Some(pace) = self.pace.get() {
             match outcome {
-                Err(Failed::Busy) => pace.refused(touch),
-                _ => pace.touch(touch),
+                Err(CallFailed::Busy) => pace.refused(footprint),
+                _ => pace.note(footprint),
             }
         }
         status(outcome)
     }
 
-    fn released(&self, touch: Touch) {
-        self.touch(touch);
+    fn released(&self, footprint: Footprint) {
+        self.note(footprint);
         if let Some(pace) = self.pace.get() {
-            pace.released(touch);
+            pace.released(footprint);
         }
     }
 
     /// A file, and what is shared by it, is let go of.
     fn let_go(&self) {
-        let locks = Touch::slots(0..8, true).and(Touch::file_lock(Lock::Exclusive));
-        self.touch(Touch::names(true).and(Touch::changed(true, true)));
+        let locks = Footprint::slots(0..8, true).and(Footprint::file_lock(Lock::Exclusive));
+        self.note(Footprint::names(true).and(Footprint::changed(true, true)));
         self.released(locks);
     }
 }
@@ -220,10 +220,10 @@ pub fn keep_no_account_of_memory() {
 ///
 /// # Safety
 /// `vfs` is a table of [`Mounted::new`] that is still registered, or in use by a connection.
-unsafe fn shared(vfs: *mut ffi::sqlite3_vfs) -> Arc<Shared> {
+unsafe fn shared(vfs: *mut ffi::sqlite3_vfs) -> Arc<SharedDisk> {
     // SAFETY: `pAppData` came from `Arc::as_ptr`, and `Mounted` holds that `Arc` as long as the table lives.
     unsafe {
-        let data: *const Shared = (*vfs).pAppData.cast();
+        let data: *const SharedDisk = (*vfs).pAppData.cast();
         Arc::increment_strong_count(data);
         Arc::from_raw(data)
     }
@@ -241,25 +241,25 @@ unsafe fn name<'a>(name: *const c_char) -> &'a str {
     unsafe { CStr::from_ptr(name) }.to_str().unwrap_or("?")
 }
 
-fn code(failed: Failed) -> c_int {
+fn code(failed: CallFailed) -> c_int {
     match failed {
-        Failed::Io(Call::Open) => ffi::SQLITE_CANTOPEN,
-        Failed::Io(Call::Read) => ffi::SQLITE_IOERR_READ,
-        Failed::Io(Call::Write) => ffi::SQLITE_IOERR_WRITE,
-        Failed::Io(Call::Resize) => ffi::SQLITE_IOERR_TRUNCATE,
-        Failed::Io(Call::Sync) => ffi::SQLITE_IOERR_FSYNC,
-        Failed::Io(Call::Unlink) => ffi::SQLITE_IOERR_DELETE,
-        Failed::Io(Call::Look) => ffi::SQLITE_IOERR_FSTAT,
-        Failed::Io(Call::Map) => ffi::SQLITE_IOERR_SHMMAP,
-        Failed::Io(Call::Link) => ffi::SQLITE_IOERR,
-        Failed::Full => ffi::SQLITE_FULL,
-        Failed::Short => ffi::SQLITE_IOERR_SHORT_READ,
-        Failed::Busy => ffi::SQLITE_BUSY,
-        Failed::NotFound | Failed::Exists => ffi::SQLITE_CANTOPEN,
+        CallFailed::Io(DiskCall::Open) => ffi::SQLITE_CANTOPEN,
+        CallFailed::Io(DiskCall::Read) => ffi::SQLITE_IOERR_READ,
+        CallFailed::Io(DiskCall::Write) => ffi::SQLITE_IOERR_WRITE,
+        CallFailed::Io(DiskCall::Resize) => ffi::SQLITE_IOERR_TRUNCATE,
+        CallFailed::Io(DiskCall::Sync) => ffi::SQLITE_IOERR_FSYNC,
+        CallFailed::Io(DiskCall::Unlink) => ffi::SQLITE_IOERR_DELETE,
+        CallFailed::Io(DiskCall::Look) => ffi::SQLITE_IOERR_FSTAT,
+        CallFailed::Io(DiskCall::Map) => ffi::SQLITE_IOERR_SHMMAP,
+        CallFailed::Io(DiskCall::Link) => ffi::SQLITE_IOERR,
+        CallFailed::Full => ffi::SQLITE_FULL,
+        CallFailed::Short => ffi::SQLITE_IOERR_SHORT_READ,
+        CallFailed::Busy => ffi::SQLITE_BUSY,
+        CallFailed::NotFound | CallFailed::Exists => ffi::SQLITE_CANTOPEN,
     }
 }
 
-fn status(outcome: Outcome<()>) -> c_int {
+fn status(outcome: CallResult<()>) -> c_int {
     outcome.map_or_else(code, |()| ffi::SQLITE_OK)
 }
 
@@ -276,7 +276,7 @@ unsafe extern "C" fn open(
         // Without methods SQLite does not close what was not opened.
         (*handle).base.pMethods = ptr::null();
         let shared = shared(vfs);
-        shared.touch(Touch::names(true));
+        shared.note(Footprint::names(true));
         let opened = if path.is_null() {
             shared.disk().anonymous().map(|id| (FileId(u32::MAX), id, false))
         } else {
@@ -294,9 +294,9 @@ unsafe extern "C" fn open(
             file,
             id,
             part: match flags {
-                main if main & ffi::SQLITE_OPEN_MAIN_DB != 0 => Part::Main,
-                wal if wal & ffi::SQLITE_OPEN_WAL != 0 => Part::Wal,
-                _ => Part::Other,
+                main if main & ffi::SQLITE_OPEN_MAIN_DB != 0 => FilePart::Main,
+                wal if wal & ffi::SQLITE_OPEN_WAL != 0 => FilePart::Wal,
+                _ => FilePart::Other,
             },
             sync_directory: Cell::new(created && flags & journals != 0),
             unnamed: path.is_null().then(Default::default),
@@ -315,11 +315,11 @@ unsafe extern "C" fn open(
 unsafe extern "C" fn delete(vfs: *mut ffi::sqlite3_vfs, path: *const c_char, sync_directory: c_int) -> c_int {
     // SAFETY: SQLite passes a table of ours and a name.
     let (shared, path) = unsafe { (shared(vfs), name(path)) };
-    shared.touch(Touch::names(true));
+    shared.note(Footprint::names(true));
     let unlinked = shared.disk().unlink(path, sync_directory & 1 != 0);
     match unlinked {
-        Err(Failed::NotFound) => ffi::SQLITE_IOERR_DELETE_NOENT,
-        Err(Failed::Io(Call::Sync)) => ffi::SQLITE_IOERR_DIR_FSYNC,
+        Err(CallFailed::NotFound) => ffi::SQLITE_IOERR_DELETE_NOENT,
+        Err(CallFailed::Io(DiskCall::Sync)) => ffi::SQLITE_IOERR_DIR_FSYNC,
         other => status(other),
     }
 }
@@ -333,7 +333,7 @@ unsafe extern "C" fn access(
     // SAFETY: SQLite passes a table of ours, a name, and an int to write to.
     unsafe {
         let shared = shared(vfs);
-        shared.touch(Touch::names(false));
+        shared.note(Footprint::names(false));
         let there = shared.disk().exists(name(path));
         match there {
             Ok(there) => {
@@ -363,14 +363,14 @@ unsafe extern "C" fn full_pathname(
 }
 
 unsafe extern "C" fn randomness(_vfs: *mut ffi::sqlite3_vfs, count: c_int, out: *mut c_char) -> c_int {
-    // Nothing here is to be guessed by anyone, and everything is to be the same each time.
+    // No secret depends on this, and everything is to be the same each time.
     let bytes = usize::try_from(count).unwrap_or_default();
     // SAFETY: SQLite passes as many bytes to write to.
     unsafe { ptr::write_bytes(out, 0x5a, bytes) };
     count
 }
 
-/// Time does not pass: who waits for a lock asks again until its patience, which is a count, ends.
+/// Time does not pass: a connection that waits for a lock asks again until its patience, which is a count, ends.
 unsafe extern "C" fn sleep(vfs: *mut ffi::sqlite3_vfs, microseconds: c_int) -> c_int {
     // SAFETY: SQLite passes a table of ours.
     let shared = unsafe { shared(vfs) };
@@ -463,7 +463,7 @@ unsafe extern "C" fn read(
         return if there < into.len() { ffi::SQLITE_IOERR_SHORT_READ } else { ffi::SQLITE_OK };
     }
     let (offset, end) = (size(offset), size(offset).saturating_add(into.len()));
-    open.shared.touch(Touch::bytes(open.part, offset..end, false));
+    open.shared.note(Footprint::bytes(open.part, offset..end, false));
     status(open.shared.disk().read(open.file, offset, into))
 }
 
@@ -482,9 +482,9 @@ unsafe extern "C" fn write(
     }
     let (offset, end) = (size(offset), size(offset).saturating_add(from.len()));
     let mut disk = open.shared.disk();
-    let touch = Touch::bytes(open.part, offset..end, true);
+    let footprint = Footprint::bytes(open.part, offset..end, true);
     let grows = disk.grows(open.file, end);
-    open.shared.touch(if grows { touch.and(Touch::size(open.part, true)) } else { touch });
+    open.shared.note(if grows { footprint.and(Footprint::size(open.part, true)) } else { footprint });
     status(disk.write(open.file, offset, from))
 }
 
@@ -495,7 +495,7 @@ unsafe extern "C" fn truncate(file: *mut ffi::sqlite3_file, bytes: ffi::sqlite3_
         content.borrow_mut().resize(size(bytes));
         return ffi::SQLITE_OK;
     }
-    open.shared.touch(Touch::whole(open.part));
+    open.shared.note(Footprint::whole(open.part));
     status(open.shared.disk().resize(open.file, size(bytes)))
 }
 
@@ -505,7 +505,7 @@ unsafe extern "C" fn sync(file: *mut ffi::sqlite3_file, _flags: c_int) -> c_int 
     if open.unnamed.is_some() {
         return ffi::SQLITE_OK;
     }
-    open.shared.pause(Point::Sync, Touch::default());
+    open.shared.pause(Point::Sync, Footprint::default());
     let mut disk = open.shared.disk();
     if let Err(failed) = disk.sync(open.file) {
         return code(failed);
@@ -522,7 +522,7 @@ unsafe extern "C" fn file_size(file: *mut ffi::sqlite3_file, out: *mut ffi::sqli
     let found = match &open.unnamed {
         Some(content) => Ok(content.borrow().len()),
         None => {
-            open.shared.touch(Touch::size(open.part, false));
+            open.shared.note(Footprint::size(open.part, false));
             open.shared.disk().size(open.file)
         }
     };

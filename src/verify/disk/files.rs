@@ -1,11 +1,11 @@
-//! The disk as a file system beside SQLite: what copies are made with.
+//! The disk as a file system beside SQLite: copies are made with it.
 //!
-//! This module knows nothing of copies.
+//! Does not depend on: copies.
 
 use std::io;
 use std::path::Path;
 
-use super::device::{Failed, Outcome};
+use super::device::{CallFailed, CallResult};
 use super::ffi::Mounted;
 use fencepost::internals::sqlite::files::Files;
 
@@ -13,12 +13,12 @@ fn name(path: &Path) -> io::Result<&str> {
     path.to_str().ok_or_else(|| io::ErrorKind::InvalidFilename.into())
 }
 
-fn told<T>(outcome: Outcome<T>) -> io::Result<T> {
+fn told<T>(outcome: CallResult<T>) -> io::Result<T> {
     outcome.map_err(|failed| match failed {
-        Failed::Full => io::ErrorKind::StorageFull.into(),
-        Failed::NotFound => io::ErrorKind::NotFound.into(),
-        Failed::Exists => io::ErrorKind::AlreadyExists.into(),
-        Failed::Io(_) | Failed::Short | Failed::Busy => io::Error::other("the disk failed"),
+        CallFailed::Full => io::ErrorKind::StorageFull.into(),
+        CallFailed::NotFound => io::ErrorKind::NotFound.into(),
+        CallFailed::Exists => io::ErrorKind::AlreadyExists.into(),
+        CallFailed::Io(_) | CallFailed::Short | CallFailed::Busy => io::Error::other("the disk failed"),
     })
 }
 

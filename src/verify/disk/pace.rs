@@ -1,12 +1,13 @@
-//! Where one connection may stand back for another: at each lock, each lock of shared memory and each sync.
+//! The seam at which a connection may stand back for another: each lock, each lock of shared memory and each sync.
 //!
-//! Without a pace nobody is asked, and calls follow each other as their threads make them. This module must not know who
-//! decides.
+//! Without a pace, calls follow each other as their threads make them.
+//!
+//! Does not depend on: the scheduler.
 
 use super::device::Lock;
-use super::touch::Touch;
+use super::footprint::Footprint;
 
-/// A point at which another connection may go on, before what it names is done.
+/// A point at which another connection may run, before what it names is done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Point {
     /// A lock of a file.
@@ -17,7 +18,7 @@ pub enum Point {
     Shared {
         /// The first slot.
         first: usize,
-        /// Whether nobody else may hold it.
+        /// Whether no other connection may hold it.
         exclusive: bool,
         /// Whether it ends.
         unlock: bool,
@@ -53,18 +54,18 @@ impl std::fmt::Display for Point {
     }
 }
 
-/// Who decides.
+/// The scheduler's side of the seam.
 pub trait Pace: Send + Sync + std::fmt::Debug {
-    /// A point is reached, at which whoever calls has changed this of shared memory, and goes on to this.
-    fn pause(&self, changed: Touch, point: Point, next: Touch);
-    /// Something is touched.
-    fn touch(&self, touch: Touch);
+    /// A point is reached, at which the caller has changed this of shared memory, and continues with this.
+    fn pause(&self, changed: Footprint, point: Point, next: Footprint);
+    /// The caller read or wrote this.
+    fn note(&self, footprint: Footprint);
     /// A lock on this was refused, since another connection holds it.
-    fn refused(&self, touch: Touch);
+    fn refused(&self, footprint: Footprint);
     /// A lock on this was released.
-    fn released(&self, touch: Touch);
-    /// Somebody has changed this of shared memory, and waits before it asks for a lock again.
-    fn sleep(&self, changed: Touch);
-    /// Somebody has changed this of shared memory, and does no more.
-    fn settle(&self, changed: Touch);
+    fn released(&self, footprint: Footprint);
+    /// The caller has changed this of shared memory, and waits before it asks for a lock again.
+    fn sleep(&self, changed: Footprint);
+    /// The caller has changed this of shared memory, and does no more.
+    fn settle(&self, changed: Footprint);
 }

@@ -1,47 +1,48 @@
-//! What is done while something fails: from which beginning, how, on what kind of disk, and what it is that fails.
+//! One fault: the start, the setting, what is done, and what fails meanwhile.
 //!
-//! A [`Case`] can be written down, and plays the same each time. This module must not know what is judged.
+//! Invariant: the same [`FaultCase`] runs the same each time.
+//! Does not depend on: what is checked.
 
 use fencepost_model::scope::{self, Scope};
 use serde::{Deserialize, Serialize};
 
-use crate::crash::act::Act;
-use crate::crash::case::Level;
-use crate::disk::{Fault, FaultKind, Profile};
+use crate::disk::{DiskFault, FaultKind, Profile};
+use crate::rig::act::Act;
+use crate::rig::setting::Level;
 
 /// Something that is done while something fails.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Case {
+pub struct FaultCase {
     /// The scope with which it begins; none for a disk without a store.
     pub start: Option<String>,
     /// How the store is opened.
-    pub setting: Setting,
+    pub setting: FaultSetting,
     /// What is done.
     pub deed: Deed,
     /// What fails meanwhile.
     pub trouble: Trouble,
-    /// A mistake that must be noticed.
-    pub lie: Option<Lie>,
+    /// A mutant that a check must notice.
+    pub mutant: Option<FaultMutant>,
 }
 
 /// The circumstances.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Setting {
+pub struct FaultSetting {
     /// The level that the store is opened with.
     pub level: Level,
-    /// What the disk tells of itself.
+    /// What the disk says of itself.
     pub profile: Profile,
-    /// What the store has read before, and where its last commits lie.
+    /// What the store has read before, and where its last commits are.
     pub manner: Manner,
 }
 
-/// What a store has read before something is asked of it, and where its last commits lie.
+/// What a store has read before something is asked of it, and where its last commits are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Manner {
     /// It was opened on a file without a WAL, and has read no more than that takes.
     Cold,
-    /// It was opened on a file whose last commits lie in its WAL, and has read everything.
+    /// It was opened on a file whose last commits are in its WAL, and has read everything.
     Warm,
     /// As [`Self::Warm`], and each commit is followed by a checkpoint.
     Folding,
@@ -68,20 +69,20 @@ pub enum Deed {
 #[serde(rename_all = "kebab-case")]
 pub enum Trouble {
     /// A call of the disk.
-    Call(Fault),
+    Call(DiskFault),
     /// The n-th allocation, counted from 0.
     Allocation(u64),
 }
 
-/// A deliberate mistake of a store, which must be noticed.
+/// A mutant of a store, which a check must notice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Lie {
+pub enum FaultMutant {
     /// It says `Busy`, and what was asked was committed.
     BusyAfterCommit,
     /// Its commit failed, and it answers as if it had not.
     FailedCommitIgnored,
-    /// It does not know what its commit did, and goes on all the same.
+    /// It does not know what its commit did, and continues all the same.
     GoesOnAfterIndeterminate,
     /// After an error it is busy for ever.
     BusyForEver,
@@ -109,7 +110,7 @@ impl Trouble {
     #[must_use]
     pub fn at(self, at: u64) -> Self {
         match self {
-            Self::Call(fault) => Self::Call(Fault { at, ..fault }),
+            Self::Call(fault) => Self::Call(DiskFault { at, ..fault }),
             Self::Allocation(_) => Self::Allocation(at),
         }
     }
@@ -125,22 +126,22 @@ impl Trouble {
     /// What it is called in tables.
     pub fn kind(self) -> &'static str {
         match self {
-            Self::Call(Fault { kind: FaultKind::Io, .. }) => "I/O error",
-            Self::Call(Fault { kind: FaultKind::Full, .. }) => "full disk",
-            Self::Call(Fault { kind: FaultKind::Short, .. }) => "short read",
+            Self::Call(DiskFault { kind: FaultKind::Io, .. }) => "I/O error",
+            Self::Call(DiskFault { kind: FaultKind::Full, .. }) => "full disk",
+            Self::Call(DiskFault { kind: FaultKind::Short, .. }) => "short read",
             Self::Allocation(_) => "allocation",
         }
     }
 }
 
-impl Case {
+impl FaultCase {
     /// The scope that it begins with.
     pub fn scope(&self) -> Option<Scope> {
         self.start.as_deref().and_then(scope::by_name)
     }
 
     /// What happens in it, in words.
-    pub fn story(&self) -> String {
+    pub fn explanation(&self) -> String {
         let Self { start, setting, deed, trouble, .. } = self;
         let start = start.as_deref().unwrap_or("an empty disk");
         let manner = match setting.manner {

@@ -1,8 +1,10 @@
-//! A bit that changes at rest: in each page of a file, and in each header and frame of its WAL.
+//! A bit that flips at rest: in each page of a file, and in each header and frame of its WAL.
 //!
-//! What may come of it is an error, a delivery that says that it is corrupt, an earlier moment, or something in the books
-//! of the store that no checksum covers; a message that is delivered is one that was sent. This module must not know how
-//! a file is made, beyond where SQLite's pages and frames begin.
+//! The result may be an error, a delivery that says that it is corrupt, an earlier state, or a change of the
+//! bookkeeping that no checksum covers.
+//!
+//! Invariant: a message that is delivered is one that was sent.
+//! Does not depend on: the layout of a file, except where SQLite's pages and frames begin.
 
 use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -12,21 +14,23 @@ use std::sync::Arc;
 use fencepost_model::op::{Delivery, Op, Reply};
 use fencepost_model::state::{Body, State};
 use fencepost_model::vocabulary::{Message, Timestamp};
+use serde::{Deserialize, Serialize};
 
-use crate::crash::act::{Act, Moment, routine};
-use crate::crash::judge::{WHOLE, Wrong};
-use crate::crash::recorder::{BOOT, FILE};
-use crate::crash::recovery::digested;
-use crate::crash::search::mix;
-use crate::disk::{Disk, Image, Mounted, Profile};
-use crate::faults::judge::{PANIC, SENT};
-use crate::faults::stage::{Beginning, said};
-use crate::faults::stranger::options;
+use crate::disk::{Disk, DiskImage, Mounted, Profile};
+use crate::faults::answers::{PANIC, SENT};
+use crate::faults::harness::{FaultStart, said};
+use crate::faults::reboot::options;
+use crate::rig::act::{Act, Moment, routine};
+use crate::rig::promises::{Violation, WHOLE};
+use crate::rig::recorder::{BOOT, FILE};
+use crate::rig::recovery::digested;
+use crate::rig::seed::mix;
 use fencepost::error::{Error, Result};
 use fencepost::internals::sqlite::{Durability, Store};
 
 /// One bit.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Flip {
     /// The file.
     pub file: Arc<str>,
@@ -38,7 +42,7 @@ pub struct Flip {
 
 /// What came of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Outcome {
+pub enum FlipOutcome {
     /// The store could not be opened, read or worked with, and said so.
     Refused,
     /// Something was delivered as corrupt, or moved to the dead.
@@ -47,8 +51,8 @@ pub enum Outcome {
     Same,
     /// It is an earlier moment.
     Earlier,
-    /// What was handed out is what was sent, and the books say something else.
-    Books,
+    /// What was handed out is what was sent, and the bookkeeping says something else.
+    Bookkeeping,
 }
 
 const PAGE_BYTES: usize = 4_096;
@@ -56,7 +60,7 @@ const WAL_HEADER_BYTES: usize = 32;
 const FRAME_HEADER_BYTES: usize = 24;
 
 /// The bits that are flipped in an image, some in each of its pieces.
-pub fn flips(image: &Image, each: u64, seed: u64) -> Vec<Flip> {
+pub fn flips(image: &DiskImage, each: u64, seed: u64) -> Vec<Flip> {
     let mut flips = Vec::new();
     for (number, (file, content)) in (0_u64..).zip(&image.files) {
         let mut pieces: Vec<(usize, usize)> = Vec::new();
@@ -79,7 +83,7 @@ pub fn flips(image: &Image, each: u64, seed: u64) -> Vec<Flip> {
             for index in 0..each {
                 let chance = mix(seed, &[number, from as u64, index]);
                 let which = usize::try_from(chance >> 8).unwrap_or(0);
-                // Most of a page is empty: every other bit is one that lies in what is there.
+                // Most of a page is empty: every other bit is one in what is there.
                 let there = if index % 2 == 1 { &used } else { &all };
                 let Some(byte) = there.get(which % there.len().max(1)).copied() else { continue };
                 flips.push(Flip { file: Arc::clone(file), byte, bit: (chance % 8) as u8 });
@@ -89,11 +93,11 @@ pub fn flips(image: &Image, each: u64, seed: u64) -> Vec<Flip> {
     flips
 }
 
-/// A disk for files with a wrong bit.
+/// A disk for files with a flipped bit.
 #[derive(Debug)]
 pub struct Flipped {
     mounted: Mounted,
-    /// A mistake that must be noticed: the payload of what is delivered is changed.
+    /// A mutant that a check must notice: the payload of what is delivered is changed.
     pub changes_a_payload: bool,
 }
 
@@ -108,8 +112,13 @@ impl Flipped {
     /// Flips a bit and takes all that is there.
     ///
     /// # Errors
-    /// What is wrong.
-    pub fn play(&mut self, beginning: &Beginning, image: &Image, flip: &Flip) -> Result<Outcome, Wrong> {
+    /// The broken promise.
+    pub fn run(
+        &mut self,
+        beginning: &FaultStart,
+        image: &DiskImage,
+        flip: &Flip,
+    ) -> Result<FlipOutcome, Violation> {
         let mut image = image.clone();
         if let Some(content) = image.files.get_mut(&flip.file) {
             let mut byte = [0];
@@ -118,16 +127,16 @@ impl Flipped {
         }
         self.mounted.disk().exchange(&image);
         let taken = catch_unwind(AssertUnwindSafe(|| self.take(beginning)));
-        let taken = taken.map_err(|panic| Wrong { property: PANIC, why: said(&*panic) })?;
-        let Ok((state, mut replies)) = taken else { return Ok(Outcome::Refused) };
+        let taken = taken.map_err(|panic| Violation { property: PANIC, why: said(&*panic) })?;
+        let Ok((state, mut replies)) = taken else { return Ok(FlipOutcome::Refused) };
         if self.changes_a_payload {
             replies.iter_mut().for_each(change);
         }
-        judge(beginning, flip, state, &replies)
+        check(beginning, flip, state, &replies)
     }
 
-    /// Everything that a stranger can read and take, in the same boot.
-    fn take(&self, beginning: &Beginning) -> Result<(State, Vec<Reply>)> {
+    /// Everything that a process can read and take, in the same boot.
+    fn take(&self, beginning: &FaultStart) -> Result<(State, Vec<Reply>)> {
         let options = options(&self.mounted, Durability::PowerLoss, BOOT);
         let mut store = Store::open(Path::new(FILE), &options)?;
         let state = store.snapshot();
@@ -147,7 +156,7 @@ fn late() -> Timestamp {
     Timestamp::from(1_000)
 }
 
-fn asked(beginning: &Beginning) -> Vec<Op> {
+fn asked(beginning: &FaultStart) -> Vec<Op> {
     let mut ops = routine(&beginning.moment);
     ops.retain(|op| matches!(op, Op::Claim { .. } | Op::Poll { .. }));
     ops
@@ -157,13 +166,18 @@ fn change(reply: &mut Reply) {
     let Reply::HandedOut { deliveries, .. } = reply else { return };
     for Delivery { body, .. } in deliveries {
         if let Body::Sound { message, .. } = body {
-            Arc::make_mut(message).payload = Arc::from(&b"what nobody sent"[..]);
+            Arc::make_mut(message).payload = Arc::from(&b"what no client sent"[..]);
         }
     }
 }
 
-/// Judges what was handed out.
-fn judge(beginning: &Beginning, flip: &Flip, state: State, replies: &[Reply]) -> Result<Outcome, Wrong> {
+/// Checks what was handed out.
+fn check(
+    beginning: &FaultStart,
+    flip: &Flip,
+    state: State,
+    replies: &[Reply],
+) -> Result<FlipOutcome, Violation> {
     use fencepost_model::world::{Contract, Rules as _};
     let mut sent = BTreeSet::new();
     let all = beginning.scope.start.iter();
@@ -175,8 +189,8 @@ fn judge(beginning: &Beginning, flip: &Flip, state: State, replies: &[Reply]) ->
         for delivery in deliveries {
             match &delivery.body {
                 Body::Sound { message, .. } if !sent.contains(&told(message)) => {
-                    let why = format!("{delivery:?} was delivered, and nobody sent it");
-                    return Err(Wrong { property: SENT, why });
+                    let why = format!("{delivery:?} was delivered, and was never sent");
+                    return Err(Violation { property: SENT, why });
                 }
                 Body::Sound { .. } => {}
                 _ => corrupt = true,
@@ -184,29 +198,29 @@ fn judge(beginning: &Beginning, flip: &Flip, state: State, replies: &[Reply]) ->
         }
     }
     if corrupt {
-        return Ok(Outcome::Corrupt);
+        return Ok(FlipOutcome::Corrupt);
     }
     if is_earlier(beginning, &state) {
-        return Ok(Outcome::Earlier);
+        return Ok(FlipOutcome::Earlier);
     }
     let mut expected = beginning.moment.state().clone();
     let same = state == digested(&expected);
     let expected: Vec<Reply> =
         asked(beginning).iter().map(|op| Contract.apply(&mut expected, late(), op)).collect();
     if same && expected == replies {
-        return Ok(Outcome::Same);
+        return Ok(FlipOutcome::Same);
     }
     if flip.file.ends_with("-wal") {
         // SQLite's own checksums cover every frame.
-        let why = format!("a WAL with a wrong bit left what the store never held: {state:#?}");
-        return Err(Wrong { property: WHOLE, why });
+        let why = format!("a WAL with a flipped bit left what the store never held: {state:#?}");
+        return Err(Violation { property: WHOLE, why });
     }
-    Ok(Outcome::Books)
+    Ok(FlipOutcome::Bookkeeping)
 }
 
 /// Whether this is a moment before the last one.
-fn is_earlier(beginning: &Beginning, state: &State) -> bool {
-    let Beginning { scope, moment: last, .. } = beginning;
+fn is_earlier(beginning: &FaultStart, state: &State) -> bool {
+    let FaultStart { scope, moment: last, .. } = beginning;
     let mut moment = Moment::empty(scope.workers);
     let is_at = |moment: &Moment| moment.state() != last.state() && digested(moment.state()) == *state;
     is_at(&moment)

@@ -1,44 +1,47 @@
-//! The phase `faults`: every call and allocation that fails, syncs before a cut, flipped bits and controls, side by side.
+//! The phase `faults`: every call and allocation that fails, syncs before a cut, flipped bits and controls, side by
+//! side.
 //!
-//! What always holds: what is tried depends on the reach and the seed alone. This module must not know how anything is
-//! judged.
+//! Invariant: the reach and the seed alone decide what is tried.
+//! Does not depend on: how anything is checked.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::time::Instant;
 
 use fencepost_model::scope::cuts;
 use serde::Serialize;
 
-use crate::crash::act::{Act, next};
-use crate::crash::case::Level;
-use crate::crash::judge::Wrong;
-use crate::disk::{AllocationFaults, Fault, FaultKind, Profile};
-use crate::faults::case::{Case, Deed, Manner, Setting, Trouble};
-use crate::faults::control::{self, Control};
-use crate::faults::flips::{Flipped, Outcome, flips};
-use crate::faults::judge::{PANIC, SUCCESS};
-use crate::faults::stage::{Beginning, Stage};
+use crate::disk::{AllocationFaults, DiskFault, FaultKind, Profile};
+use crate::faults::answers::{PANIC, SUCCESS};
+use crate::faults::case::{Deed, FaultCase, FaultSetting, Manner, Trouble};
+use crate::faults::control;
+use crate::faults::control::FaultControl;
+use crate::faults::flips::{FlipOutcome, Flipped, flips};
+use crate::faults::harness::{FaultHarness, FaultStart};
+use crate::faults::replay::FaultRecord;
 use crate::faults::sync::{Going, Syncs};
+use crate::plan::{
+    Controls, Failure, Phase, PhaseFigures, PhaseOutcome, PhaseParts, Plan, Progress, Reach, grouped,
+};
 use crate::pool;
-use crate::report::grouped;
-use crate::run::Reach;
+use crate::rig::act::{Act, next};
+use crate::rig::promises::Violation;
+use crate::rig::setting::Level;
 use fencepost::error::Result;
 
 /// Figures of the phase `faults`.
 #[derive(Debug, Default, PartialEq, Serialize)]
-pub struct FaultsPhase {
+pub struct FaultsFigures {
     /// How many runs met an I/O error of the disk.
     pub io_errors: u64,
     /// How many met a full disk.
     pub disk_full: u64,
     /// In how many an allocation failed.
     pub allocations: u64,
-    /// How often a store, or a stranger, found what may be there and went on with it.
+    /// How often a store, or a fresh process after a reboot, found an allowed state and worked on it.
     pub recovered: u64,
     /// How often each error was answered.
     pub errors: BTreeMap<&'static str, u64>,
-    /// Reads that found too little: such a disk lies, and nothing is promised on it but that nothing panics.
+    /// Reads that found too little: on such a disk the one promise is that nothing panics.
     pub short_reads: ShortReads,
     /// How many syncs failed before a power cut.
     pub failed_syncs: u64,
@@ -59,7 +62,7 @@ pub struct ShortReads {
     pub harmless: u64,
     /// How many were followed by an answer that is not the model's.
     pub wrong_answers: u64,
-    /// How many left a file, or a connection, in which something else was found wrong.
+    /// How many left a file, or a connection, in which another promise was found broken.
     pub noticed: u64,
 }
 
@@ -76,56 +79,30 @@ pub struct Flips {
     pub unnoticed: u64,
     /// How many led to an earlier moment.
     pub earlier: u64,
-    /// How many led to books that say something else, and to no message that was not sent.
-    pub books: u64,
+    /// How many changed the bookkeeping, and led to no message that was not sent.
+    #[serde(rename = "books")]
+    pub bookkeeping: u64,
 }
 
-/// The positive controls.
-#[derive(Debug, Default, PartialEq, Serialize)]
-pub struct Controls {
-    /// How many were caught, by the promise that was named for each.
-    pub caught: usize,
-    /// How many there are.
-    pub total: usize,
-}
-
-/// A promise that was broken.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Broken {
-    /// Which promise.
-    pub property: &'static str,
-    /// What was found.
-    pub why: String,
-    /// What happened.
-    pub story: String,
-}
-
-/// What the phase found.
-#[derive(Debug)]
-pub struct Found {
-    /// Its figures.
-    pub figures: FaultsPhase,
-    /// The first thing that is broken.
-    pub broken: Option<Broken>,
-    /// What is wrong with the search itself.
-    pub complaints: Vec<String>,
-}
+/// Faults other than crashes.
+#[derive(Clone, Copy, Debug)]
+pub struct FaultsPhase;
 
 /// One piece of work.
-enum Work<'a> {
+enum FaultsWork<'a> {
     /// A deed, and each so many-th call or allocation in it that fails.
-    Trouble(&'a Beginning, Setting, Deed, Trouble, u64),
+    Trouble(&'a FaultStart, FaultSetting, Deed, Trouble, u64),
     /// An act, and each sync in it that fails.
-    Syncs(&'a Beginning, Level, Act),
+    Syncs(&'a FaultStart, Level, Act),
     /// So many bits of each piece of what a store left or, if `true`, of what it closed.
-    Flips(&'a Beginning, bool, u64),
+    Flips(&'a FaultStart, bool, u64),
     /// A control.
-    Control(&'static Control),
+    Control(&'static FaultControl),
 }
 
-impl Work<'_> {
+impl FaultsWork<'_> {
     fn name(&self) -> String {
-        let name = |beginning: &Beginning| beginning.name.unwrap_or("nothing");
+        let name = |beginning: &FaultStart| beginning.name.unwrap_or("nothing");
         match self {
             Self::Trouble(beginning, setting, deed, trouble, _) => {
                 format!("{} {} {}: {}", setting.level.name(), name(beginning), deed.kind(), trouble.kind())
@@ -141,51 +118,61 @@ impl Work<'_> {
 
 /// What came of a piece of work.
 #[derive(Default)]
-struct Done {
-    figures: FaultsPhase,
-    broken: Vec<Broken>,
+struct FaultsDone {
+    figures: FaultsFigures,
+    broken: Vec<Failure<FaultRecord>>,
     complaints: Vec<String>,
 }
 
-/// Runs the phase. `at` is told of each part.
-///
-/// # Errors
-/// If it could not be run.
-pub fn run(reach: Reach, seed: u64, threads: usize, at: impl FnMut(&str, usize) + Send) -> Result<Found> {
-    let began = Instant::now();
-    let allocations = super::prepare();
-    let mut all = Done::default();
-    if allocations.is_none() {
-        let why = "no allocation was made to fail: SQLite was in use before this was prepared";
-        all.complaints.push(why.to_owned());
+impl Phase for FaultsPhase {
+    type Figures = FaultsFigures;
+    type Counterexample = FaultRecord;
+
+    fn name(&self) -> &'static str {
+        "faults"
     }
-    let mut beginnings = Vec::new();
-    for setting in settings(reach) {
-        for scope in cuts() {
-            match Beginning::new(&scope, setting) {
-                Ok(beginning) => beginnings.push((setting, beginning)),
-                Err(why) => all.complaints.push(format!("{} cannot begin: {why}", scope.name)),
-            }
+
+    fn run(
+        &self,
+        plan: &Plan,
+        progress: &mut (dyn Progress + Send),
+    ) -> Result<PhaseOutcome<FaultsFigures, FaultRecord>> {
+        let allocations = super::prepare();
+        let mut all = FaultsDone::default();
+        if allocations.is_none() {
+            let why = "no allocation was made to fail: SQLite was in use before this was prepared";
+            all.complaints.push(why.to_owned());
         }
-        beginnings.push((setting, Beginning::nothing()));
+        let mut starts = Vec::new();
+        for setting in settings(plan.reach) {
+            for scope in cuts() {
+                match FaultStart::new(&scope, setting) {
+                    Ok(start) => starts.push((setting, start)),
+                    Err(why) => all.complaints.push(format!("{} cannot begin: {why}", scope.name)),
+                }
+            }
+            starts.push((setting, FaultStart::nothing()));
+        }
+        let work = all_work(plan.reach, &starts, allocations);
+        let mut parts = PhaseParts::new(progress, self.name(), work.len());
+        let done = pool::map(
+            plan.threads,
+            &work,
+            |work| parts.begin(&work.name()),
+            |work| do_work(work, plan.seed, allocations),
+        );
+        for done in done {
+            all.add(done?);
+        }
+        all.complain(plan.reach, allocations);
+        let FaultsDone { figures, broken, complaints } = all;
+        Ok(PhaseOutcome { figures, complaints, failure: broken.into_iter().next(), tallies: None })
     }
-    let work = plan(reach, &beginnings, allocations);
-    let total = work.len();
-    let mut at = at;
-    let done =
-        pool::map(threads, &work, |work| at(&work.name(), total), |work| do_work(work, seed, allocations));
-    for done in done {
-        all.add(done?);
-    }
-    all.complain(reach, allocations);
-    let Done { mut figures, broken, complaints } = all;
-    figures.seconds = began.elapsed().as_secs_f64();
-    Ok(Found { figures, broken: broken.into_iter().next(), complaints })
 }
 
 /// The circumstances, what is used most first.
-fn settings(reach: Reach) -> Vec<Setting> {
-    let setting = |level, manner| Setting { level, profile: Profile::UNIX, manner };
+fn settings(reach: Reach) -> Vec<FaultSetting> {
+    let setting = |level, manner| FaultSetting { level, profile: Profile::UNIX, manner };
     let mut settings = vec![setting(Level::PowerLoss, Manner::Cold)];
     if reach != Reach::Quick {
         settings.push(setting(Level::ProcessCrash, Manner::Cold));
@@ -199,12 +186,12 @@ fn settings(reach: Reach) -> Vec<Setting> {
     settings
 }
 
-fn plan(
+fn all_work(
     reach: Reach,
-    beginnings: &[(Setting, Beginning)],
+    beginnings: &[(FaultSetting, FaultStart)],
     allocations: Option<AllocationFaults>,
-) -> Vec<Work<'_>> {
-    let mut work: Vec<Work<'_>> = control::ALL.iter().map(Work::Control).collect();
+) -> Vec<FaultsWork<'_>> {
+    let mut work: Vec<FaultsWork<'_>> = control::ALL.iter().map(FaultsWork::Control).collect();
     for (setting, beginning) in beginnings {
         let main = setting.level == Level::PowerLoss;
         let (cold, warm) = (setting.manner == Manner::Cold, setting.manner == Manner::Warm);
@@ -213,7 +200,7 @@ fn plan(
             // A quick run tries every other call.
             let each = if reach == Reach::Quick { 2 } else { 1 };
             let mut calls =
-                |kind, lasting| troubles.push((Trouble::Call(Fault { kind, at: 0, lasting }), each));
+                |kind, lasting| troubles.push((Trouble::Call(DiskFault { kind, at: 0, lasting }), each));
             if reach != Reach::Quick || cold {
                 calls(FaultKind::Io, false);
                 calls(FaultKind::Full, false);
@@ -228,12 +215,12 @@ fn plan(
             if allocations.is_some() && main && warm {
                 troubles.push((Trouble::Allocation(0), step(reach, &deed)));
             }
-            let of = |(trouble, step)| Work::Trouble(beginning, *setting, deed.clone(), trouble, step);
+            let of = |(trouble, step)| FaultsWork::Trouble(beginning, *setting, deed.clone(), trouble, step);
             work.extend(troubles.into_iter().map(of));
             if let Deed::Act(act) = deed
                 && cold
             {
-                work.push(Work::Syncs(beginning, setting.level, act));
+                work.push(FaultsWork::Syncs(beginning, setting.level, act));
             }
         }
         if main && cold && beginning.name.is_some() {
@@ -242,9 +229,9 @@ fn plan(
                 Reach::Standard => 4,
                 Reach::Deep => 40,
             };
-            work.push(Work::Flips(beginning, false, each));
+            work.push(FaultsWork::Flips(beginning, false, each));
             // Without a WAL, and so without SQLite's checksums, more can happen.
-            work.push(Work::Flips(beginning, true, 8 * each));
+            work.push(FaultsWork::Flips(beginning, true, 8 * each));
         }
     }
     work
@@ -261,7 +248,7 @@ fn step(reach: Reach, deed: &Deed) -> u64 {
     }
 }
 
-fn deeds(level: Level, beginning: &Beginning) -> Vec<Deed> {
+fn deeds(level: Level, beginning: &FaultStart) -> Vec<Deed> {
     if beginning.name.is_none() {
         return vec![Deed::Create];
     }
@@ -279,116 +266,119 @@ fn deeds(level: Level, beginning: &Beginning) -> Vec<Deed> {
 /// More calls and allocations than a deed has: a search that comes so far does not end.
 const CALLS_MAX: u64 = 100_000;
 
-fn do_work(work: &Work<'_>, seed: u64, allocations: Option<AllocationFaults>) -> Result<Done> {
-    let mut done = Done::default();
+fn do_work(work: &FaultsWork<'_>, seed: u64, allocations: Option<AllocationFaults>) -> Result<FaultsDone> {
+    let mut done = FaultsDone::default();
     match work {
-        Work::Trouble(beginning, setting, deed, trouble, step) => {
-            let mut stage = Stage::new(*setting, allocations)?;
+        FaultsWork::Trouble(beginning, setting, deed, trouble, step) => {
+            let mut harness = FaultHarness::new(*setting, allocations)?;
             let start = beginning.name.map(str::to_owned);
             // Of those that are not all tried, other seeds try others.
             let first = seed % step;
             for at in (first..).step_by(usize::try_from(*step).unwrap_or(1)) {
                 let trouble = trouble.at(at);
-                let case =
-                    Case { start: start.clone(), setting: *setting, deed: deed.clone(), trouble, lie: None };
+                let case = FaultCase {
+                    start: start.clone(),
+                    setting: *setting,
+                    deed: deed.clone(),
+                    trouble,
+                    mutant: None,
+                };
                 if at > CALLS_MAX {
-                    done.complaints.push(format!("no run meets no fault: {}", case.story()));
+                    done.complaints.push(format!("no run meets no fault: {}", case.explanation()));
                 }
-                let played = stage.play(beginning, &case);
-                if at > CALLS_MAX || !done.count(&case, played) {
+                let outcome = harness.run(beginning, &case);
+                if at > CALLS_MAX || !done.count(&case, outcome) {
                     break;
                 }
             }
         }
-        Work::Syncs(beginning, level, act) => {
+        FaultsWork::Syncs(beginning, level, act) => {
             let mut syncs = Syncs::new(*level)?;
             for going in Going::ALL {
                 for at in 0..CALLS_MAX {
-                    match syncs.play(beginning, act, at, going) {
+                    match syncs.run(beginning, act, at, going) {
                         Ok(None) => break,
                         Ok(Some(synced)) => done.figures.failed_syncs += u64::from(synced),
-                        Err(wrong) => {
-                            let story = format!(
-                                "from {} at {}\n{act:?}\ncall {at} fails, a sync; the store is {going:?}, opened \
-                                 again and worked on; the power is cut",
-                                beginning.name.unwrap_or("nothing"),
-                                level.name()
-                            );
-                            done.broken(wrong, story);
+                        Err(violation) => {
+                            let start = beginning.name.map(str::to_owned);
+                            let (level, act) = (*level, act.clone());
+                            done.broken(violation, FaultRecord::Sync { start, level, act, at, going });
                             break;
                         }
                     }
                 }
             }
         }
-        Work::Flips(beginning, shut, each) => {
+        FaultsWork::Flips(beginning, shut, each) => {
             let image = if *shut { &beginning.shut } else { &beginning.left };
             let mut flipped = Flipped::new()?;
             for flip in flips(image, *each, seed) {
                 let figures = &mut done.figures.flips;
                 figures.total += 1;
-                match flipped.play(beginning, image, &flip) {
-                    Ok(Outcome::Refused) => figures.refused += 1,
-                    Ok(Outcome::Corrupt) => figures.corrupt += 1,
-                    Ok(Outcome::Same) => figures.unnoticed += 1,
-                    Ok(Outcome::Earlier) => figures.earlier += 1,
-                    Ok(Outcome::Books) => figures.books += 1,
-                    Err(wrong) => {
-                        done.broken(wrong, format!("from {}\n{flip:?}", beginning.scope.name));
+                match flipped.run(beginning, image, &flip) {
+                    Ok(FlipOutcome::Refused) => figures.refused += 1,
+                    Ok(FlipOutcome::Corrupt) => figures.corrupt += 1,
+                    Ok(FlipOutcome::Same) => figures.unnoticed += 1,
+                    Ok(FlipOutcome::Earlier) => figures.earlier += 1,
+                    Ok(FlipOutcome::Bookkeeping) => figures.bookkeeping += 1,
+                    Err(violation) => {
+                        let (start, closed) = (beginning.scope.name.to_owned(), *shut);
+                        done.broken(violation, FaultRecord::Flip { start, closed, flip });
                     }
                 }
             }
         }
-        Work::Control(control) => {
+        FaultsWork::Control(control) => {
             let caught = control.run()?;
-            done.figures.controls = Controls { caught: usize::from(caught.is_ok()), total: 1 };
-            let complaint = caught.err();
-            let told = |why| format!("a mistake was not noticed ({}): {why}", control.name);
-            done.complaints.extend(complaint.map(told));
+            done.complaints.extend(done.figures.controls.count(control.name, caught));
         }
     }
     Ok(done)
 }
 
-impl Done {
-    /// Counts a case. Says whether to go on to the next call.
-    fn count(&mut self, case: &Case, played: Result<super::stage::Played, Wrong>) -> bool {
+impl FaultsDone {
+    /// Counts a case. Says whether to try the next call.
+    fn count(&mut self, case: &FaultCase, outcome: Result<super::harness::FaultRun, Violation>) -> bool {
         let figures = &mut self.figures;
-        if let Trouble::Call(Fault { kind: FaultKind::Short, .. }) = case.trouble {
+        if let Trouble::Call(DiskFault { kind: FaultKind::Short, .. }) = case.trouble {
             let short = &mut figures.short_reads;
-            match played {
-                Ok(played) if played.met == 0 => return false,
+            match outcome {
+                Ok(outcome) if outcome.met == 0 => return false,
                 Ok(_) => short.harmless += 1,
-                Err(wrong) if wrong.property == PANIC => self.broken(wrong, case.story()),
-                Err(wrong) if wrong.property == SUCCESS => short.wrong_answers += 1,
+                Err(violation) if violation.property == PANIC => {
+                    self.broken(violation, FaultRecord::Call(case.clone()))
+                }
+                Err(violation) if violation.property == SUCCESS => short.wrong_answers += 1,
                 Err(_) => short.noticed += 1,
             }
             self.figures.short_reads.total += 1;
             return true;
         }
-        match played {
-            Ok(played) if played.met == 0 => return false,
-            Ok(played) => {
-                figures.recovered += played.recovered;
-                for name in played.errors {
+        match outcome {
+            Ok(outcome) if outcome.met == 0 => return false,
+            Ok(outcome) => {
+                figures.recovered += outcome.recovered;
+                for name in outcome.errors {
                     *figures.errors.entry(name).or_default() += 1;
                 }
                 match case.trouble {
-                    Trouble::Call(Fault { kind: FaultKind::Full, .. }) => figures.disk_full += 1,
+                    Trouble::Call(DiskFault { kind: FaultKind::Full, .. }) => figures.disk_full += 1,
                     Trouble::Call(_) => figures.io_errors += 1,
                     Trouble::Allocation(_) => figures.allocations += 1,
                 }
             }
-            Err(wrong) => {
-                self.broken(wrong, case.story());
+            Err(violation) => {
+                self.broken(violation, FaultRecord::Call(case.clone()));
                 return false;
             }
         }
         true
     }
 
-    fn broken(&mut self, wrong: Wrong, story: String) {
-        self.broken.push(Broken { property: wrong.property, why: wrong.why, story });
+    fn broken(&mut self, violation: Violation, record: FaultRecord) {
+        let property = violation.property.to_owned();
+        let explanation = record.explain(Some(&violation));
+        self.broken.push(Failure { property, explanation, counterexample: record });
     }
 
     fn add(&mut self, other: Self) {
@@ -407,9 +397,8 @@ impl Done {
         mine.flips.corrupt += its.flips.corrupt;
         mine.flips.unnoticed += its.flips.unnoticed;
         mine.flips.earlier += its.flips.earlier;
-        mine.flips.books += its.flips.books;
-        mine.controls.caught += its.controls.caught;
-        mine.controls.total += its.controls.total;
+        mine.flips.bookkeeping += its.flips.bookkeeping;
+        mine.controls.add(its.controls);
         for (name, count) in its.errors {
             *mine.errors.entry(name).or_default() += count;
         }
@@ -428,7 +417,7 @@ impl Done {
             (figures.short_reads.total > 0, "short read"),
             (figures.flips.refused > 0, "flipped bit that was refused"),
             (figures.flips.earlier > 0, "flipped bit that left an earlier moment"),
-            // Of few bits, none may lie in what a message is made of.
+            // Of few bits, none may be in a message.
             (figures.flips.corrupt > 0 || reach == Reach::Quick, "flipped bit that was delivered as corrupt"),
             (figures.errors.contains_key("Indeterminate"), "operation of unknown effect"),
             (figures.errors.contains_key("Full"), "operation that found no room"),
@@ -440,9 +429,12 @@ impl Done {
     }
 }
 
-impl FaultsPhase {
-    /// The figures for people.
-    pub fn figures(&self, text: &mut String) {
+impl PhaseFigures for FaultsFigures {
+    fn set_seconds(&mut self, seconds: f64) {
+        self.seconds = seconds;
+    }
+
+    fn lines(&self, text: &mut String) {
         let _ = writeln!(
             text,
             "faults    {} I/O errors, {} full disks, {} failed allocations: {} times found sound, and worked on",
@@ -453,19 +445,19 @@ impl FaultsPhase {
         );
         let _ = writeln!(
             text,
-            "            {} syncs failed before a cut; {} bits flipped: {} refused, {} corrupt, {} earlier, {} in the books, {} unnoticed",
+            "            {} syncs failed before a cut; {} bits flipped: {} refused, {} corrupt, {} earlier, {} in the bookkeeping, {} unnoticed",
             grouped(self.failed_syncs),
             grouped(self.flips.total),
             grouped(self.flips.refused),
             grouped(self.flips.corrupt),
             grouped(self.flips.earlier),
-            grouped(self.flips.books),
+            grouped(self.flips.bookkeeping),
             grouped(self.flips.unnoticed)
         );
         let short = &self.short_reads;
         let _ = writeln!(
             text,
-            "            {} short reads: {} harmless, {} wrong answers, {} found wrong later; controls caught: {} of {}; {:.1} s",
+            "            {} short reads: {} harmless, {} answers that are not the model's, {} found later; controls caught: {} of {}; {:.1} s",
             grouped(short.total),
             grouped(short.harmless),
             grouped(short.wrong_answers),

@@ -1,15 +1,15 @@
 //! Bytes as a source of choices, and choices as bytes.
 //!
-//! What always holds: reading never fails; past the end everything is zero. What a [`Writer`] wrote, [`Bytes`] reads.
-//! This module must not know what the choices are for.
+//! Invariant: reading never fails; past the end everything is zero. What a [`ByteWriter`] wrote, [`ByteSource`] reads.
+//! Does not depend on: what the choices are for.
 
 use fencepost_model::vocabulary::RawValue;
 
 /// Bytes that are taken from the front.
 #[derive(Clone, Copy, Debug)]
-pub struct Bytes<'a>(pub &'a [u8]);
+pub struct ByteSource<'a>(pub &'a [u8]);
 
-impl<'a> Bytes<'a> {
+impl<'a> ByteSource<'a> {
     /// Whether nothing is left.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
@@ -81,11 +81,11 @@ impl<'a> Bytes<'a> {
 const INTEGERS: [i64; 12] =
     [0, 1, 2, 3, -1, 1 << 32, (1 << 32) - 1, i64::MAX, i64::MIN, i64::MAX - 1, 1 << 48, 10];
 
-/// Writes what [`Bytes`] reads.
+/// Writes what [`ByteSource`] reads.
 #[derive(Clone, Debug, Default)]
-pub struct Writer(pub Vec<u8>);
+pub struct ByteWriter(pub Vec<u8>);
 
-impl Writer {
+impl ByteWriter {
     /// A byte.
     #[must_use]
     pub fn u8(mut self, byte: u8) -> Self {
@@ -150,8 +150,9 @@ mod tests {
             RawValue::Text(vec![0xff, b'a']),
             RawValue::Blob(vec![]),
         ];
-        let written = values.iter().fold(Writer::default(), Writer::value).u8(9).u16(515).u32(7).piece(b"xy");
-        let mut bytes = Bytes(&written.0);
+        let written =
+            values.iter().fold(ByteWriter::default(), ByteWriter::value).u8(9).u16(515).u32(7).piece(b"xy");
+        let mut bytes = ByteSource(&written.0);
         assert_eq!(values.clone().map(|_| bytes.value()), values);
         assert_eq!((bytes.u8(), bytes.u16(), bytes.u32(), bytes.piece()), (9, 515, 7, &b"xy"[..]));
         assert!(bytes.is_empty());
@@ -160,7 +161,7 @@ mod tests {
 
     #[test]
     fn a_count_that_lies_takes_what_is_there() {
-        let mut bytes = Bytes(&[0xff, 0xff, 1, 2]);
+        let mut bytes = ByteSource(&[0xff, 0xff, 1, 2]);
         assert_eq!(bytes.piece(), [1, 2]);
     }
 }

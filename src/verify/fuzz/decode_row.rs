@@ -1,8 +1,8 @@
 //! Any values in any columns of every table, through the real statements.
 //!
-//! Nothing panics. What is delivered encodes to the same row again, or it says that it is corrupt and carries the raw
-//! columns unchanged; whatever else happens is a typed error that says what is damaged; and no command vanishes. What
-//! was planted is put back afterwards, and what was done is taken back.
+//! Invariant: nothing panics. What is delivered encodes to the same row again, or says that it is corrupt and carries
+//! the raw columns unchanged; anything else is a typed error that says what is damaged; no command vanishes. What was
+//! planted is put back afterwards, and what was done is taken back.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -16,10 +16,10 @@ use fencepost_model::vocabulary::{
 use rusqlite::Connection;
 use rusqlite::types::{Value, ValueRef};
 
-use super::bytes::{Bytes, Writer};
+use super::bytes::{ByteSource, ByteWriter};
 use super::furnished::{LATE, claim, furnish, group, name, names, poll};
 use super::mended::mend;
-use super::on_stage;
+use super::on_harness;
 use fencepost::check::report;
 use fencepost::error::{Error, Result};
 use fencepost::internals::sqlite::{
@@ -115,32 +115,32 @@ fn rows_of(table: &Table) -> &'static [u8] {
     }
 }
 
-/// A furnished store, and beside it the connection that plants: it alone ignores the checks of tables. (To switch them off
-/// and on for one connection has SQLite prepare every statement anew.)
-struct Stage {
+/// A furnished store, and beside it the connection that plants: it alone ignores the checks of tables. (To switch them
+/// off and on for one connection has SQLite prepare every statement anew.)
+struct RowHarness {
     store: Store,
     planter: Connection,
 }
 
 thread_local! {
-    static STAGE: RefCell<Option<Stage>> = const { RefCell::new(None) };
+    static HARNESS: RefCell<Option<RowHarness>> = const { RefCell::new(None) };
 }
 
-/// Plays bytes: each change is a table, a row, a column and a value, or a sound message in place of a row's.
-pub(super) fn play(data: &[u8]) {
-    on_stage(&STAGE, || stage(&Statements::standard()), |stage| within(stage, Bytes(data)));
+/// Runs on bytes: each change is a table, a row, a column and a value, or a sound message in place of a row's.
+pub(super) fn run(data: &[u8]) {
+    on_harness(&HARNESS, || harness(&Statements::standard()), |harness| within(harness, ByteSource(data)));
 }
 
-/// Plays all seeds on a store that runs these statements, which panics if a promise is broken.
+/// Runs all seeds on a store that runs these statements, which panics if a promise is broken.
 ///
 /// # Errors
 /// What has no typed answer.
-pub(crate) fn play_seeds(sql: &Statements) -> Result<()> {
-    let mut stage = stage(sql)?;
-    seeds().iter().try_for_each(|(_, seed)| within(&mut stage, Bytes(seed)))
+pub(crate) fn run_seeds(sql: &Statements) -> Result<()> {
+    let mut harness = harness(sql)?;
+    seeds().iter().try_for_each(|(_, seed)| within(&mut harness, ByteSource(seed)))
 }
 
-fn stage(sql: &Statements) -> Result<Stage> {
+fn harness(sql: &Statements) -> Result<RowHarness> {
     static COUNT: AtomicU32 = AtomicU32::new(0);
     let uri = format!("file:/decode-row-{}?vfs=memdb", COUNT.fetch_add(1, Ordering::Relaxed));
     let mut store = Store::over(Connection::open(&uri)?)?.with_statements(sql.clone());
@@ -150,38 +150,38 @@ fn stage(sql: &Statements) -> Result<Stage> {
     for Table { name, .. } in &TABLES {
         planter.execute_batch(&format!("CREATE TEMP TABLE kept_{name} AS SELECT * FROM main.{name}"))?;
     }
-    Ok(Stage { store, planter })
+    Ok(RowHarness { store, planter })
 }
 
-fn within(stage: &mut Stage, mut bytes: Bytes<'_>) -> Result<()> {
+fn within(harness: &mut RowHarness, mut bytes: ByteSource<'_>) -> Result<()> {
     let which = bytes.u8();
     let mut touched = BTreeSet::new();
-    stage.planter.execute_batch("BEGIN IMMEDIATE")?;
+    harness.planter.execute_batch("BEGIN IMMEDIATE")?;
     for _ in 0..8 {
         if bytes.is_empty() {
             break;
         }
-        touched.insert(change(&stage.planter, &mut bytes)?);
+        touched.insert(change(&harness.planter, &mut bytes)?);
     }
-    stage.planter.execute_batch("COMMIT")?;
-    stage.store.connection().execute_batch("BEGIN IMMEDIATE")?;
-    look(&stage.store)?;
-    work(&mut stage.store, which)?;
-    stage.store.connection().execute_batch("ROLLBACK")?;
-    stage.planter.execute_batch("BEGIN IMMEDIATE")?;
+    harness.planter.execute_batch("COMMIT")?;
+    harness.store.connection().execute_batch("BEGIN IMMEDIATE")?;
+    look(&harness.store)?;
+    work(&mut harness.store, which)?;
+    harness.store.connection().execute_batch("ROLLBACK")?;
+    harness.planter.execute_batch("BEGIN IMMEDIATE")?;
     for name in touched {
         for sql in
             [format!("DELETE FROM main.{name}"), format!("INSERT INTO main.{name} SELECT * FROM kept_{name}")]
         {
-            stage.planter.prepare_cached(&sql)?.execute([])?;
+            harness.planter.prepare_cached(&sql)?.execute([])?;
         }
     }
-    stage.planter.execute_batch("COMMIT")?;
+    harness.planter.execute_batch("COMMIT")?;
     Ok(())
 }
 
 /// Makes one change, unless a row of the same key is there already, and says to which table.
-fn change(planter: &Connection, bytes: &mut Bytes<'_>) -> Result<&'static str> {
+fn change(planter: &Connection, bytes: &mut ByteSource<'_>) -> Result<&'static str> {
     let at = usize::from(bytes.u8());
     let table = &TABLES[at % TABLES.len()];
     let row = i64::from(bytes.u8() % 8);
@@ -219,7 +219,7 @@ fn put(planter: &Connection, table: &Table, row: i64, column: &str, value: RawVa
 }
 
 /// Puts a message of any bytes in place of a row's, as this program would have written it.
-fn sound(planter: &Connection, table: &Table, row: i64, bytes: &mut Bytes<'_>) -> Result<()> {
+fn sound(planter: &Connection, table: &Table, row: i64, bytes: &mut ByteSource<'_>) -> Result<()> {
     let kind = if table.name == "log" { Kind::Event } else { Kind::Command };
     let sql = format!("SELECT rowid FROM main.{} LIMIT 1 OFFSET ?1", table.name);
     let found = planter.prepare_cached(&sql)?.query_row([row], |row| row.get::<_, i64>(0));
@@ -229,7 +229,7 @@ fn sound(planter: &Connection, table: &Table, row: i64, bytes: &mut Bytes<'_>) -
     if let Ok(id) = MessageId::new(String::from_utf8_lossy(bytes.piece())) {
         message = message.with_id(id);
     }
-    let text = |bytes: &mut Bytes<'_>| String::from_utf8_lossy(bytes.piece()).into_owned();
+    let text = |bytes: &mut ByteSource<'_>| String::from_utf8_lossy(bytes.piece()).into_owned();
     message = message.with_metadata(text(bytes), text(bytes));
     let columns = columns_of(&message, number, Timestamp::ZERO.plus(u64::from(bytes.u32())));
     for (column, value) in columns.0.iter() {
@@ -262,7 +262,7 @@ fn look(store: &Store) -> Result<()> {
     listing(store)
 }
 
-/// Every record is listed, whatever its columns hold, unless nobody could name it.
+/// Every record is listed, whatever its columns hold, unless it could not be named.
 fn listing(store: &Store) -> Result<()> {
     let conn = store.connection();
     let filter = RecordFilter { place: None, name: None, after: RecordId::ZERO, limit: 100 };
@@ -378,7 +378,7 @@ fn work(store: &mut Store, which: u8) -> Result<()> {
                 Target::Event { seq, .. } => log.get(&seq.get()),
                 Target::Entry { record, .. } => entries.get(&record.get()),
             };
-            judge(&op, &delivery, rows);
+            check(&op, &delivery, rows);
             let (lease, token) = (delivery.target.lease(), delivery.token);
             operate(store, &Op::Extend { lease: lease.clone(), token, lease_ms: 2_000 })?;
             let how =
@@ -401,7 +401,7 @@ fn unreadable(store: &Store) -> Result<BTreeMap<u64, Raw>> {
         .collect()
 }
 
-/// A command that was moved aside because it cannot be read is kept with every column.
+/// A command that was set aside because it cannot be read is kept with every column.
 fn kept(store: &Store, id: RecordId, whole: &BTreeMap<u64, Raw>) -> Result<()> {
     let Some(Listed::Sound(found)) = record(store.connection(), store.statements(), id)? else {
         return Ok(());
@@ -435,7 +435,7 @@ fn commands(store: &Store) -> Result<i64> {
 }
 
 /// A delivery is what its row holds, and was asked for.
-fn judge(op: &Op, delivery: &Delivery, row: Option<&Raw>) {
+fn check(op: &Op, delivery: &Delivery, row: Option<&Raw>) {
     let Some(row) = row else { panic!("{delivery:?} comes from no row") };
     let (Op::Claim { names, .. } | Op::Poll { names, .. }) = op else { return };
     match &delivery.body {
@@ -461,25 +461,26 @@ pub(super) fn seeds() -> Vec<(String, Vec<u8>)> {
     for (at, table) in (0_u8..).zip(&TABLES) {
         for (class, value) in &values {
             // Each column of the second row, eight at a time; and those of a class that no column has one at a time,
-            // for what is wrong further back is not looked at.
+            // for damage further back is not looked at.
             let (count, rows) = (table.columns().len(), rows_of(table));
             let row = *rows.get(1).unwrap_or(&rows[0]);
             let at_once = if *class == "real" { 1 } else { 8 };
             for first in (0..count).step_by(at_once) {
                 let columns = (first..count.min(first + at_once)).map(|column| column.to_le_bytes()[0]);
-                let changes = columns
-                    .fold(Writer::default().u8(at), |to, column| to.u8(at).u8(row).u8(column).value(value));
+                let changes = columns.fold(ByteWriter::default().u8(at), |to, column| {
+                    to.u8(at).u8(row).u8(column).value(value)
+                });
                 seeds.push((format!("{}-{first}-{class}", table.name), changes.0));
             }
         }
     }
-    // The event at the head of the log is another's, and nobody can read where the log begins.
+    // The event at the head of the log is another's, and the beginning of the log cannot be read.
     for (class, value) in &values {
-        let head = Writer::default().u8(0).u8(1).u8(4).u8(7).value(&RawValue::Integer(77));
+        let head = ByteWriter::default().u8(0).u8(1).u8(4).u8(7).value(&RawValue::Integer(77));
         seeds.push((format!("store-first-without-head-{class}"), head.u8(7).u8(0).u8(3).value(value).0));
     }
     for (what, at) in [("command", 0xf0), ("event", 0xf1)] {
-        let sound = Writer::default().u8(0).u8(at).u8(0).u8(0).piece(b"payload").piece(b"an id");
+        let sound = ByteWriter::default().u8(0).u8(at).u8(0).u8(0).piece(b"payload").piece(b"an id");
         seeds.push((format!("sound-{what}"), sound.piece(b"key").piece("\u{7}\"".as_bytes()).u32(7).0));
     }
     seeds
@@ -489,9 +490,9 @@ pub(super) fn seeds() -> Vec<(String, Vec<u8>)> {
 mod tests {
     use super::*;
 
-    /// Plays two changes at a time: a few hundred from `FENCEPOST_SEED` on, or with `FENCEPOST_PAIRS=all` every pair of
-    /// places with every pair of values, in some minutes. One answer may stand in front of another, so that it takes two
-    /// changes to hear it.
+    /// Runs two changes at a time: a few hundred from `FENCEPOST_SEED` on, or with `FENCEPOST_PAIRS=all` every pair of
+    /// places with every pair of values, in some minutes. One answer may stand in front of another, so that it takes
+    /// two changes to hear it.
     #[test]
     fn any_two_changes_have_typed_answers() {
         let places: Vec<(u8, u8, u8)> = (0_u8..)
@@ -512,13 +513,13 @@ mod tests {
             // A step that is prime leads to each of them once.
             let which = (n + seed) * 15_485_863 % all;
             let (first, second) = pairs[which / values.len().pow(2)];
-            let mut input = Writer::default().u8((n + seed).to_le_bytes()[0] & 0x41);
+            let mut input = ByteWriter::default().u8((n + seed).to_le_bytes()[0] & 0x41);
             for (place, value) in [(first, which), (second, which / values.len())] {
                 let (table, row, column) = places[place];
                 input = input.u8(table).u8(row).u8(column).value(&values[value % values.len()]);
             }
-            let played = std::panic::catch_unwind(|| play(&input.0));
-            assert!(played.is_ok(), "{:?} and {:?}: {:02x?}", places[first], places[second], input.0);
+            let ran = std::panic::catch_unwind(|| run(&input.0));
+            assert!(ran.is_ok(), "{:?} and {:?}: {:02x?}", places[first], places[second], input.0);
         }
     }
 }

@@ -1,7 +1,8 @@
-//! A store in a file of its own, with whatever bytes: opening it, and doing everything to it that is done to a store.
+//! A store in a file of its own, with any bytes: it is opened, and every operation is done to it.
 //!
-//! What always holds: whatever the bytes, nothing but the file itself, its WAL, the index of that and a journal is there
-//! afterwards, and what lies beside it is as it was. This module must not know where the bytes come from.
+//! Invariant: whatever the bytes, only the file, its WAL, the index of the WAL and a journal are there afterwards, and
+//! the files beside it are unchanged.
+//! Does not depend on: where the bytes come from.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -18,7 +19,7 @@ use fencepost::internals::sqlite::{Durability, OpenOptions, RecordFilter, Store,
 
 /// The bytes of a store: of its file and of its WAL.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Files {
+pub struct StoreFiles {
     /// The database file.
     pub file: Vec<u8>,
     /// Its WAL; none if it is empty.
@@ -27,13 +28,13 @@ pub struct Files {
 
 /// A directory for one store at a time.
 #[derive(Debug)]
-pub struct Bench {
+pub struct FileBench {
     directory: tempfile::TempDir,
 }
 
 const FILE: &str = "bus.db";
 const NEIGHBOUR: &str = "neighbour.db";
-const NEIGHBOURS: &[u8] = b"this belongs to somebody else";
+const NEIGHBOURS: &[u8] = b"this is another file";
 
 /// What came of a store.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -50,7 +51,7 @@ pub struct Taken {
     pub invented: Vec<String>,
 }
 
-impl Bench {
+impl FileBench {
     /// # Errors
     /// Whatever the operating system reports.
     pub fn new() -> Result<Self> {
@@ -73,7 +74,7 @@ impl Bench {
     ///
     /// # Errors
     /// Whatever the operating system reports.
-    pub fn put(&self, files: &Files) -> Result<()> {
+    pub fn put(&self, files: &StoreFiles) -> Result<()> {
         for suffix in ["", "-wal", "-shm", "-journal"] {
             match fs::remove_file(self.beside(suffix)) {
                 Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error.into()),
@@ -91,9 +92,9 @@ impl Bench {
     ///
     /// # Errors
     /// Whatever the operating system reports.
-    pub fn files(&self) -> Result<Files> {
+    pub fn files(&self) -> Result<StoreFiles> {
         let wal = fs::read(self.beside("-wal")).unwrap_or_default();
-        Ok(Files { file: fs::read(self.path())?, wal })
+        Ok(StoreFiles { file: fs::read(self.path())?, wal })
     }
 
     /// # Panics
@@ -230,7 +231,7 @@ impl Taken {
                 Op::Poll { group, .. } => Some(group.clone()),
                 _ => None,
             };
-            self.judge(op, group, &delivery, sent);
+            self.check(op, group, &delivery, sent);
             let how = match delivery.body.is_sound() {
                 true => Settlement::Ack,
                 false => Settlement::DeadLetter { reason: "corrupt".into() },
@@ -240,7 +241,7 @@ impl Taken {
         }
     }
 
-    fn judge(&mut self, op: &Op, group: Option<Group>, delivery: &Delivery, sent: Option<&Sent>) {
+    fn check(&mut self, op: &Op, group: Option<Group>, delivery: &Delivery, sent: Option<&Sent>) {
         let kind = if group.is_some() { Kind::Event } else { Kind::Command };
         let Body::Sound { message, .. } = &delivery.body else {
             self.corrupt += 1;
@@ -259,7 +260,7 @@ impl Taken {
     }
 }
 
-/// How a healthy store lies there.
+/// The healthy store of a shape.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Shape {
     /// Closed: all in the file.
@@ -277,11 +278,11 @@ pub const SHAPES: [Shape; 3] = [Shape::Closed, Shape::Wal, Shape::Both];
 ///
 /// # Errors
 /// Whatever the store answers.
-pub fn healthy(bench: &Bench) -> Result<(BTreeMap<Shape, Files>, Sent)> {
+pub fn healthy(bench: &FileBench) -> Result<(BTreeMap<Shape, StoreFiles>, Sent)> {
     let mut files = BTreeMap::new();
     let mut known = Sent::new();
     for shape in SHAPES {
-        bench.put(&Files::default())?;
+        bench.put(&StoreFiles::default())?;
         fs::remove_file(bench.path())?;
         let mut store = Store::open(bench.path(), &OpenOptions { create: true, ..options() })?;
         known = furnish(&mut store, false)?;

@@ -1,8 +1,10 @@
 //! A store with something of everything, and what was sent to it.
 //!
-//! What always holds: the same operations at the same times, so that the same numbers are there each time: commands that
-//! are ready, delayed, leased, dead and parked; events, a tombstone, groups, a redriven entry, records of both kinds;
-//! ids that are remembered and ids that have ended. This module must not know what is done to it afterwards.
+//! It has commands that are ready, delayed, leased, dead and parked; events, a tombstone, groups, a redriven entry,
+//! records of both kinds; ids that are remembered and ids that have ended.
+//!
+//! Invariant: the same operations at the same times give the same numbers.
+//! Does not depend on: what is done to it afterwards.
 
 use std::collections::BTreeMap;
 use std::num::NonZeroU32;
@@ -77,7 +79,7 @@ fn id(text: &str) -> MessageId {
     MessageId::new(text).unwrap_or_else(|rule| unreachable!("{text} {rule}"))
 }
 
-/// What was done, before and after an event of which nobody can read the name.
+/// What was done, before and after an event whose name cannot be read.
 fn operations() -> (Vec<Op>, Vec<Op>) {
     let long: Vec<u8> = (0..5_000_u16).map(|n| n.to_le_bytes()[0] ^ n.to_le_bytes()[1]).collect();
     let sends = [

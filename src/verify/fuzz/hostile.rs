@@ -1,7 +1,7 @@
-//! Schemas that somebody made on purpose, over a store that was healthy.
+//! Hostile schemas over a store that was healthy.
 //!
-//! What always holds: each is made by SQL that anybody can run on a file, and says whether the store must refuse it. This
-//! module must not know how the store finds out.
+//! Invariant: each is made by SQL that can be run on any file, and says whether the store must refuse it.
+//! Does not depend on: how the store finds out.
 
 use std::path::Path;
 
@@ -10,7 +10,7 @@ use rusqlite::config::DbConfig;
 
 use fencepost::error::Result;
 
-/// Something that somebody did to a file.
+/// Something that was done to a file.
 #[derive(Clone, Copy, Debug)]
 pub struct Hostile {
     /// What it is.

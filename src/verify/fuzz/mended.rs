@@ -1,7 +1,7 @@
 //! Every record that cannot be decoded is repaired, whatever its columns hold.
 //!
-//! What always holds: a repair is answered with the columns that were there, unchanged, and can be decoded then; what can
-//! be decoded is refused and stays.
+//! Invariant: a repair answers with the columns that were there, unchanged, and the record can be decoded then; a
+//! record that can be decoded is refused and stays.
 
 use fencepost_model::op::{Op, Refusal, Reply};
 use fencepost_model::state::{Body, Origin, Record};
@@ -18,7 +18,7 @@ pub(super) fn mend(store: &Store, operate: impl Fn(&Store, &Op) -> Result<Option
         let Listed::Sound(before) = listed else { continue };
         let message = given(&before);
         let op = Op::Repair { record: id, message: message.clone().into() };
-        // What is remembered of ids may be damaged too, and then nobody knows which one it has.
+        // What is remembered of ids may be damaged too, and then its id is unknown.
         let Some(reply) = operate(store, &op)? else { continue };
         let after = record(store.connection(), store.statements(), id)?;
         let Some(Listed::Sound(after)) = after else { panic!("record {id} is gone") };

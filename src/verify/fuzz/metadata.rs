@@ -1,16 +1,16 @@
 //! Metadata as it stands in a column: any text, and any pairs.
 //!
-//! What is read must be written again as the same text, and what is written must be read as the same pairs: there is
-//! one text for each list of pairs, so that a damaged one is never guessed at.
+//! Invariant: what is read is written again as the same text, and what is written is read as the same pairs: each list
+//! of pairs has one text, so that a damaged one is never guessed at.
 
 use std::sync::Arc;
 
-use super::bytes::{Bytes, Writer};
+use super::bytes::{ByteSource, ByteWriter};
 use fencepost::internals::sqlite::{metadata_pairs, metadata_text};
 
-/// Plays bytes: after a zero they are the text, after anything else the keys and values.
-pub(super) fn play(data: &[u8]) {
-    let mut bytes = Bytes(data);
+/// Runs on bytes: after a zero they are the text, after anything else the keys and values.
+pub(super) fn run(data: &[u8]) {
+    let mut bytes = ByteSource(data);
     if bytes.u8() == 0 {
         let Ok(text) = std::str::from_utf8(bytes.0) else { return };
         if let Some(pairs) = metadata_pairs(text) {
@@ -45,7 +45,7 @@ pub(super) fn seeds() -> Vec<(String, Vec<u8>)> {
     ];
     let mut seeds: Vec<_> =
         texts.iter().map(|(name, text)| ((*name).to_owned(), [&[0], text.as_bytes()].concat())).collect();
-    let pairs = Writer::default().u8(1).piece(b"key").piece("v\u{7}\u{2028}\"\\".as_bytes());
+    let pairs = ByteWriter::default().u8(1).piece(b"key").piece("v\u{7}\u{2028}\"\\".as_bytes());
     seeds.push(("pairs".to_owned(), pairs.piece(b"").piece(&[0xff]).0));
     seeds
 }

@@ -1,74 +1,78 @@
-//! Any bytes as the database file and as its WAL, and schemas that somebody made on purpose.
+//! Any bytes as the database file and as its WAL, and hostile schemas.
 //!
-//! The file is opened, checked, repaired, claimed from, polled and settled. What comes of it is typed errors, or
-//! quarantine, or messages; nothing is written outside of the file, and what does not end is ended by its steps.
+//! The file is opened, checked, repaired, claimed from, polled and settled.
+//!
+//! Invariant: the results are typed errors, quarantine or messages; nothing is written outside of the file, and what
+//! does not end is ended by its steps.
 
 use std::cell::RefCell;
 
-use super::bytes::{Bytes, Writer};
-use super::file::{Bench, Files, SHAPES, Shape, healthy};
+use super::bytes::{ByteSource, ByteWriter};
+use super::file::{FileBench, SHAPES, Shape, StoreFiles, healthy};
 use super::hostile::{HOSTILE, inflict};
-use super::on_stage;
+use super::on_harness;
 use super::page_flip::changed;
 use fencepost::error::Result;
 
-struct Stage {
-    bench: Bench,
-    healthy: std::collections::BTreeMap<Shape, Files>,
+struct OpenHarness {
+    bench: FileBench,
+    healthy: std::collections::BTreeMap<Shape, StoreFiles>,
 }
 
 thread_local! {
-    static STAGE: RefCell<Option<Stage>> = const { RefCell::new(None) };
+    static HARNESS: RefCell<Option<OpenHarness>> = const { RefCell::new(None) };
 }
 
-fn stage() -> Result<Stage> {
-    let bench = Bench::new()?;
+fn harness() -> Result<OpenHarness> {
+    let bench = FileBench::new()?;
     let (healthy, _) = healthy(&bench)?;
-    Ok(Stage { bench, healthy })
+    Ok(OpenHarness { bench, healthy })
 }
 
-/// Plays bytes: the first says in which way the others become a file.
-pub(super) fn play(data: &[u8]) {
-    on_stage(&STAGE, stage, |stage| within(stage, Bytes(data)));
+/// Runs on bytes: the first says in which way the others become a file.
+pub(super) fn run(data: &[u8]) {
+    on_harness(&HARNESS, harness, |harness| within(harness, ByteSource(data)));
 }
 
-fn within(stage: &Stage, mut bytes: Bytes<'_>) -> Result<()> {
+fn within(harness: &OpenHarness, mut bytes: ByteSource<'_>) -> Result<()> {
     let kind = bytes.u8();
     match kind % 3 {
         0 => {
             let wal = bytes.piece().to_vec();
-            stage.bench.put(&Files { file: bytes.0.to_vec(), wal })?;
+            harness.bench.put(&StoreFiles { file: bytes.0.to_vec(), wal })?;
         }
         1 => {
-            let files = stage.healthy[&bytes.one_of(&SHAPES)].clone();
-            stage.bench.put(&changed(files, &mut bytes, 16))?;
+            let files = harness.healthy[&bytes.one_of(&SHAPES)].clone();
+            harness.bench.put(&changed(files, &mut bytes, 16))?;
         }
         _ => {
-            stage.bench.put(&stage.healthy[&Shape::Closed])?;
+            harness.bench.put(&harness.healthy[&Shape::Closed])?;
             for _ in 0..bytes.u8() % 4 {
                 // One thing that was done may make another impossible.
-                let _ = inflict(&stage.bench.path(), &bytes.one_of(HOSTILE));
+                let _ = inflict(&harness.bench.path(), &bytes.one_of(HOSTILE));
             }
-            let files = stage.bench.files()?;
-            stage.bench.put(&changed(files, &mut bytes, 4))?;
+            let files = harness.bench.files()?;
+            harness.bench.put(&changed(files, &mut bytes, 4))?;
         }
     }
-    // What these answer is typed, whatever it is; that they answer is the point. Two are seldom done one after the other.
+    // What these answer is typed, whatever it is; that they answer is the point. Two are seldom done one after the
+    // other.
     match kind / 3 % 4 {
-        0 => drop(stage.bench.check()),
-        1 => drop(stage.bench.take(None)?),
-        2 => drop(stage.bench.repair()),
+        0 => drop(harness.bench.check()),
+        1 => drop(harness.bench.take(None)?),
+        2 => drop(harness.bench.repair()),
         _ => {
-            stage.bench.take(None)?;
-            drop(stage.bench.check());
+            harness.bench.take(None)?;
+            drop(harness.bench.check());
         }
     }
     Ok(())
 }
 
 pub(super) fn seeds() -> Vec<(String, Vec<u8>)> {
-    let raw =
-        |file: &[u8]| Writer::default().u8(0).piece(b"").0.into_iter().chain(file.iter().copied()).collect();
+    let raw = |file: &[u8]| {
+        ByteWriter::default().u8(0).piece(b"").0.into_iter().chain(file.iter().copied()).collect()
+    };
     let mut header = [0_u8; 512];
     header[..16].copy_from_slice(b"SQLite format 3\0");
     header[16..24].copy_from_slice(&[2, 0, 1, 1, 0, 64, 32, 32]);
@@ -83,7 +87,7 @@ pub(super) fn seeds() -> Vec<(String, Vec<u8>)> {
         ),
         ("a-header-of-ours".to_owned(), raw(&header)),
     ];
-    let base = |shape: u8| Writer::default().u8(10).u8(shape);
+    let base = |shape: u8| ByteWriter::default().u8(10).u8(shape);
     let pages = [0xff, 0xff, 0xff, 0xfe];
     seeds.extend([
         ("enormous-page-count".to_owned(), base(0).u8(2).u32(28).piece(&pages).0),
@@ -98,7 +102,7 @@ pub(super) fn seeds() -> Vec<(String, Vec<u8>)> {
     for (which, hostile) in (0_u8..).zip(HOSTILE) {
         // Checked, and taken from.
         for (kind, how) in [(2, "checked"), (5, "taken"), (8, "repaired")] {
-            seeds.push((format!("{}-{how}", hostile.name), Writer::default().u8(kind).u8(1).u8(which).0));
+            seeds.push((format!("{}-{how}", hostile.name), ByteWriter::default().u8(kind).u8(1).u8(which).0));
         }
     }
     seeds

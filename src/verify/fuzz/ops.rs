@@ -1,9 +1,9 @@
 //! Bytes become operations, on the model and on the store in lockstep.
 //!
-//! Two ways: numbers for the one generator of moves, so that every mutation of the bytes is a walk through the scope
-//! `wide`; and operations with numbers at the edges of what fits, which no scope has. The reply and the whole state are
-//! compared after each, and the guarantees judged. All of it happens in one transaction that is taken back, so that an
-//! input costs no file.
+//! There are two ways: numbers for the generator of moves, so that every mutation of the bytes is a walk through the
+//! scope `wide`; and operations with numbers at the edges of what fits, which no scope has. The reply and the whole
+//! state are compared after each, and the guarantees are checked. All of it happens in one transaction that is taken
+//! back, so that an input costs no file.
 
 use std::cell::RefCell;
 use std::num::NonZeroU32;
@@ -17,9 +17,9 @@ use fencepost_model::vocabulary::{
 };
 use fencepost_model::world::{Move, OpOutcome};
 
-use super::bytes::{Bytes, Writer};
+use super::bytes::{ByteSource, ByteWriter};
 use super::furnished::{group, name, names};
-use crate::subject::in_step;
+use crate::system::in_step;
 use fencepost::internals::sqlite::{Store, execute};
 
 /// How far an input goes: what comes after shows nothing that a shorter one could not.
@@ -36,21 +36,21 @@ fn on_empty(work: impl FnOnce(&mut Store)) {
             Ok(store) => store,
             Err(error) => panic!("no store in memory: {error:?}"),
         });
-        run(store, "BEGIN IMMEDIATE");
+        execute_sql(store, "BEGIN IMMEDIATE");
         work(store);
-        run(store, "ROLLBACK");
+        execute_sql(store, "ROLLBACK");
     });
 }
 
-fn run(store: &Store, sql: &str) {
+fn execute_sql(store: &Store, sql: &str) {
     if let Err(error) = store.connection().execute_batch(sql) {
         panic!("{sql}: {error}");
     }
 }
 
-/// Plays bytes: after an even byte they are numbers for the generator, after an odd one operations at the edges.
-pub(super) fn play(data: &[u8]) {
-    let mut bytes = Bytes(data);
+/// Runs on bytes: after an even byte they are numbers for the generator, after an odd one operations at the edges.
+pub(super) fn run(data: &[u8]) {
+    let mut bytes = ByteSource(data);
     let at_the_edges = bytes.u8() % 2 == 1;
     let Some(scope) = scope::by_name("wide") else { panic!("there is no wide scope") };
     on_empty(|store| {
@@ -79,7 +79,7 @@ const EDGES: [u64; 12] =
     [0, 1, 2, 3, 5, 1 << 31, u32::MAX as u64, 1 << 32, 1 << 48, NUMBER_MAX - 1, NUMBER_MAX, u64::MAX];
 
 /// A move with numbers at the edges.
-fn edge(bytes: &mut Bytes<'_>) -> Move {
+fn edge(bytes: &mut ByteSource<'_>) -> Move {
     let kind = bytes.u8();
     let any = bytes.one_of(&EDGES);
     let number = any.min(NUMBER_MAX);
@@ -90,7 +90,7 @@ fn edge(bytes: &mut Bytes<'_>) -> Move {
     Move::Do { worker: 0, op: Arc::new(op), outcome: OpOutcome::Told }
 }
 
-fn operation(kind: u8, any: u64, bytes: &mut Bytes<'_>) -> Op {
+fn operation(kind: u8, any: u64, bytes: &mut ByteSource<'_>) -> Op {
     let number = any.min(NUMBER_MAX);
     let small = u64::from(bytes.u8() % 8);
     let (seq, record) = (Seq::ZERO.plus(small), RecordId::ZERO.plus(small));
@@ -138,7 +138,7 @@ fn epochs(which: u8, number: u64) -> Op {
     }
 }
 
-fn message(kind: Kind, of: Name, bytes: &mut Bytes<'_>) -> Arc<Message> {
+fn message(kind: Kind, of: Name, bytes: &mut ByteSource<'_>) -> Arc<Message> {
     let how = bytes.u8();
     let mut message = Message::new(kind, of, bytes.some(usize::from(how % 16)));
     if let Ok(id) = MessageId::new(format!("id-{}", how % 3))
@@ -186,12 +186,12 @@ fn how(which: u8, delay_ms: u64) -> Settlement {
 
 pub(super) fn seeds() -> Vec<(String, Vec<u8>)> {
     let walk = |seed: u32, steps: u32| {
-        (0..steps).fold(Writer::default().u8(0), |to, step| {
+        (0..steps).fold(ByteWriter::default().u8(0), |to, step| {
             to.u32(step.wrapping_mul(2_654_435_761).wrapping_add(seed))
         })
     };
     let edges = |seed: u32, steps: u32| {
-        (0..steps).fold(Writer::default().u8(1), |to, step| {
+        (0..steps).fold(ByteWriter::default().u8(1), |to, step| {
             to.u32(step.wrapping_mul(2_246_822_519).wrapping_add(seed).rotate_left(11))
         })
     };

@@ -1,15 +1,15 @@
 //! A healthy store whose pages and WAL frames were changed or torn.
 //!
-//! What is still delivered was really sent, unchanged, under its own number, and asked for; everything else is a typed
-//! error or says that it is corrupt.
+//! Invariant: what is still delivered was sent, unchanged, under its own number, and asked for; everything else is a
+//! typed error or says that it is corrupt.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 
-use super::bytes::{Bytes, Writer};
-use super::file::{Bench, Files, SHAPES, Shape, healthy};
+use super::bytes::{ByteSource, ByteWriter};
+use super::file::{FileBench, SHAPES, Shape, StoreFiles, healthy};
 use super::furnished::Sent;
-use super::on_stage;
+use super::on_harness;
 use fencepost::error::Result;
 
 /// The bytes of a page; this program lets SQLite choose.
@@ -18,48 +18,48 @@ pub const PAGE_BYTES: usize = 4_096;
 const WAL_HEADER_BYTES: usize = 32;
 const FRAME_BYTES: usize = PAGE_BYTES + 24;
 
-struct Stage {
-    bench: Bench,
-    healthy: BTreeMap<Shape, Files>,
+struct FlipHarness {
+    bench: FileBench,
+    healthy: BTreeMap<Shape, StoreFiles>,
     sent: Sent,
 }
 
 thread_local! {
-    static STAGE: RefCell<Option<Stage>> = const { RefCell::new(None) };
+    static HARNESS: RefCell<Option<FlipHarness>> = const { RefCell::new(None) };
 }
 
-fn stage() -> Result<Stage> {
-    let bench = Bench::new()?;
+fn harness() -> Result<FlipHarness> {
+    let bench = FileBench::new()?;
     let (healthy, sent) = healthy(&bench)?;
-    Ok(Stage { bench, healthy, sent })
+    Ok(FlipHarness { bench, healthy, sent })
 }
 
-/// Plays bytes: the shape of the store, and up to sixteen changes.
-pub(super) fn play(data: &[u8]) {
-    on_stage(&STAGE, stage, |stage| within(stage, Bytes(data)));
+/// Runs on bytes: the shape of the store, and up to sixteen changes.
+pub(super) fn run(data: &[u8]) {
+    on_harness(&HARNESS, harness, |harness| within(harness, ByteSource(data)));
 }
 
-fn within(stage: &Stage, mut bytes: Bytes<'_>) -> Result<()> {
+fn within(harness: &FlipHarness, mut bytes: ByteSource<'_>) -> Result<()> {
     let shape = bytes.one_of(&SHAPES);
     let checked = bytes.u8().is_multiple_of(4);
-    stage.bench.put(&changed(stage.healthy[&shape].clone(), &mut bytes, 16))?;
+    harness.bench.put(&changed(harness.healthy[&shape].clone(), &mut bytes, 16))?;
     if checked {
         // A check of what cannot be opened answers with the same error.
-        if let Ok(report) = stage.bench.check() {
+        if let Ok(report) = harness.bench.check() {
             for finding in report.findings {
                 assert!(finding.to_string().ends_with('.'), "{finding:?}");
             }
         }
-        // What a repair moves is damaged; the rest is judged as it was.
-        let _ = stage.bench.repair();
+        // What a repair moves is damaged; the rest is checked as it was.
+        let _ = harness.bench.repair();
     }
-    let taken = stage.bench.take(Some(&stage.sent))?;
+    let taken = harness.bench.take(Some(&harness.sent))?;
     assert!(taken.invented.is_empty(), "{shape:?}: {:#?}", taken.invented);
     Ok(())
 }
 
 /// The same with so many changes, or as many as there are bytes for.
-pub(super) fn changed(mut files: Files, bytes: &mut Bytes<'_>, count: u8) -> Files {
+pub(super) fn changed(mut files: StoreFiles, bytes: &mut ByteSource<'_>, count: u8) -> StoreFiles {
     for _ in 0..count {
         if bytes.is_empty() {
             break;
@@ -70,7 +70,7 @@ pub(super) fn changed(mut files: Files, bytes: &mut Bytes<'_>, count: u8) -> Fil
 }
 
 /// Makes one change to the file or to its WAL.
-fn change(files: &mut Files, bytes: &mut Bytes<'_>) {
+fn change(files: &mut StoreFiles, bytes: &mut ByteSource<'_>) {
     let kind = bytes.u8();
     let in_wal = kind >= 0x80 && !files.wal.is_empty();
     let content = if in_wal { &mut files.wal } else { &mut files.file };
@@ -118,7 +118,7 @@ fn set(content: &mut [u8], at: usize, bytes: &[u8]) {
 pub(super) fn seeds() -> Vec<(String, Vec<u8>)> {
     let mut seeds = Vec::new();
     for (which, shape) in (0_u8..).zip(["closed", "wal", "both"]) {
-        let begin = || Writer::default().u8(which).u8(0);
+        let begin = || ByteWriter::default().u8(which).u8(0);
         let wal = if which == 0 { 0 } else { 0x80 };
         seeds.extend([
             (format!("{shape}-unchanged"), begin().0),

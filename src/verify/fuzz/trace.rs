@@ -1,8 +1,8 @@
 //! Trace files: any text, and moves of a scope with bytes changed.
 //!
-//! Reading never panics, and what is read is written again as a trace that reads the same. A text whose digest is made
-//! to match gets past the first gate, so that what lies behind it is reached. Traces of other origins, once there are
-//! such, are a further kind of input here.
+//! A text whose digest is made to match gets past the check of the digest, so that what lies behind it is reached.
+//!
+//! Invariant: reading never panics, and what is read is written again as a trace that reads the same.
 
 use fencepost_model::coverage::Tally;
 use fencepost_model::generate::choose;
@@ -10,12 +10,13 @@ use fencepost_model::scope;
 use fencepost_model::world::{Contract, Move};
 use sha2::{Digest as _, Sha256};
 
-use super::bytes::Bytes;
+use super::bytes::ByteSource;
+use crate::moves::ScopeMoves;
 use crate::trace::Trace;
 
-/// Plays bytes: after an even byte they are a whole file, after an odd one the lines before an end that matches them.
-pub(super) fn play(data: &[u8]) {
-    let mut bytes = Bytes(data);
+/// Runs on bytes: after an even byte they are a whole file, after an odd one the lines before an end that matches them.
+pub(super) fn run(data: &[u8]) {
+    let mut bytes = ByteSource(data);
     let matching = bytes.u8() % 2 == 1;
     let mut text = String::from_utf8_lossy(bytes.0).into_owned();
     if matching {
@@ -54,7 +55,9 @@ pub(super) fn seeds() -> Vec<(String, Vec<u8>)> {
             world.perform(&action, &Contract, &Tally::new());
             moves.push(action);
         }
-        let trace = Trace::new("wide", Some("sql:any_token_nacks".to_owned()), "G3", moves);
+        let (scope, mutant) = ("wide".to_owned(), Some("sql:any_token_nacks".to_owned()));
+        let moves = ScopeMoves { scope, mutant, moves };
+        let trace = Trace::new("G3", moves);
         let Ok(text) = trace.write() else { return seeds };
         let lines = text.trim_end().rfind('\n').map_or("", |end| &text[..=end]);
         seeds.push((format!("{name}-whole"), [&[0], text.as_bytes()].concat()));

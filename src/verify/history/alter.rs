@@ -1,9 +1,10 @@
-//! Alterations: one answer of a recorded history, changed to what it cannot have been.
+//! Alterations: one answer of a recorded history, changed to one that is impossible. Every checker must refuse them.
 //!
-//! A judge that accepts such a history is no judge. What always holds: each alteration is illegal for a reason that needs
-//! no judge, and the reason stands beside it: a value that the operation alone decides, a number that nobody can have
-//! reached, a number or token that another answer has, a message that nobody sent, or, in a history where every operation
-//! was answered, a lease that nothing can have ended. This module must not know how histories are judged.
+//! Invariant: each alteration is illegal for a reason that needs no checker, and the reason stands beside it: a value
+//! that the operation alone decides, a number that no history reaches, a number or token that another answer has, a
+//! message that no client sent, or, in a history where every operation was answered, a lease that nothing can have
+//! ended.
+//! Does not depend on: how histories are checked.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -12,7 +13,7 @@ use fencepost_model::op::{Delivery, Lease, Op, Refusal, Reply, Settled, Target};
 use fencepost_model::state::Body;
 use fencepost_model::vocabulary::{Epoch, Message, Name, Raw, RecordId, Seq, Timestamp, Token};
 
-use crate::history::record::{Answer, Entry, History, Place};
+use crate::history::record::{CommitPlace, History, HistoryAnswer, HistoryEntry};
 
 /// More than any history has of anything.
 const FAR: u64 = 1_000_000;
@@ -25,7 +26,7 @@ pub struct Alteration {
     /// What is changed, and why that cannot be.
     pub what: &'static str,
     /// The answer instead.
-    pub answer: Answer,
+    pub answer: HistoryAnswer,
 }
 
 impl Alteration {
@@ -48,19 +49,19 @@ pub fn all(history: &History) -> Vec<Alteration> {
     for (index, entry) in history.entries.iter().enumerate() {
         let mut altered: Vec<(&'static str, Reply)> = Vec::new();
         let place = match &entry.answer {
-            Answer::Replied { reply, place } => {
+            HistoryAnswer::Replied { reply, place } => {
                 of_reply(&facts, entry, reply, &mut altered);
                 *place
             }
-            Answer::Missing | Answer::Busy | Answer::Indeterminate => {
+            HistoryAnswer::Missing | HistoryAnswer::Busy | HistoryAnswer::Indeterminate => {
                 altered.extend(out_of_nothing(entry));
                 // It claims the newest number, which is another's.
-                Some(Place { commit_seq: facts.last, changed: true })
+                Some(CommitPlace { commit_seq: facts.last, changed: true })
             }
-            Answer::Failed(_) => None,
+            HistoryAnswer::Failed(_) => None,
         };
         found.extend(altered.into_iter().map(|(what, reply)| {
-            let answer = Answer::Replied { reply, place };
+            let answer = HistoryAnswer::Replied { reply, place };
             Alteration { entry: index, what, answer }
         }));
     }
@@ -71,7 +72,7 @@ pub fn all(history: &History) -> Vec<Alteration> {
 struct Facts<'a> {
     history: &'a History,
     last: u64,
-    /// The numbers of commands and of events that were given to someone.
+    /// The numbers of commands and of events that were given out.
     fresh_commands: BTreeSet<Seq>,
     fresh_events: BTreeSet<Seq>,
     /// The tokens that claims handed out.
@@ -81,7 +82,7 @@ struct Facts<'a> {
 }
 
 /// An operation with its answer, those of a transaction one by one.
-fn each<'a>(history: &'a History, mut see: impl FnMut(&'a Entry, &'a Op, &'a Reply)) {
+fn each<'a>(history: &'a History, mut see: impl FnMut(&'a HistoryEntry, &'a Op, &'a Reply)) {
     for entry in &history.entries {
         match (&entry.op, entry.reply()) {
             (Op::Atomic(ops), Some(Reply::Done(replies))) => {
@@ -101,7 +102,7 @@ impl<'a> Facts<'a> {
             fresh_commands: BTreeSet::new(),
             fresh_events: BTreeSet::new(),
             tokens: BTreeSet::new(),
-            closed: !history.entries.iter().any(Entry::is_open),
+            closed: !history.entries.iter().any(HistoryEntry::is_open),
         };
         each(history, |_, op, reply| match (op, reply) {
             (Op::Send { .. }, Reply::Accepted { seq, fresh: true }) => {
@@ -169,7 +170,7 @@ fn record() -> RecordId {
     RecordId::ZERO.plus(FAR)
 }
 
-fn of_reply(facts: &Facts<'_>, entry: &Entry, reply: &Reply, to: &mut Vec<(&'static str, Reply)>) {
+fn of_reply(facts: &Facts<'_>, entry: &HistoryEntry, reply: &Reply, to: &mut Vec<(&'static str, Reply)>) {
     match reply {
         Reply::Accepted { seq, fresh } => accepted(facts, entry, *seq, *fresh, to),
         Reply::HandedOut { deliveries, dead_lettered } => {
@@ -184,11 +185,11 @@ fn of_reply(facts: &Facts<'_>, entry: &Entry, reply: &Reply, to: &mut Vec<(&'sta
         Reply::Subscribed { position, fresh } => {
             let position = far(*position);
             let fresh = *fresh;
-            to.push(("no position lies beyond all events", Reply::Subscribed { position, fresh }));
+            to.push(("no position is beyond all events", Reply::Subscribed { position, fresh }));
         }
         Reply::Pruned { first, removed, dead_lettered } => {
             let (first, removed, dead_lettered) = (far(*first), *removed, dead_lettered.clone());
-            to.push(("nothing lies beyond all events", Reply::Pruned { first, removed, dead_lettered }));
+            to.push(("nothing is beyond all events", Reply::Pruned { first, removed, dead_lettered }));
         }
         Reply::Forgotten { ids } => {
             to.push(("there are not so many ids", Reply::Forgotten { ids: ids + FAR }));
@@ -219,9 +220,15 @@ fn of_reply(facts: &Facts<'_>, entry: &Entry, reply: &Reply, to: &mut Vec<(&'sta
     }
 }
 
-fn accepted(facts: &Facts<'_>, entry: &Entry, seq: Seq, fresh: bool, to: &mut Vec<(&'static str, Reply)>) {
+fn accepted(
+    facts: &Facts<'_>,
+    entry: &HistoryEntry,
+    seq: Seq,
+    fresh: bool,
+    to: &mut Vec<(&'static str, Reply)>,
+) {
     let given = |seq: Seq, fresh| Reply::Accepted { seq, fresh };
-    to.push(("nobody can have sent so much", given(far(seq), fresh)));
+    to.push(("no history has so many messages", given(far(seq), fresh)));
     let (message, numbers) = match &entry.op {
         Op::Send { message, .. } => (message, &facts.fresh_commands),
         Op::Publish { message } => (message, &facts.fresh_events),
@@ -246,7 +253,7 @@ fn accepted(facts: &Facts<'_>, entry: &Entry, seq: Seq, fresh: bool, to: &mut Ve
 
 fn handed_out(
     facts: &Facts<'_>,
-    entry: &Entry,
+    entry: &HistoryEntry,
     deliveries: &[Delivery],
     dead_lettered: &[RecordId],
     to: &mut Vec<(&'static str, Reply)>,
@@ -263,7 +270,7 @@ fn handed_out(
         change(&mut changed[0]);
         list(changed)
     };
-    to.push(("nobody can have claimed so often", with(&|it| it.token = it.token.plus(FAR))));
+    to.push(("no history has so many claims", with(&|it| it.token = it.token.plus(FAR))));
     to.push(("nothing was tried so often", with(&|it| it.attempt += 100_000)));
     to.push(("there is no such message", with(&|it| it.seq = far(it.seq))));
     let until = |it: &mut Delivery| it.lease_until = it.lease_until.plus(1);
@@ -274,7 +281,7 @@ fn handed_out(
             *message = Arc::new(Message::new(message.kind, name, *b"never sent"));
         }
     };
-    to.push(("nobody sent this", with(&body)));
+    to.push(("no client sent this", with(&body)));
     let twice = deliveries.iter().chain(deliveries.last()).cloned().collect();
     to.push(("nothing is handed out twice at once", list(twice)));
     if deliveries.len() > 1 {
@@ -292,14 +299,14 @@ fn handed_out(
         }
         if facts.closed {
             let fewer = deliveries[..deliveries.len() - 1].to_vec();
-            to.push(("its token was minted, and nobody else was told it", list(fewer)));
+            to.push(("its token was minted, and no other answer has it", list(fewer)));
         }
     }
 }
 
 fn settled_otherwise(
     facts: &Facts<'_>,
-    entry: &Entry,
+    entry: &HistoryEntry,
     settled: &Settled,
     to: &mut Vec<(&'static str, Reply)>,
 ) {
@@ -328,13 +335,13 @@ fn settled_otherwise(
     }
 }
 
-fn refused(facts: &Facts<'_>, entry: &Entry, refusal: &Refusal, to: &mut Vec<(&'static str, Reply)>) {
+fn refused(facts: &Facts<'_>, entry: &HistoryEntry, refusal: &Refusal, to: &mut Vec<(&'static str, Reply)>) {
     let other = match refusal {
         Refusal::Conflict { seq } => Refusal::Conflict { seq: far(*seq) },
         Refusal::Held { until } => Refusal::Held { until: until.plus(FAR) },
         Refusal::NamesMissing { missing } => {
             let mut missing = missing.clone();
-            missing.extend(Name::new("nobody-reads-this").ok());
+            missing.extend(Name::new("no-group-reads-this").ok());
             Refusal::NamesMissing { missing }
         }
         Refusal::NotNext { .. } => Refusal::NotNext { next: Some(far(Seq::ZERO)) },
@@ -351,7 +358,7 @@ fn refused(facts: &Facts<'_>, entry: &Entry, refusal: &Refusal, to: &mut Vec<(&'
         Op::Settle { target: Target::Command(seq), token, .. }
             if facts.ended_before(*seq, *token, entry.called_ns) =>
         {
-            to.push(("its lease had ended, and was told so", Reply::Settled(Settled::Acked)));
+            to.push(("its lease had ended, and the client was told", Reply::Settled(Settled::Acked)));
         }
         Op::Extend { lease_ms, .. } => {
             let until = entry.now.plus(lease_ms + 1);
@@ -361,14 +368,14 @@ fn refused(facts: &Facts<'_>, entry: &Entry, refusal: &Refusal, to: &mut Vec<(&'
             let target = Target::Command(far(Seq::ZERO));
             to.push(("there is no such command", Reply::Redriven(target)));
         }
-        Op::Poll { lease_ms, .. } => to.push(("nobody sent this", handed_to_nobody(entry, *lease_ms))),
+        Op::Poll { lease_ms, .. } => to.push(("no client sent this", handed_out_unsent(entry, *lease_ms))),
         _ => {}
     }
 }
 
-fn handed_to_nobody(entry: &Entry, lease_ms: u64) -> Reply {
+fn handed_out_unsent(entry: &HistoryEntry, lease_ms: u64) -> Reply {
     let seq = far(Seq::ZERO);
-    let name = Name::new("nobody-reads-this").ok();
+    let name = Name::new("no-group-reads-this").ok();
     let body = name.map(|name| {
         let message = Message::new(fencepost_model::vocabulary::Kind::Event, name, *b"never sent");
         Body::Sound { message: Arc::new(message), at: Timestamp::ZERO }
@@ -385,14 +392,14 @@ fn handed_to_nobody(entry: &Entry, lease_ms: u64) -> Reply {
 }
 
 /// A success in the place of no answer, or of one that says that nothing happened.
-fn out_of_nothing(entry: &Entry) -> Option<(&'static str, Reply)> {
+fn out_of_nothing(entry: &HistoryEntry) -> Option<(&'static str, Reply)> {
     let seq = far(Seq::ZERO);
     match &entry.op {
         Op::Send { .. } | Op::Publish { .. } => {
-            Some(("nobody can have sent so much", Reply::Accepted { seq, fresh: true }))
+            Some(("no history has so many messages", Reply::Accepted { seq, fresh: true }))
         }
         Op::Claim { lease_ms, .. } | Op::Poll { lease_ms, .. } => {
-            Some(("nobody sent this", handed_to_nobody(entry, *lease_ms)))
+            Some(("no client sent this", handed_out_unsent(entry, *lease_ms)))
         }
         Op::Extend { lease_ms, .. } => {
             let until = entry.now.plus(lease_ms + 1);

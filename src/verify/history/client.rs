@@ -1,9 +1,10 @@
-//! What a client asks for next, from what it was told so far.
+//! What a client asks for next, from the answers that it had.
 //!
-//! What always holds: the choice comes from the seed and from the answers alone. A client knows what any client of the
-//! contract knows: numbers, tokens and records from its own answers, also old ones, which it now and then presents on
-//! purpose. Messages say who sent them, so that each can be told from every other. This module must not know whether an
-//! answer was right.
+//! A client knows what any client of the contract knows: numbers, tokens and records from its own answers, also old
+//! ones, which it now and then presents on purpose. Messages name their sender, so that each differs from every other.
+//!
+//! Invariant: the seed and the answers alone decide the next operation.
+//! Does not depend on: whether an answer was right.
 
 use std::collections::BTreeMap;
 use std::num::NonZeroU32;
@@ -15,7 +16,7 @@ use fencepost_model::vocabulary::{
 };
 use serde::{Deserialize, Serialize};
 
-use crate::history::record::Chance;
+use crate::history::record::HistoryChance;
 
 /// What the clients of a history are mostly about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -41,10 +42,10 @@ const PAST_MAX: usize = 24;
 
 /// A client.
 #[derive(Debug)]
-pub(super) struct Client {
-    chance: Chance,
+pub(super) struct HistoryClient {
+    chance: HistoryChance,
     theme: Theme,
-    /// What its messages say: who it is.
+    /// Its name, which its messages carry.
     name: String,
     sent: u64,
     /// What it was handed and has not settled.
@@ -66,10 +67,10 @@ fn count(number: u64) -> NonZeroU32 {
     u32::try_from(number).ok().and_then(NonZeroU32::new).unwrap_or(NonZeroU32::MIN)
 }
 
-impl Client {
+impl HistoryClient {
     pub(super) fn new(seed: u64, lane: u32, life: u32, theme: Theme) -> Self {
         Self {
-            chance: Chance::new(seed, &[u64::from(lane), u64::from(life)]),
+            chance: HistoryChance::new(seed, &[u64::from(lane), u64::from(life)]),
             theme,
             name: format!("{lane}.{life}"),
             sent: 0,
@@ -161,7 +162,7 @@ impl Client {
         let name = Name::new(*self.chance.pick(names)?).ok()?;
         self.sent += 1;
         if self.chance.one_in(3) {
-            // Whoever sends under an id says the same under it, but for some.
+            // Most clients send the same message under an id; some do not.
             let id = self.chance.below(IDS);
             let name = Name::new(names[usize::try_from(id).ok()? % names.len()]).ok()?;
             let text =

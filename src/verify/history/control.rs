@@ -1,91 +1,90 @@
-//! Positive controls: clients with a mistake, whose histories the judges named here must refuse.
+//! Positive controls: mutants of clients, whose histories the checkers named here must refuse.
 //!
-//! Judges that refuse nothing say little if they could not refuse anything. What must be refused, and by whom, is written
-//! here before it is looked for; a control that passes unnoticed fails the run.
+//! Invariant: the checkers are written down before the search; a control that is missed fails the run.
 
 use std::path::Path;
 
+use crate::history::checkers::{PATIENCE, check};
 use crate::history::client::Theme;
-use crate::history::judge::{PATIENCE, judge};
+use crate::history::commit_order::COMMIT_ORDER;
+use crate::history::linearizability::LINEARIZABLE;
 use crate::history::log::HOLDERS;
-use crate::history::mistake::Mistake;
-use crate::history::numbers::NUMBERS;
-use crate::history::search::SEARCH;
-use crate::history::stage::{Kind, Plan, Recorded, record};
+use crate::history::mutant::HistoryMutant;
+use crate::history::recording::{ClientKind, RecordedHistory, RecordingPlan, record};
 use fencepost::error::Result;
 
-/// A mistake, and who must refuse what comes of it.
+/// A mutant, and the checkers that must refuse its histories.
 #[derive(Clone, Copy, Debug)]
-pub struct Control {
-    /// What is wrong, a sentence.
+pub struct HistoryControl {
+    /// What the mutant does, a sentence.
     pub name: &'static str,
-    /// The mistake that all clients make.
-    pub mistake: Mistake,
+    /// The mutant that all clients make.
+    pub mutant: HistoryMutant,
     /// What they are about.
     pub theme: Theme,
-    /// The judges that must refuse it.
+    /// The checkers that must refuse it.
     pub refused_by: &'static [&'static str],
 }
 
 /// All controls.
-pub const ALL: &[Control] = &[
-    Control {
+pub const ALL: &[HistoryControl] = &[
+    HistoryControl {
         name: "a transaction begins as a reader (BEGIN in place of BEGIN IMMEDIATE)",
-        mistake: Mistake::BeginsAsAReader,
+        mutant: HistoryMutant::BeginsAsAReader,
         theme: Theme::Queue,
         refused_by: &[PATIENCE],
     },
-    Control {
+    HistoryControl {
         name: "a claim looks in one transaction and takes in another",
-        mistake: Mistake::ClaimsInTwo,
+        mutant: HistoryMutant::ClaimsInTwo,
         theme: Theme::Queue,
-        refused_by: &[NUMBERS, SEARCH],
+        refused_by: &[COMMIT_ORDER, LINEARIZABLE],
     },
-    Control {
+    HistoryControl {
         name: "a settlement does not ask for the token",
-        mistake: Mistake::SettlesWithAnyToken,
+        mutant: HistoryMutant::SettlesWithAnyToken,
         theme: Theme::Queue,
-        refused_by: &[NUMBERS, SEARCH],
+        refused_by: &[COMMIT_ORDER, LINEARIZABLE],
     },
-    Control {
+    HistoryControl {
         name: "a retry after a busy answer sends twice",
-        mistake: Mistake::SendsTwice,
+        mutant: HistoryMutant::SendsTwice,
         theme: Theme::Queue,
-        refused_by: &[NUMBERS, SEARCH],
+        refused_by: &[COMMIT_ORDER, LINEARIZABLE],
     },
-    Control {
+    HistoryControl {
         name: "an operation is answered before its commit",
-        mistake: Mistake::AnswersBeforeTheCommit,
+        mutant: HistoryMutant::AnswersBeforeTheCommit,
         theme: Theme::Queue,
-        refused_by: &[NUMBERS, SEARCH],
+        refused_by: &[COMMIT_ORDER, LINEARIZABLE],
     },
-    Control {
+    HistoryControl {
         name: "a cursor's lease is looked at outside of the transaction",
-        mistake: Mistake::LooksAtTheLeaseBefore,
+        mutant: HistoryMutant::LooksAtTheLeaseBefore,
         theme: Theme::Log,
-        refused_by: &[NUMBERS, SEARCH, HOLDERS],
+        refused_by: &[COMMIT_ORDER, LINEARIZABLE, HOLDERS],
     },
 ];
 
-/// How many histories are recorded until one is refused: the machine decides whether a mistake shows.
+/// How many histories are recorded until one is refused: the machine decides whether a mutant shows.
 const TRIES: u64 = 20;
 
-impl Control {
-    /// Records histories until the named judges refuse one. Returns it, or what was missing.
+impl HistoryControl {
+    /// Records histories until the named checkers refuse one. Returns it, or what was missing.
     ///
     /// # Errors
     /// If it could not be run.
-    pub fn run(&self, seed: u64, program: &Path) -> Result<std::result::Result<Recorded, String>> {
+    pub fn run(&self, seed: u64, program: &Path) -> Result<std::result::Result<RecordedHistory, String>> {
         let mut by: Vec<&str> = Vec::new();
         for tries in 0..TRIES {
             let seed = seed.wrapping_add(tries);
-            let (theme, mistake) = (self.theme, Some(self.mistake));
-            let (kind, lanes, operations) = (Kind::Processes, 6, 50);
-            let plan = Plan { kind, seed, lanes, operations, kills: 2, stalls: 1, theme, mistake };
+            let (theme, mutant) = (self.theme, Some(self.mutant));
+            let (kind, lanes, operations) = (ClientKind::Processes, 6, 50);
+            let plan = RecordingPlan { kind, seed, lanes, operations, kills: 2, stalls: 1, theme, mutant };
             let recorded = record(&plan, program)?;
-            let opinion = judge(&recorded.history);
-            by = opinion.refused().iter().map(|refused| refused.judge).collect();
-            if self.refused_by.iter().all(|judge| by.contains(judge)) {
+            let verdicts = check(&recorded.history);
+            by = verdicts.refused().iter().map(|refused| refused.checker).collect();
+            if self.refused_by.iter().all(|checker| by.contains(checker)) {
                 return Ok(Ok(recorded));
             }
         }

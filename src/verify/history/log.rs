@@ -1,9 +1,10 @@
-//! The log, in the manner of Jepsen's workload for Kafka: what is wrong can be seen in the history itself.
+//! Checks of the log without a model, in the manner of Jepsen's workload for Kafka: the violation shows in the history
+//! itself.
 //!
-//! No model is asked. What always holds: each check has a premise that makes it certain (no seek, no new epoch, no
-//! operation of a killed client that may have moved the position), and says nothing where that does not hold. So these
-//! checks find less than the judges do, and cannot share a mistake with them. This module must not know how an operation
-//! works, beyond the sentences of the contract that stand beside each check.
+//! Invariant: each check has a premise that makes it certain (no seek, no new epoch, no operation of a killed client
+//! that may have moved the position), and says nothing where the premise does not hold. So these checks find less than
+//! those against the model, and share no bug with them.
+//! Does not depend on: how an operation works, beyond the sentences of the contract that stand beside each check.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,8 +12,8 @@ use fencepost_model::op::{Delivery, Lease, Op, Reply, Settled, Target};
 use fencepost_model::state::{Body, State};
 use fencepost_model::vocabulary::{Group, Message, Name, Seq, Timestamp, Token};
 
-use crate::history::judge::Refused;
-use crate::history::record::{Answer, History};
+use crate::history::checkers::Rejection;
+use crate::history::record::{History, HistoryAnswer};
 
 /// An event that was acknowledged reaches every group that reads past it.
 pub const LOST: &str = "no_acknowledged_event_is_lost";
@@ -40,11 +41,11 @@ struct Said<'a> {
 /// What can be read off a history.
 struct Account<'a> {
     said: Vec<Said<'a>>,
-    /// Operations of which nobody knows whether they happened.
+    /// Operations that may or may not have happened.
     open: Vec<&'a Op>,
-    /// Whether anybody may have begun another epoch.
+    /// Whether another epoch may have begun.
     epochs: bool,
-    /// The names of groups whose positions somebody may have moved, or let go.
+    /// The names of groups whose positions may have been moved, or given up.
     moved: BTreeSet<(Group, Name)>,
 }
 
@@ -64,7 +65,8 @@ impl<'a> Account<'a> {
         let mut account = Self { said: Vec::new(), open: Vec::new(), epochs: false, moved: BTreeSet::new() };
         for (index, entry) in history.entries.iter().enumerate() {
             let (called, now) = (entry.called_ns, entry.now);
-            if let (Answer::Replied { reply, .. }, Some(answered)) = (&entry.answer, entry.answered_ns) {
+            if let (HistoryAnswer::Replied { reply, .. }, Some(answered)) = (&entry.answer, entry.answered_ns)
+            {
                 flatten(&entry.op, reply, &mut |op, reply| {
                     account.said.push(Said { index, called, answered, now, op, reply });
                 });
@@ -157,28 +159,28 @@ fn event_of(delivery: &Delivery) -> Option<(Seq, &Name)> {
     Some((delivery.seq, delivery.body.name()?))
 }
 
-/// All that is wrong.
-pub fn judge(history: &History) -> Vec<Refused> {
+/// All violations.
+pub fn check(history: &History) -> Vec<Rejection> {
     let account = Account::of(history);
-    let mut wrong: Vec<Refused> = Vec::new();
-    wrong.extend(uncommitted(&account, history));
+    let mut violation: Vec<Rejection> = Vec::new();
+    violation.extend(uncommitted(&account, history));
     for group in account.groups() {
-        wrong.extend(holders(&account, &group));
-        wrong.extend(inverted(&account, &group));
+        violation.extend(holders(&account, &group));
+        violation.extend(inverted(&account, &group));
         if !account.epochs {
-            wrong.extend(lost(&account, &group));
-            wrong.extend(skipped(&account, &group));
-            wrong.extend(again(&account, &group));
+            violation.extend(lost(&account, &group));
+            violation.extend(skipped(&account, &group));
+            violation.extend(again(&account, &group));
         }
     }
-    wrong
+    violation
 }
 
-fn refused(judge: &'static str, why: String, entry: usize) -> Option<Refused> {
-    Some(Refused { judge, why, entry: Some(entry) })
+fn refused(checker: &'static str, why: String, entry: usize) -> Option<Rejection> {
+    Some(Rejection { checker, why, entry: Some(entry) })
 }
 
-fn lost(account: &Account<'_>, group: &Group) -> Option<Refused> {
+fn lost(account: &Account<'_>, group: &Group) -> Option<Rejection> {
     let mut seen: BTreeMap<Seq, usize> = BTreeMap::new();
     let mut furthest: BTreeMap<Name, (Seq, usize)> = BTreeMap::new();
     for (said, deliveries) in account.polls(group) {
@@ -205,7 +207,7 @@ fn lost(account: &Account<'_>, group: &Group) -> Option<Refused> {
     )
 }
 
-fn skipped(account: &Account<'_>, group: &Group) -> Option<Refused> {
+fn skipped(account: &Account<'_>, group: &Group) -> Option<Rejection> {
     if account.aside_by_polls(group) > 0 {
         return None;
     }
@@ -235,7 +237,7 @@ fn skipped(account: &Account<'_>, group: &Group) -> Option<Refused> {
     None
 }
 
-fn inverted(account: &Account<'_>, group: &Group) -> Option<Refused> {
+fn inverted(account: &Account<'_>, group: &Group) -> Option<Rejection> {
     let mut first: BTreeMap<(Token, Name), Vec<(u64, Seq)>> = BTreeMap::new();
     let mut polls: Vec<_> = account.polls(group).collect();
     polls.sort_by_key(|(said, _)| said.called);
@@ -264,8 +266,8 @@ fn inverted(account: &Account<'_>, group: &Group) -> Option<Refused> {
     None
 }
 
-fn uncommitted(account: &Account<'_>, history: &History) -> Option<Refused> {
-    // Where a history begins in the middle, what is there already was sent by someone before.
+fn uncommitted(account: &Account<'_>, history: &History) -> Option<Rejection> {
+    // Where a history begins in the middle, what is there already was sent before.
     if history.start != State::new() {
         return None;
     }
@@ -296,7 +298,7 @@ fn uncommitted(account: &Account<'_>, history: &History) -> Option<Refused> {
                 *called <= said.answered && seq.is_none_or(|seq| seq == delivery.seq)
             };
             if !sent.get(message.as_ref()).is_some_and(|all| all.iter().any(fits)) {
-                let why = format!("{} was handed out, and nobody had sent that by then", delivery.seq);
+                let why = format!("{} was handed out, and had not been sent by then", delivery.seq);
                 return refused(UNCOMMITTED, why, said.index);
             }
         }
@@ -304,7 +306,7 @@ fn uncommitted(account: &Account<'_>, history: &History) -> Option<Refused> {
     None
 }
 
-fn again(account: &Account<'_>, group: &Group) -> Option<Refused> {
+fn again(account: &Account<'_>, group: &Group) -> Option<Rejection> {
     let mut settled: BTreeMap<Seq, u64> = BTreeMap::new();
     for said in &account.said {
         if let (Op::Settle { target: Target::Event { group: of, seq }, .. }, Reply::Settled(how)) =
@@ -364,7 +366,7 @@ fn uses(account: &Account<'_>, of: &Group) -> Vec<Use> {
     account.said.iter().filter_map(used).collect()
 }
 
-fn holders(account: &Account<'_>, group: &Group) -> Option<Refused> {
+fn holders(account: &Account<'_>, group: &Group) -> Option<Rejection> {
     let uses = uses(account, group);
     for taken in uses.iter().filter(|one| one.took) {
         // Tokens grow, so a smaller one is an older one, and ended when the cursor was taken.
@@ -383,8 +385,9 @@ fn holders(account: &Account<'_>, group: &Group) -> Option<Refused> {
     None
 }
 
-/// Whether a cursor was taken before the lease on it had ended by the clock of who took it. Only where nothing else can
-/// have ended that lease: each use of it is known, was over by then, and left it as it was or set its end.
+/// Whether a cursor was taken before the lease on it had ended by the clock of the client that took it. Only where
+/// nothing else can have ended that lease: each use of it is known, was over by then, and left it as it was or set its
+/// end.
 fn taken_too_early(account: &Account<'_>, group: &Group, uses: &[Use], taken: &Use) -> Option<String> {
     if account.epochs || account.moved.iter().any(|(of, _)| of == group) {
         return None;

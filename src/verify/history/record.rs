@@ -1,9 +1,12 @@
-//! What happened: every operation with who asked for it, when it was called and answered, and what was said.
+//! A recorded history: every operation with its client, when it was called and answered, and its answer.
 //!
-//! What always holds: an operation is written down before it begins and its answer after it has ended, each in one line
-//! of a file of the client's own, so that what a killed client said is there; an operation without an answer may or may
-//! not have happened. Times are those of one clock that all processes of the machine share, and tell the order of calls
-//! and answers alone; the `now` of an operation is another thing. This module must not know what is allowed.
+//! Times are those of one clock that all processes of the machine share, and tell the order of calls and answers alone;
+//! the `now` of an operation is another thing.
+//!
+//! Invariant: an operation is written down before it begins and its answer after it has ended, each in one line of a
+//! file of the client's own, so that the lines of a killed client are there; an operation without an answer may or may
+//! not have happened.
+//! Does not depend on: what is allowed.
 
 use fencepost_model::op::{Op, Reply};
 use fencepost_model::state::State;
@@ -19,18 +22,18 @@ pub struct History {
     /// The number of the last transaction before it.
     pub start_seq: u64,
     /// The operations in the order of their calls.
-    pub entries: Vec<Entry>,
+    pub entries: Vec<HistoryEntry>,
     /// What was found when all clients had ended; none of a part of a history.
-    pub end: Option<End>,
-    /// Of a part of a history, the one judge that it is for: to the others it may lack what they would need.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub judge: Option<String>,
+    pub end: Option<HistoryEnd>,
+    /// Of a part of a history, the one checker that it is for: to the others it may lack what they would need.
+    #[serde(default, rename = "judge", skip_serializing_if = "Option::is_none")]
+    pub checker: Option<String>,
 }
 
 /// What was found in the end.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct End {
+pub struct HistoryEnd {
     /// The state, ids with the digests of their contents.
     pub state: State,
     /// The number of the last transaction.
@@ -40,8 +43,8 @@ pub struct End {
 /// One operation of one client.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Entry {
-    /// The seat of the client: those who sit there follow each other.
+pub struct HistoryEntry {
+    /// The seat of the client: clients of one seat follow each other.
     pub lane: u32,
     /// Which client of this seat, counted from 0: each kill is followed by another.
     pub life: u32,
@@ -56,13 +59,13 @@ pub struct Entry {
     /// What was asked for.
     pub op: Op,
     /// What was answered.
-    pub answer: Answer,
+    pub answer: HistoryAnswer,
 }
 
 /// What came back.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
-pub enum Answer {
+pub enum HistoryAnswer {
     /// Nothing: the client was killed. It may or may not have happened.
     Missing,
     /// A reply, and where its transaction stands if that is known.
@@ -70,11 +73,11 @@ pub enum Answer {
         /// The reply.
         reply: Reply,
         /// Its place among all transactions.
-        place: Option<Place>,
+        place: Option<CommitPlace>,
     },
     /// The lock was not free in time: it did not happen.
     Busy,
-    /// Nobody knows whether it happened.
+    /// The store does not know whether it happened.
     Indeterminate,
     /// Another error, in words: it did not happen, and should not have failed.
     Failed(String),
@@ -83,62 +86,71 @@ pub enum Answer {
 /// Where a transaction stands among all that changed something.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Place {
+pub struct CommitPlace {
     /// The number that it took, or that of the last one before it.
     pub commit_seq: u64,
     /// Whether it changed something, and so took a number.
     pub changed: bool,
 }
 
-impl Entry {
+impl HistoryEntry {
     /// The reply, if there was one.
     pub fn reply(&self) -> Option<&Reply> {
         match &self.answer {
-            Answer::Replied { reply, .. } => Some(reply),
+            HistoryAnswer::Replied { reply, .. } => Some(reply),
             _ => None,
         }
     }
 
     /// Its place, if that is known.
-    pub fn place(&self) -> Option<Place> {
+    pub fn place(&self) -> Option<CommitPlace> {
         match &self.answer {
-            Answer::Replied { place, .. } => *place,
+            HistoryAnswer::Replied { place, .. } => *place,
             _ => None,
         }
     }
 
     /// Whether it may or may not have happened.
     pub fn is_open(&self) -> bool {
-        matches!(self.answer, Answer::Missing | Answer::Indeterminate)
+        matches!(self.answer, HistoryAnswer::Missing | HistoryAnswer::Indeterminate)
     }
 }
 
 /// A line of a client's file.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub(super) enum Line {
+pub(super) enum JournalLine {
     /// It is about to do this.
     Called { at_ns: u64, now: Timestamp, op: Op },
     /// This came back.
-    Answered { at_ns: u64, answer: Answer },
+    Answered { at_ns: u64, answer: HistoryAnswer },
 }
 
 /// What one client wrote, as entries. The last line may be cut, by a kill.
-pub(super) fn read(text: &str, lane: u32, life: u32, patience_ms: u32) -> Result<Vec<Entry>, String> {
+pub(super) fn read(text: &str, lane: u32, life: u32, patience_ms: u32) -> Result<Vec<HistoryEntry>, String> {
     let whole = text.rfind('\n').map_or("", |end| &text[..end]);
-    let mut entries: Vec<Entry> = Vec::new();
+    let mut entries: Vec<HistoryEntry> = Vec::new();
     let mut waits = false;
     for line in whole.lines() {
         let line = serde_json::from_str(line).map_err(|error| format!("{error} in the line {line}"))?;
         match line {
-            Line::Called { at_ns, now, op } if !waits => {
-                let (called_ns, answered_ns, answer) = (at_ns, None, Answer::Missing);
-                entries.push(Entry { lane, life, called_ns, answered_ns, patience_ms, now, op, answer });
+            JournalLine::Called { at_ns, now, op } if !waits => {
+                let (called_ns, answered_ns, answer) = (at_ns, None, HistoryAnswer::Missing);
+                entries.push(HistoryEntry {
+                    lane,
+                    life,
+                    called_ns,
+                    answered_ns,
+                    patience_ms,
+                    now,
+                    op,
+                    answer,
+                });
                 waits = true;
             }
-            Line::Answered { at_ns, answer } if waits => {
+            JournalLine::Answered { at_ns, answer } if waits => {
                 let Some(last) = entries.last_mut() else { return Err("an answer to nothing".to_owned()) };
-                let known = answer != Answer::Indeterminate;
+                let known = answer != HistoryAnswer::Indeterminate;
                 (last.answered_ns, last.answer) = (known.then_some(at_ns), answer);
                 waits = false;
             }
@@ -167,9 +179,9 @@ pub(super) fn clock_ns() -> u64 {
 
 /// A pinned source of chance: what is asked for is the same for the same seed and the same answers.
 #[derive(Clone, Debug)]
-pub(super) struct Chance(u64);
+pub(super) struct HistoryChance(u64);
 
-impl Chance {
+impl HistoryChance {
     /// A source for a seed and what it is for.
     pub(super) fn new(seed: u64, of: &[u64]) -> Self {
         let mut chance = Self(seed);

@@ -1,6 +1,6 @@
-//! A recorded history, judged again and told.
+//! A recorded history, checked again and explained.
 //!
-//! What always holds: a history is data; the same one is judged the same and told the same each time.
+//! Invariant: the same history has the same verdicts and the same explanation each time.
 
 use std::fmt::Write as _;
 
@@ -8,48 +8,48 @@ use fencepost_model::description;
 use fencepost_model::op::Op;
 use fencepost_model::state::State;
 
-use crate::history::judge::{Opinion, Verdict, judge};
-use crate::history::record::{Answer, Entry, History};
+use crate::history::checkers::{HistoryVerdict, Verdicts, check};
+use crate::history::record::{History, HistoryAnswer, HistoryEntry};
 use crate::history::timeline::{Span, draw};
 
-/// What came of judging a history again.
+/// What came of checking a history again.
 #[derive(Debug)]
-pub struct Replayed {
-    /// What the judges say.
-    pub opinion: Opinion,
-    /// The story of it.
-    pub story: String,
+pub struct HistoryReplay {
+    /// What the checkers say.
+    pub verdicts: Verdicts,
+    /// The explanation of it.
+    pub explanation: String,
 }
 
-/// Judges a history, and tells it.
-pub fn replay(history: &History) -> Replayed {
-    let opinion = judge(history);
-    let mut story = String::new();
+/// Checks a history, and explains it.
+pub fn replay(history: &History) -> HistoryReplay {
+    let verdicts = check(history);
+    let mut explanation = String::new();
     if history.start != State::new() {
-        let _ = writeln!(story, "from this state on:");
-        story += &description::state(&history.start);
-        story.push('\n');
+        let _ = writeln!(explanation, "from this state on:");
+        explanation += &description::state(&history.start);
+        explanation.push('\n');
     }
     let lanes = history.entries.iter().map(|entry| entry.lane + 1).max().unwrap_or_default();
     let lanes: Vec<String> = (0..lanes).map(|lane| lane.to_string()).collect();
     let spans: Vec<Span> = history.entries.iter().map(span).collect();
-    story += &draw(&lanes, &spans);
-    let refused = opinion.refused();
+    explanation += &draw(&lanes, &spans);
+    let refused = verdicts.refused();
     for refused in &refused {
         let at = refused.entry.map(|index| format!(" (operation {})", index + 1)).unwrap_or_default();
-        let _ = writeln!(story, "refused: {}{at}\n  {}", refused.judge, refused.why);
+        let _ = writeln!(explanation, "refused: {}{at}\n  {}", refused.checker, refused.why);
     }
     if refused.is_empty() {
-        story += match opinion.order {
-            Verdict::Inconclusive if history.judge.is_none() => "inconclusive: the search gave up\n",
+        explanation += match verdicts.by_search {
+            HistoryVerdict::Inconclusive if history.checker.is_none() => "inconclusive: the search gave up\n",
             _ => "allowed: it may have happened so\n",
         };
     }
-    Replayed { opinion, story }
+    HistoryReplay { verdicts, explanation }
 }
 
-fn span(entry: &Entry) -> Span {
-    let Entry { lane, called_ns, answered_ns, now, op, answer, .. } = entry;
+fn span(entry: &HistoryEntry) -> Span {
+    let HistoryEntry { lane, called_ns, answered_ns, now, op, answer, .. } = entry;
     let what = match op {
         Op::Atomic(ops) => ops.iter().map(description::operation).collect::<Vec<_>>().join(", and "),
         op => description::operation(op),
@@ -59,10 +59,10 @@ fn span(entry: &Entry) -> Span {
         false => format!("  [after number {}]", place.commit_seq),
     });
     let ends = match answer {
-        Answer::Replied { reply, .. } => description::reply(reply) + &place.unwrap_or_default(),
-        Answer::Busy => "busy".to_owned(),
-        Answer::Failed(why) => format!("failed: {why}"),
-        Answer::Missing | Answer::Indeterminate => String::new(),
+        HistoryAnswer::Replied { reply, .. } => description::reply(reply) + &place.unwrap_or_default(),
+        HistoryAnswer::Busy => "busy".to_owned(),
+        HistoryAnswer::Failed(why) => format!("failed: {why}"),
+        HistoryAnswer::Missing | HistoryAnswer::Indeterminate => String::new(),
     };
     let open = if entry.is_open() { "  (no answer)" } else { "" };
     Span {

@@ -1,72 +1,76 @@
-//! From a history that is refused to the few answers of it that contradict each other.
+//! Makes a refused history small: to the few answers that contradict each other.
 //!
-//! What always holds: what is left is refused by the same judge. It is made smaller in three ways, none of which can make
-//! a history wrong that was right. A beginning for which there is an order is replaced by the state that it leads to.
-//! What was called after the contradiction is left out, and what was not answered by then has no answer. And answers are
-//! forgotten: an operation without an answer may or may not have happened, so if what is left is still refused, it is
-//! refused whatever became of them. This module must not know how judges judge.
+//! It is made smaller in three ways. A beginning for which there is an order is replaced by the state that it leads to.
+//! What was called after the contradiction is left out, and what was not answered by then has no answer. And answers
+//! are forgotten: an operation without an answer may or may not have happened, so if what is left is still refused, it
+//! is refused either way.
+//!
+//! Invariant: what is left is refused by the same checker, and none of the three ways makes an allowed history a
+//! refused one.
+//! Does not depend on: how a checker works.
 
 use fencepost_model::state::State;
 use fencepost_model::step::apply;
 
-use crate::history::judge::{Refused, asks_within};
-use crate::history::numbers::{self, NUMBERS};
-use crate::history::record::{Answer, Entry, History};
-use crate::history::search::{self, SEARCH};
+use crate::history::checkers::{Rejection, asks_within};
+use crate::history::commit_order::COMMIT_ORDER;
+use crate::history::linearizability::LINEARIZABLE;
+use crate::history::record::{History, HistoryAnswer, HistoryEntry};
+use crate::history::{commit_order, linearizability};
 
 /// How many pairs of operations and state are looked at for each question.
 const PAIRS_MAX: usize = 2_000;
 
-fn asks(judge: &str, history: &History) -> Option<Refused> {
-    asks_within(judge, history, PAIRS_MAX)
+fn asks(checker: &str, history: &History) -> Option<Rejection> {
+    asks_within(checker, history, PAIRS_MAX)
 }
 
-/// How many operations before the contradiction are tried to be told as well.
+/// How many operations before the contradiction are kept if possible.
 const BEFORE: usize = 6;
 
-/// Makes a history that a judge refuses as small as it gets.
-pub fn shrink(history: &History, refused: &Refused) -> History {
-    let judge = refused.judge;
+/// Makes a history that a checker refuses as small as it gets.
+pub fn shrink(history: &History, refused: &Rejection) -> History {
+    let checker = refused.checker;
     let cut = cut_after(history, refused);
-    let mut small = match judge {
-        NUMBERS | SEARCH => [&cut, history].into_iter().find_map(|whole| window(whole, judge)),
-        _ => asks(judge, &cut).map(|_| cut),
+    let mut small = match checker {
+        COMMIT_ORDER | LINEARIZABLE => [&cut, history].into_iter().find_map(|whole| window(whole, checker)),
+        _ => asks(checker, &cut).map(|_| cut),
     }
     .unwrap_or_else(|| history.clone());
-    if judge == SEARCH {
+    if checker == LINEARIZABLE {
         // It trusts no number, and where answers are forgotten, numbers are missing.
         small.entries.iter_mut().for_each(without_number);
     }
-    History { judge: Some(judge.to_owned()), ..forget(small, judge) }
+    History { checker: Some(checker.to_owned()), ..forget(small, checker) }
 }
 
 /// The history without most of the beginning for which there is an order, if it is refused without it.
-fn window(history: &History, judge: &str) -> Option<History> {
-    let order = match judge {
-        NUMBERS => numbers::replay(history).1,
-        _ => search::search(history, search::PAIRS_MAX).order,
+fn window(history: &History, checker: &str) -> Option<History> {
+    let order = match checker {
+        COMMIT_ORDER => commit_order::replay(history).1,
+        _ => linearizability::search(history, linearizability::PAIRS_MAX).order,
     };
     [BEFORE, 1, 0].into_iter().find_map(|before| {
         let window = begun_later(history, &order[..order.len().saturating_sub(before)])?;
-        asks(judge, &window).map(|_| window)
+        asks(checker, &window).map(|_| window)
     })
 }
 
-fn without_number(entry: &mut Entry) {
-    if let Answer::Replied { place, .. } = &mut entry.answer {
+fn without_number(entry: &mut HistoryEntry) {
+    if let HistoryAnswer::Replied { place, .. } = &mut entry.answer {
         *place = None;
     }
 }
 
 /// The history up to the answer at which it was refused, or, where numbers count, up to its number.
-fn cut_after(history: &History, refused: &Refused) -> History {
+fn cut_after(history: &History, refused: &Rejection) -> History {
     let Some(last) = refused.entry.map(|index| &history.entries[index]) else { return history.clone() };
     let Some(until) = last.answered_ns else { return history.clone() };
     let mut cut = History { end: None, ..history.clone() };
     // What took an earlier number was called before this was answered.
     cut.entries.retain(|entry| entry.called_ns <= until);
-    match (refused.judge, last.place()) {
-        (NUMBERS, Some(last)) => {
+    match (refused.checker, last.place()) {
+        (COMMIT_ORDER, Some(last)) => {
             cut.entries.retain(|entry| entry.place().is_none_or(|place| place.commit_seq <= last.commit_seq));
         }
         _ => {
@@ -79,8 +83,8 @@ fn cut_after(history: &History, refused: &Refused) -> History {
     cut
 }
 
-fn without_answer(entry: &mut Entry) {
-    (entry.answer, entry.answered_ns) = (Answer::Missing, None);
+fn without_answer(entry: &mut HistoryEntry) {
+    (entry.answer, entry.answered_ns) = (HistoryAnswer::Missing, None);
 }
 
 /// The history without a beginning, from the state that it leads to; none if it is not answered so.
@@ -102,16 +106,17 @@ fn begun_later(history: &History, beginning: &[usize]) -> Option<History> {
     let mut later = History { start: state, start_seq, ..history.clone() };
     let mut index = 0;
     later.entries.retain(|entry| {
-        let kept = !beginning.contains(&index) && !matches!(entry.answer, Answer::Busy | Answer::Failed(_));
+        let kept = !beginning.contains(&index)
+            && !matches!(entry.answer, HistoryAnswer::Busy | HistoryAnswer::Failed(_));
         index += 1;
         kept
     });
     Some(later)
 }
 
-/// Forgets as many answers as can be forgotten: half of them at once, then smaller parts. What has no answer then is left
-/// out, where the judge does not need it to fill a number.
-fn forget(history: History, judge: &str) -> History {
+/// Forgets as many answers as can be forgotten: half of them at once, then smaller parts. What has no answer then is
+/// left out, where the checker does not need it to fill a number.
+fn forget(history: History, checker: &str) -> History {
     let mut small = history;
     let mut size = small.entries.len().div_ceil(2);
     while size > 0 {
@@ -120,7 +125,7 @@ fn forget(history: History, judge: &str) -> History {
             let mut other = small.clone();
             let to = (from + size).min(other.entries.len());
             other.entries[from..to].iter_mut().for_each(without_answer);
-            if other != small && asks(judge, &other).is_some() {
+            if other != small && asks(checker, &other).is_some() {
                 small = other;
             }
             from = to;
@@ -130,7 +135,8 @@ fn forget(history: History, judge: &str) -> History {
     let mut alone = small.clone();
     alone.entries.retain(|entry| !entry.is_open());
     // Without them numbers are missing, which would be another contradiction.
-    let same =
-        |refused: Refused| judge != NUMBERS || asks(judge, &small).is_some_and(|it| it.why == refused.why);
-    if asks(judge, &alone).is_some_and(same) { alone } else { small }
+    let same = |refused: Rejection| {
+        checker != COMMIT_ORDER || asks(checker, &small).is_some_and(|it| it.why == refused.why)
+    };
+    if asks(checker, &alone).is_some_and(same) { alone } else { small }
 }

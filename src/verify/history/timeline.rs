@@ -1,6 +1,7 @@
-//! A timeline: one lane for each client, time going down, what was asked and answered beside it.
+//! A timeline: one lane for each client, time going down, calls and answers beside it.
 //!
-//! What always holds: the same lanes and spans give the same text. This module knows nothing of what the spans are.
+//! Invariant: the same lanes and spans give the same text.
+//! Does not depend on: what the spans are.
 
 use std::fmt::Write as _;
 

@@ -1,11 +1,13 @@
-//! What a store is put through that may run a wrong statement: everything must be as the model and the contract have it.
+//! The checks that a store with one changed statement is put through: everything must be as the model and the contract
+//! say.
 //!
-//! What always holds: the standard statements pass, and each examination is the same each time. It is told what is wrong
-//! by an answer, by what the file holds, or by a panic of a promise. This module does not know what was changed.
+//! Invariant: the standard statements pass, and each examination is the same each time. A mutant shows by an answer, by
+//! what the file holds, or by a panic of a promise.
+//! Does not depend on: what was changed.
 
-mod aside;
 mod damage;
 mod opening;
+mod set_aside;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -16,11 +18,11 @@ use fencepost_model::vocabulary::Timestamp;
 
 use crate::fuzz::decode_row;
 use crate::readers;
-use crate::subject::{Call, call, in_step};
+use crate::system::{StoreCall, call, in_step};
 use fencepost::error::{Error, Result};
 use fencepost::internals::sqlite::{Statements, Store, Undone};
 
-/// By what a mistake was noticed, and how it showed.
+/// What noticed a mutant, and how it showed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Noticed {
     /// The examination.
@@ -29,32 +31,32 @@ pub struct Noticed {
     pub why: String,
 }
 
-type Examination = fn(&Statements) -> Seen;
+type Examination = fn(&Statements) -> ExaminationResult;
 
-type Seen = std::result::Result<(), String>;
+type ExaminationResult = std::result::Result<(), String>;
 
 /// All examinations, those that take longest last.
 const ALL: &[(&str, Examination)] = &[
     ("a walk in step with the model", |sql| (1..=3).try_for_each(|seed| walk(sql, "wide", seed, 120))),
     ("a file is opened", |sql| in_words(opening::opening(sql))),
     ("a batch beside damage", |sql| in_words(damage::batches(sql))),
-    ("any values in any columns", |sql| decode_row::play_seeds(sql).map_err(|error| error.to_string())),
+    ("any values in any columns", |sql| decode_row::run_seeds(sql).map_err(|error| error.to_string())),
     ("a log without its end", |sql| in_words(damage::log_short(sql))),
     ("bookkeeping that cannot be read", |sql| in_words(damage::bookkeeping(sql))),
     ("a number that is there twice", |sql| in_words(damage::twice(sql))),
-    ("several copies of events aside", |sql| in_words(aside::several(sql))),
-    ("due times that cannot be read", |sql| in_words(aside::due_times(sql))),
-    ("numbers that others have too", |sql| in_words(aside::same_numbers(sql))),
+    ("several copies of events that are set aside", |sql| in_words(set_aside::several(sql))),
+    ("due times that cannot be read", |sql| in_words(set_aside::due_times(sql))),
+    ("numbers that others have too", |sql| in_words(set_aside::same_numbers(sql))),
     ("walks in all scopes of the model", every_scope),
-    ("epochs and nacks that the model judges", |sql| in_words(damage::later(sql))),
-    ("damage that the model judges", |sql| in_words(damage::damaged(sql))),
+    ("epochs and nacks that the model knows", |sql| in_words(damage::later(sql))),
+    ("damage that the model knows", |sql| in_words(damage::damaged(sql))),
     ("long walks in step with the model", |sql| (4..=7).try_for_each(|seed| walk(sql, "wide", seed, 700))),
 ];
 
 /// Puts a store that runs these statements through everything.
 ///
 /// # Errors
-/// By what something wrong was noticed.
+/// What noticed the mutant.
 pub fn examine(sql: &Statements) -> std::result::Result<(), Noticed> {
     ALL.iter().try_for_each(|(by, examination)| {
         let seen = catch_unwind(AssertUnwindSafe(|| examination(sql)));
@@ -72,17 +74,17 @@ pub fn examine(sql: &Statements) -> std::result::Result<(), Noticed> {
     })
 }
 
-/// What is wrong, or what the store failed with.
-fn in_words(seen: Result<Seen>) -> Seen {
+/// What differs, or the error of the store.
+fn in_words(seen: Result<ExaminationResult>) -> ExaminationResult {
     seen.unwrap_or_else(|error| Err(format!("the store failed: {error}")))
 }
 
-fn expect(holds: bool, what: &str) -> Seen {
+fn expect(holds: bool, what: &str) -> ExaminationResult {
     if holds { Ok(()) } else { Err(what.to_owned()) }
 }
 
 /// Both sides, and what only reads, step by step.
-fn walk(sql: &Statements, scope: &str, seed: u64, steps: u32) -> Seen {
+fn walk(sql: &Statements, scope: &str, seed: u64, steps: u32) -> ExaminationResult {
     let failed = |error: Error| format!("the store failed: {error}");
     let Some(scope) = scope::by_name(scope) else { return Err(format!("there is no scope {scope}")) };
     let mut world = scope.world();
@@ -93,7 +95,7 @@ fn walk(sql: &Statements, scope: &str, seed: u64, steps: u32) -> Seen {
     for (step, number) in (0..steps).zip(Numbers::new(seed)) {
         let Some(action) = choose(&scope, &world, number) else { break };
         let (before, number) = (world.state.clone(), store.commit_seq().map_err(failed)?);
-        if let Call::Operation(now, op) = call(&world, &action)
+        if let StoreCall::Operation(now, op) = call(&world, &action)
             && step % 8 == 0
         {
             let before = store.snapshot().map_err(failed)?;
@@ -114,7 +116,7 @@ fn walk(sql: &Statements, scope: &str, seed: u64, steps: u32) -> Seen {
 }
 
 /// A short walk in each of the small scopes, each of which is about a few rules.
-fn every_scope(sql: &Statements) -> Seen {
+fn every_scope(sql: &Statements) -> ExaminationResult {
     scope::names().into_iter().try_for_each(|scope| (1..=2).try_for_each(|seed| walk(sql, scope, seed, 80)))
 }
 

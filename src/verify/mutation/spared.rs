@@ -1,31 +1,31 @@
-//! Mutants that nothing notices, each with the reason why it makes no difference.
+//! Mutants that survive, each with the reason why it is equivalent.
 //!
-//! They are told by their statement and by what was changed: in each place where that can be changed, unless a place is
-//! named.
+//! They are named by their statement and by what was changed: in each place where that can be changed, unless a place
+//! is named.
 
-use super::Mutant;
+use super::StatementMutant;
 
 /// Why nothing notices a mutant, if that is known.
-pub(super) fn reason(mutant: &Mutant) -> Option<&'static str> {
+pub(super) fn reason(mutant: &StatementMutant) -> Option<&'static str> {
     let statement = format!("{:?}", mutant.statement);
     let change = mutant.what.rsplit_once(" (").filter(|_| mutant.what.ends_with(')'));
     let anywhere = change.map_or(mutant.what.as_str(), |(change, _)| change);
-    let is = |(statements, changes, _): &&Entry| {
+    let is = |(statements, changes, _): &&SparedEntry| {
         (statements.is_empty() || statements.contains(&statement.as_str()))
             && (changes.contains(&mutant.what.as_str()) || changes.contains(&anywhere))
     };
     EQUIVALENT.iter().find(is).map(|(.., reason)| *reason)
 }
 
-type Entry = (&'static [&'static str], &'static [&'static str], &'static str);
+type SparedEntry = (&'static [&'static str], &'static [&'static str], &'static str);
 
 /// Those that make no difference: statements (none: any), changes, and the reason.
-const EQUIVALENT: &[Entry] = &[
+const EQUIVALENT: &[SparedEntry] = &[
     (&[], &["one = 1 => (one = 1 OR 1)"], "the store has one row"),
     (
         &["Begin"],
         &["IMMEDIATE => DEFERRED"],
-        "one connection has nobody to wait for; a control of the schedules shows what it does to several",
+        "one connection waits for no other; a control of the schedules shows what it does to several",
     ),
     (
         &["IdRemember", "SubscriptionInsert"],

@@ -1,15 +1,15 @@
-//! Small mistakes in the text of a statement: one word, sign or part of it changed, as a slip of the hand would.
+//! Small changes in the text of a statement: one word, sign or part of it, as an author might get it wrong.
 //!
-//! What always holds: the same text gives the same mistakes, in the same order; each keeps all parameters, so that a
-//! statement still can be given what it is given. Whether a mistake is SQL at all is not known here, nor what the
-//! statement is for.
+//! Invariant: the same text gives the same changes, in the same order; each keeps all parameters, so that the statement
+//! can still be bound.
+//! Does not depend on: whether a change is SQL, and what the statement is for.
 
 use std::ops::Range;
 
-/// A mistake: which kind of slip, where, and the text that comes of it.
+/// A change: its kind, its place, and the text that it makes.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Slip {
-    /// The kind of slip.
+pub(super) struct TextChange {
+    /// The kind of change.
     pub(super) kind: &'static str,
     /// What was changed into what, in a few characters.
     pub(super) what: String,
@@ -19,20 +19,20 @@ pub(super) struct Slip {
 
 /// A word, sign, number or quoted text of a statement.
 #[derive(Clone, Debug)]
-struct Token {
+struct TextToken {
     at: Range<usize>,
     /// How many brackets are open around it.
     depth: usize,
 }
 
-struct Statement<'a> {
+struct StatementText<'a> {
     text: &'a str,
-    tokens: Vec<Token>,
+    tokens: Vec<TextToken>,
 }
 
-/// All mistakes of one change in a text.
-pub(super) fn slips(text: &str) -> Vec<Slip> {
-    let statement = Statement { text, tokens: tokens(text) };
+/// All single changes of a text.
+pub(super) fn changes(text: &str) -> Vec<TextChange> {
+    let statement = StatementText { text, tokens: tokens(text) };
     let mut found = Vec::new();
     for index in 0..statement.tokens.len() {
         statement.signs(index, &mut found);
@@ -48,7 +48,7 @@ pub(super) fn slips(text: &str) -> Vec<Slip> {
     found
 }
 
-fn tokens(text: &str) -> Vec<Token> {
+fn tokens(text: &str) -> Vec<TextToken> {
     let (bytes, mut tokens, mut at, mut depth) = (text.as_bytes(), Vec::new(), 0, 0);
     let in_word = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b':' | b'?');
     while at < bytes.len() {
@@ -64,13 +64,13 @@ fn tokens(text: &str) -> Vec<Token> {
             _ => at += 1,
         }
         depth -= usize::from(bytes[begin] == b')' && depth > 0);
-        tokens.push(Token { at: begin..at, depth });
+        tokens.push(TextToken { at: begin..at, depth });
         depth += usize::from(bytes[begin] == b'(');
     }
     tokens
 }
 
-impl Statement<'_> {
+impl StatementText<'_> {
     /// The text of a token; nothing beyond the ends.
     fn word(&self, index: usize) -> &str {
         self.tokens.get(index).map_or("", |token| &self.text[token.at.clone()])
@@ -86,10 +86,10 @@ impl Statement<'_> {
         format!("{}{with}{}", &self.text[..from], &self.text[to..])
     }
 
-    fn slip(&self, found: &mut Vec<Slip>, kind: &'static str, tokens: Range<usize>, with: &str) {
+    fn change(&self, found: &mut Vec<TextChange>, kind: &'static str, tokens: Range<usize>, with: &str) {
         let from = &self.text[self.tokens[tokens.start].at.start..self.tokens[tokens.end - 1].at.end];
         let what = format!("{from} => {with}");
-        found.push(Slip { kind, what, text: self.replaced(tokens, with) });
+        found.push(TextChange { kind, what, text: self.replaced(tokens, with) });
     }
 
     /// The tokens from a bracket that opens to the one that closes it.
@@ -138,7 +138,7 @@ impl Statement<'_> {
         clause == Some("SET") && matches!(self.before(index - 1), "SET" | ",")
     }
 
-    fn signs(&self, index: usize, found: &mut Vec<Slip>) {
+    fn signs(&self, index: usize, found: &mut Vec<TextChange>) {
         let others: &[&str] = match self.word(index) {
             "<=" => &["<", ">"],
             "<" => &["<=", ">"],
@@ -151,12 +151,12 @@ impl Statement<'_> {
             _ => &[],
         };
         for other in others {
-            self.slip(found, "another sign", index..index + 1, other);
+            self.change(found, "another sign", index..index + 1, other);
         }
     }
 
     /// A condition that is always or never met.
-    fn conditions(&self, index: usize, found: &mut Vec<Slip>) {
+    fn conditions(&self, index: usize, found: &mut Vec<TextChange>) {
         let is_sign = matches!(self.word(index), "<=" | "<" | ">" | ">=" | "<>" | "=");
         if !is_sign || index == 0 || self.assigns(index) {
             return;
@@ -164,11 +164,11 @@ impl Statement<'_> {
         let of = self.operand_before(index - 1)..self.operand_after(index + 1);
         let condition = &self.text[self.tokens[of.start].at.start..self.tokens[of.end - 1].at.end];
         for always in ["OR 1", "AND 0"] {
-            self.slip(found, "a condition left out", of.clone(), &format!("({condition} {always})"));
+            self.change(found, "a condition left out", of.clone(), &format!("({condition} {always})"));
         }
     }
 
-    fn words(&self, index: usize, found: &mut Vec<Slip>) {
+    fn words(&self, index: usize, found: &mut Vec<TextChange>) {
         let between = (index.saturating_sub(2)..index).any(|at| self.word(at) == "BETWEEN");
         let (length, with) = match (self.word(index), self.word(index + 1)) {
             ("AND", _) if !between => (1, "OR"),
@@ -190,19 +190,19 @@ impl Statement<'_> {
             ("RELEASE", _) => (1, "ROLLBACK TO"),
             _ => return,
         };
-        self.slip(found, "another word", index..index + length, with);
+        self.change(found, "another word", index..index + length, with);
     }
 
-    fn numbers_and_texts(&self, index: usize, found: &mut Vec<Slip>) {
+    fn numbers_and_texts(&self, index: usize, found: &mut Vec<TextChange>) {
         let word = self.word(index);
         // An EXISTS does not look at what is selected.
         if self.before(index) == "SELECT" && index > 2 && self.word(index - 3) == "EXISTS" {
             return;
         }
         if let Ok(number) = word.parse::<u64>() {
-            self.slip(found, "another number", index..index + 1, &(number + 1).to_string());
+            self.change(found, "another number", index..index + 1, &(number + 1).to_string());
             if number > 0 {
-                self.slip(found, "another number", index..index + 1, &(number - 1).to_string());
+                self.change(found, "another number", index..index + 1, &(number - 1).to_string());
             }
         }
         let other = match word {
@@ -216,10 +216,10 @@ impl Statement<'_> {
             word if word.starts_with('\'') => "'other'",
             _ => return,
         };
-        self.slip(found, "another text", index..index + 1, other);
+        self.change(found, "another text", index..index + 1, other);
     }
 
-    fn functions(&self, index: usize, found: &mut Vec<Slip>) {
+    fn functions(&self, index: usize, found: &mut Vec<TextChange>) {
         if self.word(index + 1) != "(" {
             return;
         }
@@ -237,11 +237,11 @@ impl Statement<'_> {
                     &self.text[self.tokens[of.start].at.start..self.tokens[of.end - 1].at.end]
                 };
                 let with = format!("coalesce({}, {})", text(other), text(one));
-                return self.slip(found, "another function", index..close + 1, &with);
+                return self.change(found, "another function", index..close + 1, &with);
             }
             _ => return,
         };
-        self.slip(found, "another function", index..index + 1, other);
+        self.change(found, "another function", index..index + 1, other);
     }
 
     /// The items of a list, which end at commas of its own depth.
@@ -270,7 +270,7 @@ impl Statement<'_> {
     }
 
     /// A column that is not written.
-    fn assignments(&self, found: &mut Vec<Slip>) {
+    fn assignments(&self, found: &mut Vec<TextChange>) {
         for set in (0..self.tokens.len()).filter(|index| self.word(*index) == "SET") {
             for item in self.list(self.clause(set, &["WHERE"])) {
                 let (column, value) = (self.word(item.start), item.start + 2..item.end);
@@ -279,13 +279,13 @@ impl Statement<'_> {
                 }
                 let text = &self.text[self.tokens[value.start].at.start..self.tokens[value.end - 1].at.end];
                 let with = format!("iif(1, {column}, {text})");
-                self.slip(found, "a column not written", value, &with);
+                self.change(found, "a column not written", value, &with);
             }
         }
     }
 
     /// A value that is not read or not inserted.
-    fn items(&self, found: &mut Vec<Slip>) {
+    fn items(&self, found: &mut Vec<TextChange>) {
         for index in 0..self.tokens.len() {
             let lists = match self.word(index) {
                 "SELECT" => self.list(self.clause(index, &["FROM"])),
@@ -298,12 +298,12 @@ impl Statement<'_> {
                 if self.word(index.wrapping_sub(2)) == "EXISTS" || text.parse::<u64>().is_ok() {
                     continue;
                 }
-                self.slip(found, "a value lost", item, &format!("nullif({text}, {text})"));
+                self.change(found, "a value lost", item, &format!("nullif({text}, {text})"));
             }
         }
     }
 
-    fn orders(&self, found: &mut Vec<Slip>) {
+    fn orders(&self, found: &mut Vec<TextChange>) {
         for index in 0..self.tokens.len() {
             match (self.word(index), self.word(index + 1)) {
                 ("ORDER", "BY") => {
@@ -312,20 +312,20 @@ impl Statement<'_> {
                     for (place, key) in list.iter().enumerate() {
                         let text =
                             &self.text[self.tokens[key.start].at.start..self.tokens[key.end - 1].at.end];
-                        self.slip(found, "another order", key.clone(), &format!("{text} DESC"));
+                        self.change(found, "another order", key.clone(), &format!("{text} DESC"));
                         if list.len() > 1 {
                             let from = if place == 0 { key.start } else { key.start - 1 };
                             let to = if place == 0 { key.end + 1 } else { key.end };
-                            self.slip(found, "another order", from..to, "");
+                            self.change(found, "another order", from..to, "");
                         }
                     }
                     if list.len() == 1 {
-                        self.slip(found, "another order", index..keys.end, "");
+                        self.change(found, "another order", index..keys.end, "");
                     }
                 }
                 ("LIMIT", limit) if limit.starts_with(':') => {
                     let with = format!("{limit} + 1");
-                    self.slip(found, "another number", index + 1..index + 2, &with);
+                    self.change(found, "another number", index + 1..index + 2, &with);
                 }
                 _ => {}
             }
@@ -333,10 +333,10 @@ impl Statement<'_> {
     }
 
     /// A statement that does nothing, or more than it should.
-    fn whole(&self, found: &mut Vec<Slip>) {
+    fn whole(&self, found: &mut Vec<TextChange>) {
         let text = self.text;
         let mut whole = |kind, what: &str, text: String| {
-            found.push(Slip { kind, what: what.to_owned(), text });
+            found.push(TextChange { kind, what: what.to_owned(), text });
         };
         let has = |word: &str| (0..self.tokens.len()).any(|index| self.word(index) == word);
         if text.starts_with("INSERT INTO") {
@@ -374,12 +374,12 @@ mod tests {
     use super::*;
 
     fn made(text: &str) -> Vec<String> {
-        slips(text).into_iter().map(|slip| slip.text).collect()
+        changes(text).into_iter().map(|change| change.text).collect()
     }
 
     #[test]
     fn each_part_of_an_update_slips() {
-        let slips = made("UPDATE t SET a = a + 1, b = :b WHERE c = :c AND typeof(d) <> 'text'");
+        let changes = made("UPDATE t SET a = a + 1, b = :b WHERE c = :c AND typeof(d) <> 'text'");
         for expected in [
             "UPDATE t SET a = a - 1, b = :b WHERE c = :c AND typeof(d) <> 'text'",
             "UPDATE t SET a = a + 2, b = :b WHERE c = :c AND typeof(d) <> 'text'",
@@ -390,13 +390,13 @@ mod tests {
             "UPDATE t SET a = a + 1, b = :b WHERE c <> :c AND typeof(d) <> 'text'",
             "UPDATE t SET a = a + 1, b = :b WHERE c = :c OR typeof(d) <> 'text'",
         ] {
-            assert!(slips.contains(&expected.to_owned()), "{expected}\n{slips:#?}");
+            assert!(changes.contains(&expected.to_owned()), "{expected}\n{changes:#?}");
         }
     }
 
     #[test]
     fn each_part_of_a_select_slips() {
-        let slips = made("SELECT a, min(b) FROM t WHERE c BETWEEN 1 AND 2 ORDER BY a, b LIMIT :max");
+        let changes = made("SELECT a, min(b) FROM t WHERE c BETWEEN 1 AND 2 ORDER BY a, b LIMIT :max");
         for expected in [
             "SELECT nullif(a, a), min(b) FROM t WHERE c BETWEEN 1 AND 2 ORDER BY a, b LIMIT :max",
             "SELECT a, max(b) FROM t WHERE c BETWEEN 1 AND 2 ORDER BY a, b LIMIT :max",
@@ -406,9 +406,9 @@ mod tests {
             "SELECT a, min(b) FROM t WHERE c BETWEEN 1 AND 2 ORDER BY a LIMIT :max",
             "SELECT a, min(b) FROM t WHERE c BETWEEN 1 AND 2 ORDER BY a, b LIMIT :max + 1",
         ] {
-            assert!(slips.contains(&expected.to_owned()), "{expected}\n{slips:#?}");
+            assert!(changes.contains(&expected.to_owned()), "{expected}\n{changes:#?}");
         }
-        assert!(!slips.iter().any(|text| text.contains("1 OR 2")), "{slips:#?}");
+        assert!(!changes.iter().any(|text| text.contains("1 OR 2")), "{changes:#?}");
     }
 
     #[test]

@@ -1,7 +1,7 @@
-//! What is run in every schedule: where it begins, and what each client does.
+//! What is run in every schedule: the start, and what each client does.
 //!
-//! A [`Case`] can be written down, and with the choices of a schedule it does the same each time. This module must not
-//! know who goes on when.
+//! Invariant: a [`ScheduleCase`] with the choices of a schedule does the same each time.
+//! Does not depend on: which client runs when.
 
 use std::sync::Arc;
 
@@ -9,12 +9,12 @@ use fencepost_model::description;
 use fencepost_model::op::Op;
 use serde::{Deserialize, Serialize};
 
-use crate::schedule::mistake::Mistake;
+use crate::schedule::mutant::ClientMutant;
 
 /// One thing that a client does, and is answered.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Act {
+pub enum ClientAct {
     /// One operation, as one transaction.
     Apply(Arc<Op>),
     /// Several operations, each for itself, in one commit.
@@ -31,10 +31,10 @@ pub enum Act {
     Reopen,
 }
 
-impl Act {
+impl ClientAct {
     /// What this is called in tables.
     pub fn kind(&self) -> &'static str {
-        use crate::crash::act::Act as Known;
+        use crate::rig::act::Act as Known;
         match self {
             Self::Apply(op) => Known::Apply(Arc::clone(op)).kind(),
             Self::Batch(_) => "batch",
@@ -71,31 +71,31 @@ impl Act {
 /// One connection, and what is done through it, one after the other.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Client {
+pub struct ScheduledClient {
     /// How much later than the first client's its clock is, in milliseconds.
     pub late_ms: u64,
     /// What it does.
-    pub acts: Vec<Act>,
+    pub acts: Vec<ClientAct>,
     /// How long it waits for a lock, in milliseconds.
     pub patience_ms: u32,
-    /// What it does wrong.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub mistake: Option<Mistake>,
+    /// The mutant that it is, if it is one.
+    #[serde(default, rename = "mistake", skip_serializing_if = "Option::is_none")]
+    pub mutant: Option<ClientMutant>,
 }
 
 /// What is in the WAL when the clients begin, and what they know of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Wal {
+pub enum WalAtStart {
     /// Transactions that were not copied into the file.
     Full,
-    /// Transactions that were: whoever writes next begins the WAL anew.
+    /// Transactions that were: the next writer begins the WAL anew.
     Copied,
-    /// Transactions, and no index of them: whoever comes first recovers it.
+    /// Transactions, and no index of them: the first client recovers it.
     Unknown,
 }
 
-impl Wal {
+impl WalAtStart {
     /// All of them.
     pub const ALL: [Self; 3] = [Self::Full, Self::Copied, Self::Unknown];
 
@@ -109,25 +109,25 @@ impl Wal {
     }
 }
 
-/// Where, and who does what.
+/// A start, and what each client does.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Case {
+pub struct ScheduleCase {
     /// The scope with which it begins.
     pub start: String,
     /// The WAL at the beginning.
-    pub wal: Wal,
+    pub wal: WalAtStart,
     /// The clients.
-    pub clients: Vec<Client>,
+    pub clients: Vec<ScheduledClient>,
 }
 
-impl Case {
+impl ScheduleCase {
     /// What it is called.
     pub fn name(&self) -> String {
         let clients: Vec<String> = self
             .clients
             .iter()
-            .map(|client| client.acts.iter().map(Act::kind).collect::<Vec<_>>().join(", "))
+            .map(|client| client.acts.iter().map(ClientAct::kind).collect::<Vec<_>>().join(", "))
             .collect();
         format!("{} {}: {}", self.start, self.wal.name(), clients.join(" | "))
     }

@@ -1,44 +1,45 @@
-//! The phase `schedule`: all cells, all controls, and their figures.
+//! The phase `schedule`: all cells, all controls, and their figures. A cell is a start and what a few connections do
+//! from there.
 //!
-//! What always holds: which cells are searched how far depends on the reach and the seed alone. A cell is a beginning and what
-//! a few connections do from there. This module must not know how anything is judged.
+//! Invariant: the reach and the seed alone decide which cells are searched, and how far.
+//! Does not depend on: how a run is checked.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Instant;
 
 use serde::Serialize;
 
-use crate::crash::act::{self, extra_send, next};
-use crate::crash::case::Level;
-use crate::crash::phase::Controls;
-use crate::crash::recorder::Start;
-use crate::pool;
-use crate::report::grouped;
-use crate::run::Reach;
-use crate::schedule::case::{Act, Case, Client, Wal};
-use crate::schedule::control::{self, Control, LATE_MS, PATIENCE_MS};
-use crate::schedule::cuts;
-use crate::schedule::explore::Search;
-use crate::schedule::judge::{ENDS, Judge, Wrong};
-use crate::schedule::replay::{Broken, look_for, shrink, start_of};
-use crate::schedule::stage::Stage;
-use crate::threads;
+use crate::plan::{
+    Controls, Failure, Phase, PhaseFigures, PhaseOutcome, PhaseParts, Plan, Progress, Reach, grouped,
+};
+use crate::rig::act;
+use crate::rig::act::{extra_send, next};
+use crate::rig::promises::Violation;
+use crate::rig::recorder::StartPoint;
+use crate::rig::setting::Level;
+use crate::schedule::case::{ClientAct, ScheduleCase, ScheduledClient, WalAtStart};
+use crate::schedule::connections::Connections;
+use crate::schedule::control::{LATE_MS, PATIENCE_MS, ScheduleControl};
+use crate::schedule::orders::{ENDS, OrderChecker};
+use crate::schedule::replay::{BrokenBySchedule, ConnectionSchedule, look_for, replay, shrink, start_of};
+use crate::schedule::{control, cuts};
+use crate::scheduler::Strategy;
+use crate::{pool, threads};
 use fencepost::error::Result;
 
 /// Figures of the phase `schedule`.
 #[derive(Debug, Default, PartialEq, Serialize)]
-pub struct SchedulePhase {
+pub struct ScheduleFigures {
     /// How many cells: a beginning, and what each connection does.
     pub cells: u64,
     /// How many schedules were run, all cells together.
     pub schedules: u64,
-    /// At how many points somebody was chosen.
+    /// How many choices were made.
     pub steps: u64,
     /// How many cells were exhausted: every schedule does what one does that was run.
     pub exhausted: u64,
-    /// How many cells were searched by chance (PCT), since there are too many schedules.
+    /// How many cells were searched at random (PCT), since there are too many schedules.
     pub by_chance: u64,
     /// How often each busy code of SQLite was met.
     pub busy_codes: BTreeMap<String, u64>,
@@ -59,55 +60,92 @@ pub struct CutsLine {
     pub schedules: u64,
     /// After how many I/O events.
     pub events: u64,
-    /// How many contents of the disk were judged.
+    /// How many contents of the disk were checked.
     pub images: u64,
     /// How many of them were different.
     pub distinct: u64,
 }
 
-/// What the phase found.
+/// Schedules of several connections, and of the threads of a bus.
+#[derive(Clone, Copy, Debug)]
+pub struct SchedulePhase;
+
+/// A schedule in which a promise is broken: of connections, or of the threads of a bus.
+#[derive(Clone, Debug)]
+pub enum BrokenSchedule {
+    /// Of connections.
+    Connections(ConnectionSchedule),
+    /// Of the threads of a bus.
+    Threads(ThreadSchedule),
+}
+
+/// A scenario of the threads of a bus, and which of them went on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ThreadSchedule {
+    /// The scenario.
+    pub scenario: String,
+    /// The thread that went on at each point where several could: by their numbers from 1.
+    pub choices: Vec<u8>,
+}
+
+impl ThreadSchedule {
+    /// Runs the schedule again. Says whether a promise is broken, and explains it.
+    ///
+    /// # Errors
+    /// If there is no such scenario.
+    pub fn replay(&self) -> Result<(bool, String)> {
+        Ok(match threads::replay(&self.scenario, None, &self.choices)?.broken {
+            Some(broken) => (true, explain_threads(&broken)),
+            None => (false, format!("held: {}\n", self.scenario)),
+        })
+    }
+}
+
+fn explain_threads(broken: &threads::ThreadCounterexample) -> String {
+    format!("{}\nfound: {}\nbroken: {}\n", broken.story, broken.wrong.why, broken.wrong.promise)
+}
+
+/// What pieces of work found.
 #[derive(Debug, Default)]
-pub struct Found {
+struct ScheduleFindings {
     /// Its figures.
-    pub figures: SchedulePhase,
+    figures: ScheduleFigures,
     /// Something that is broken, made small.
-    pub broken: Option<Broken>,
-    /// A promise that the threads of a bus broke.
-    pub broken_by_threads: Option<threads::ThreadCounterexample>,
+    broken: Option<BrokenBySchedule>,
     /// What is wrong with the search itself.
-    pub complaints: Vec<String>,
+    complaints: Vec<String>,
 }
 
 /// What can be done from a beginning: each kind of operation in its first form, and what else connections do.
-pub fn acts(start: &Start) -> Vec<Act> {
-    let mut acts: Vec<Act> = next(&start.scope, Level::PowerLoss, &start.moment, false)
+pub fn acts(start: &StartPoint) -> Vec<ClientAct> {
+    let mut acts: Vec<ClientAct> = next(&start.scope, Level::PowerLoss, &start.moment, false)
         .into_iter()
         .filter_map(|act| {
             Some(match act {
-                act::Act::Apply(op) => Act::Apply(op),
-                act::Act::Batch(ops) => Act::Batch(ops),
-                act::Act::Effect(op) => Act::Effect(op),
+                act::Act::Apply(op) => ClientAct::Apply(op),
+                act::Act::Batch(ops) => ClientAct::Batch(ops),
+                act::Act::Effect(op) => ClientAct::Effect(op),
                 _ => return None,
             })
         })
         .collect();
-    acts.push(Act::Apply(Arc::new(extra_send("s1"))));
-    acts.extend([Act::Read, Act::Checkpoint, Act::Empty, Act::Reopen]);
+    acts.push(ClientAct::Apply(Arc::new(extra_send("s1"))));
+    acts.extend([ClientAct::Read, ClientAct::Checkpoint, ClientAct::Empty, ClientAct::Reopen]);
     acts
 }
 
 /// One piece of work.
 #[derive(Debug)]
-enum Work {
+enum ScheduleWork {
     /// Schedules of cases that begin alike.
-    Search(String, Vec<Case>, Search),
+    Search(String, Vec<ScheduleCase>, Strategy),
     /// Schedules of one case, each cut.
-    Cut(Case, Search),
+    Cut(ScheduleCase, Strategy),
     /// A control.
-    Control(&'static Control),
+    Control(&'static ScheduleControl),
 }
 
-impl Work {
+impl ScheduleWork {
     fn name(&self) -> String {
         match self {
             Self::Search(name, ..) => name.clone(),
@@ -117,8 +155,8 @@ impl Work {
     }
 }
 
-/// The codes that must be met, or else nobody was ever in anybody's way: busy, busy while the WAL is recovered, and a
-/// snapshot that is too old to become a write.
+/// The codes that must be met, or else no client was ever in the way of another: busy, busy while the WAL is recovered,
+/// and a snapshot that is too old to become a write.
 const EXPECTED_CODES: [(i32, &str); 3] =
     [(5, "SQLITE_BUSY"), (261, "SQLITE_BUSY_RECOVERY"), (517, "SQLITE_BUSY_SNAPSHOT")];
 
@@ -128,7 +166,7 @@ fn code_name(code: i32) -> String {
 }
 
 /// How many cells a reach has, and how many schedules are run in them, whatever the seed. A change of the store, of
-/// SQLite or of the search moves them, and is to be looked at. For the deepest nobody has waited to the end.
+/// SQLite or of the search moves them, and is to be looked at. The deep run was not run to its end yet.
 const fn pinned(reach: Reach) -> Option<(u64, u64)> {
     match reach {
         Reach::Quick => Some((181, 15_916)),
@@ -140,15 +178,15 @@ const fn pinned(reach: Reach) -> Option<(u64, u64)> {
 /// A search that has not ended after this is not called exhausted.
 const EXHAUSTED_WITHIN: u64 = 200_000;
 
-fn client(acts: Vec<Act>, late_ms: u64, patience_ms: u32) -> Client {
-    Client { late_ms, acts, patience_ms, mistake: None }
+fn client(acts: Vec<ClientAct>, late_ms: u64, patience_ms: u32) -> ScheduledClient {
+    ScheduledClient { late_ms, acts, patience_ms, mutant: None }
 }
 
 /// Every ordered pair of acts of these kinds, the second client's clock past the leases.
-fn pairs(start: &str, wal: Wal, acts: &[Act], patience_ms: u32) -> Vec<Work> {
-    let all = Search::Reduced { schedules_max: EXHAUSTED_WITHIN };
-    let of = |one: &Act| {
-        let cases = acts.iter().map(|other| Case {
+fn pairs(start: &str, wal: WalAtStart, acts: &[ClientAct], patience_ms: u32) -> Vec<ScheduleWork> {
+    let all = Strategy::Dpor { schedules_max: EXHAUSTED_WITHIN };
+    let of = |one: &ClientAct| {
+        let cases = acts.iter().map(|other| ScheduleCase {
             start: start.to_owned(),
             wal,
             clients: vec![
@@ -156,7 +194,7 @@ fn pairs(start: &str, wal: Wal, acts: &[Act], patience_ms: u32) -> Vec<Work> {
                 client(vec![other.clone()], LATE_MS, patience_ms),
             ],
         });
-        Work::Search(format!("{start} {}: {}", wal.name(), one.kind()), cases.collect(), all.clone())
+        ScheduleWork::Search(format!("{start} {}: {}", wal.name(), one.kind()), cases.collect(), all.clone())
     };
     acts.iter().map(of).collect()
 }
@@ -176,46 +214,46 @@ const CROWDS: &[(&str, &[&[&str]])] = &[
 ];
 
 /// What is cut: pairs of kinds.
-const CUT: &[(&str, Wal, [&str; 2])] = &[
-    ("cuts-empty", Wal::Full, ["send", "publish"]),
-    ("cuts-queue", Wal::Full, ["claim", "ack"]),
-    ("cuts-queue", Wal::Full, ["effect", "send"]),
-    ("cuts-queue", Wal::Full, ["batch", "checkpoint"]),
-    ("cuts-queue", Wal::Copied, ["send", "claim"]),
-    ("cuts-log", Wal::Full, ["poll", "publish"]),
-    ("cuts-log", Wal::Copied, ["ack", "read"]),
+const CUT: &[(&str, WalAtStart, [&str; 2])] = &[
+    ("cuts-empty", WalAtStart::Full, ["send", "publish"]),
+    ("cuts-queue", WalAtStart::Full, ["claim", "ack"]),
+    ("cuts-queue", WalAtStart::Full, ["effect", "send"]),
+    ("cuts-queue", WalAtStart::Full, ["batch", "checkpoint"]),
+    ("cuts-queue", WalAtStart::Copied, ["send", "claim"]),
+    ("cuts-log", WalAtStart::Full, ["poll", "publish"]),
+    ("cuts-log", WalAtStart::Copied, ["ack", "read"]),
 ];
 
-fn of_kinds(all: &[Act], kinds: &[&str]) -> Vec<Act> {
+fn of_kinds(all: &[ClientAct], kinds: &[&str]) -> Vec<ClientAct> {
     kinds.iter().filter_map(|kind| all.iter().find(|act| act.kind() == *kind).cloned()).collect()
 }
 
 /// All the work of a reach.
-fn plan(starts: &[Start], reach: Reach, seed: u64) -> (Vec<Work>, Vec<String>) {
+fn all_work(starts: &[StartPoint], reach: Reach, seed: u64) -> (Vec<ScheduleWork>, Vec<String>) {
     let (mut work, mut complaints) = (Vec::new(), Vec::new());
     for start in starts {
         let all = acts(start);
-        let without_reopening: Vec<Act> =
-            all.iter().filter(|act| !matches!(act, Act::Reopen)).cloned().collect();
+        let without_reopening: Vec<ClientAct> =
+            all.iter().filter(|act| !matches!(act, ClientAct::Reopen)).cloned().collect();
         let some = |kinds: &[&str]| of_kinds(&all, kinds);
         let few = some(&["send", "publish", "claim", "poll", "ack", "effect", "read", "checkpoint"]);
         let name = start.name();
         match reach {
-            Reach::Quick => work.extend(pairs(name, Wal::Full, &few, PATIENCE_MS)),
+            Reach::Quick => work.extend(pairs(name, WalAtStart::Full, &few, PATIENCE_MS)),
             Reach::Standard => {
-                work.extend(pairs(name, Wal::Full, &without_reopening, PATIENCE_MS));
-                work.extend(pairs(name, Wal::Copied, &few, PATIENCE_MS));
+                work.extend(pairs(name, WalAtStart::Full, &without_reopening, PATIENCE_MS));
+                work.extend(pairs(name, WalAtStart::Copied, &few, PATIENCE_MS));
             }
             Reach::Deep => {
-                for wal in [Wal::Full, Wal::Copied] {
+                for wal in [WalAtStart::Full, WalAtStart::Copied] {
                     work.extend(pairs(name, wal, &all, PATIENCE_MS));
                 }
-                work.extend(pairs(name, Wal::Unknown, &few, PATIENCE_MS));
+                work.extend(pairs(name, WalAtStart::Unknown, &few, PATIENCE_MS));
             }
         }
-        // Who does not wait is turned away, and nothing happens.
-        work.extend(pairs(name, Wal::Full, &some(&["send", "claim", "poll", "read"]), 0));
-        work.extend(pairs(name, Wal::Unknown, &some(&["read"]), 0));
+        // A client that does not wait is refused, and nothing happens.
+        work.extend(pairs(name, WalAtStart::Full, &some(&["send", "claim", "poll", "read"]), 0));
+        work.extend(pairs(name, WalAtStart::Unknown, &some(&["read"]), 0));
     }
     let mut find = |start: &str, kinds: &[&str]| {
         let start = starts.iter().find(|known| known.name() == start);
@@ -234,9 +272,10 @@ fn plan(starts: &[Start], reach: Reach, seed: u64) -> (Vec<Work>, Vec<String>) {
         let clients = (0..)
             .zip(*crowd)
             .map(|(number, kinds)| client(find(start, kinds), number * LATE_MS, PATIENCE_MS));
-        let case = Case { start: (*start).to_owned(), wal: Wal::Full, clients: clients.collect() };
-        let search = Search::Pct { seed, depth: 3, schedules };
-        work.push(Work::Search(case.name(), vec![case], search));
+        let case =
+            ScheduleCase { start: (*start).to_owned(), wal: WalAtStart::Full, clients: clients.collect() };
+        let search = Strategy::Pct { seed, depth: 3, schedules };
+        work.push(ScheduleWork::Search(case.name(), vec![case], search));
     }
     for (start, wal, kinds) in CUT {
         let acts = find(start, kinds);
@@ -244,67 +283,97 @@ fn plan(starts: &[Start], reach: Reach, seed: u64) -> (Vec<Work>, Vec<String>) {
             .into_iter()
             .enumerate()
             .map(|(number, act)| client(vec![act], number as u64 * LATE_MS, PATIENCE_MS));
-        let case = Case { start: (*start).to_owned(), wal: *wal, clients: clients.collect() };
+        let case = ScheduleCase { start: (*start).to_owned(), wal: *wal, clients: clients.collect() };
         let schedules_max = match reach {
             Reach::Quick => 8,
             Reach::Standard => 60,
             Reach::Deep => EXHAUSTED_WITHIN,
         };
-        work.push(Work::Cut(case, Search::Reduced { schedules_max }));
+        work.push(ScheduleWork::Cut(case, Strategy::Dpor { schedules_max }));
     }
-    work.extend(control::ALL.iter().map(Work::Control));
+    work.extend(control::ALL.iter().map(ScheduleWork::Control));
     (work, complaints)
 }
 
-/// Runs the phase. `at` is told what is begun, and how much there is.
-///
-/// # Errors
-/// If it could not be run at all.
-pub fn run(reach: Reach, seed: u64, workers: usize, at: impl FnMut(&str, usize) + Send) -> Result<Found> {
-    let began = Instant::now();
-    let mut found = Found::default();
-    let names: BTreeSet<&str> = CROWDS.iter().map(|(start, _)| *start).chain(["cuts-empty"]).collect();
-    let mut starts = Vec::new();
-    for name in names {
-        match start_of(name) {
-            Ok(start) => starts.push(start),
-            Err(why) => found.complaints.push(format!("{name}: {why}")),
+impl Phase for SchedulePhase {
+    type Figures = ScheduleFigures;
+    type Counterexample = BrokenSchedule;
+
+    fn name(&self) -> &'static str {
+        "schedule"
+    }
+
+    fn run(
+        &self,
+        plan: &Plan,
+        progress: &mut (dyn Progress + Send),
+    ) -> Result<PhaseOutcome<ScheduleFigures, BrokenSchedule>> {
+        let mut found = ScheduleFindings::default();
+        let names: BTreeSet<&str> = CROWDS.iter().map(|(start, _)| *start).chain(["cuts-empty"]).collect();
+        let mut starts = Vec::new();
+        for name in names {
+            match start_of(name) {
+                Ok(start) => starts.push(start),
+                Err(why) => found.complaints.push(format!("{name}: {why}")),
+            }
         }
-    }
-    let (work, complaints) = plan(&starts, reach, seed);
-    found.complaints.extend(complaints);
-    let at = Mutex::new(at);
-    let tell = |part: &str, total: usize| (at.lock().unwrap_or_else(PoisonError::into_inner))(part, total);
-    let begin = |part: &Work| tell(&part.name(), work.len());
-    for part in pool::map(workers, &work, begin, |work| do_work(work, &starts, seed)) {
-        found.add(part?);
-    }
-    let (cells, schedules) = (found.figures.cells, found.figures.schedules);
-    if let Some(pinned) =
-        pinned(reach).filter(|pinned| found.broken.is_none() && *pinned != (cells, schedules))
-    {
-        found.complaints.push(format!(
-            "the schedules are {schedules} in {cells} cells, and {} in {} are pinned",
-            pinned.1, pinned.0
-        ));
-    }
-    for (code, name) in EXPECTED_CODES {
-        if !found.figures.busy_codes.contains_key(&code_name(code)) {
-            found.complaints.push(format!("no schedule met {name}: nobody was in the way"));
+        let (work, complaints) = all_work(&starts, plan.reach, plan.seed);
+        found.complaints.extend(complaints);
+        let mut parts = PhaseParts::new(&mut *progress, self.name(), work.len());
+        let begin = |part: &ScheduleWork| parts.begin(&part.name());
+        for part in pool::map(plan.threads, &work, begin, |work| do_work(work, &starts, plan.seed)) {
+            found.add(part?);
         }
+        found.complain(plan.reach);
+        // The threads of a bus are a list of parts of their own.
+        let (mut done, name) = (0, self.name());
+        let of_threads = threads::run(plan.reach, plan.seed, plan.threads, |part, total| {
+            progress.at(name, part, done, total);
+            done += 1;
+        })?;
+        found.figures.threads = of_threads.figures;
+        found.complaints.extend(of_threads.complaints);
+        let of_threads = of_threads.broken.map(|broken| Failure {
+            property: broken.wrong.promise.to_owned(),
+            explanation: explain_threads(&broken),
+            counterexample: BrokenSchedule::Threads(ThreadSchedule {
+                scenario: broken.scenario.to_owned(),
+                choices: broken.choices,
+            }),
+        });
+        let of_connections = found.broken.as_ref().map(shrink).transpose()?.map(failure);
+        let ScheduleFindings { figures, complaints, .. } = found;
+        Ok(PhaseOutcome { figures, complaints, failure: of_connections.or(of_threads), tallies: None })
     }
-    let of_threads = threads::run(reach, seed, workers, tell)?;
-    found.figures.threads = of_threads.figures;
-    found.complaints.extend(of_threads.complaints);
-    found.broken_by_threads = of_threads.broken;
-    if let Some(broken) = &found.broken {
-        found.broken = Some(shrink(broken)?);
-    }
-    found.figures.seconds = began.elapsed().as_secs_f64();
-    Ok(found)
 }
 
-impl Found {
+fn failure(broken: BrokenBySchedule) -> Failure<BrokenSchedule> {
+    let property = broken.violation.property.to_owned();
+    let schedule = ConnectionSchedule { case: broken.case, choices: broken.choices };
+    let explanation = replay(&schedule.case, &schedule.choices)
+        .map_or_else(|why| format!("it cannot be replayed: {why}"), |replayed| replayed.explanation);
+    Failure { property, explanation, counterexample: BrokenSchedule::Connections(schedule) }
+}
+
+impl ScheduleFindings {
+    /// What a search must have seen: the pinned number of schedules, and every busy code.
+    fn complain(&mut self, reach: Reach) {
+        let (cells, schedules) = (self.figures.cells, self.figures.schedules);
+        if let Some(pinned) =
+            pinned(reach).filter(|pinned| self.broken.is_none() && *pinned != (cells, schedules))
+        {
+            self.complaints.push(format!(
+                "the schedules are {schedules} in {cells} cells, and {} in {} are pinned",
+                pinned.1, pinned.0
+            ));
+        }
+        for (code, name) in EXPECTED_CODES {
+            if !self.figures.busy_codes.contains_key(&code_name(code)) {
+                self.complaints.push(format!("no schedule met {name}: no client was in the way of another"));
+            }
+        }
+    }
+
     fn add(&mut self, other: Self) {
         let (mine, theirs) = (&mut self.figures, other.figures);
         mine.cells += theirs.cells;
@@ -319,37 +388,39 @@ impl Found {
         mine.cuts.events += theirs.cuts.events;
         mine.cuts.images += theirs.cuts.images;
         mine.cuts.distinct += theirs.cuts.distinct;
-        mine.controls.caught += theirs.controls.caught;
-        mine.controls.total += theirs.controls.total;
+        mine.controls.add(theirs.controls);
         self.complaints.extend(other.complaints);
-        // Of several the one with the fewest clients is told.
-        let clients =
-            |broken: &Option<Broken>| broken.as_ref().map_or(usize::MAX, |broken| broken.case.clients.len());
+        // Of several the one with the fewest clients is kept.
+        let clients = |broken: &Option<BrokenBySchedule>| {
+            broken.as_ref().map_or(usize::MAX, |broken| broken.case.clients.len())
+        };
         if clients(&other.broken) < clients(&self.broken) {
             self.broken = other.broken;
         }
     }
 }
 
-fn do_work(work: &Work, starts: &[Start], seed: u64) -> Result<Found> {
-    let mut found = Found::default();
+fn do_work(work: &ScheduleWork, starts: &[StartPoint], seed: u64) -> Result<ScheduleFindings> {
+    let mut found = ScheduleFindings::default();
     let name = match work {
-        Work::Search(_, cases, _) => cases.first().map(|case| case.start.as_str()).unwrap_or_default(),
-        Work::Cut(case, _) => &case.start,
-        Work::Control(control) => control.start,
+        ScheduleWork::Search(_, cases, _) => {
+            cases.first().map(|case| case.start.as_str()).unwrap_or_default()
+        }
+        ScheduleWork::Cut(case, _) => &case.start,
+        ScheduleWork::Control(control) => control.start,
     };
     let Some(start) = starts.iter().find(|start| start.name() == name) else {
         return Ok(found);
     };
-    let mut stage = Stage::new(start)?;
+    let mut connections = Connections::new(start)?;
     match work {
-        Work::Search(_, cases, search) => {
+        ScheduleWork::Search(_, cases, search) => {
             for case in cases {
-                search_case(&mut stage, start, case, search, &mut found)?;
+                search_case(&mut connections, start, case, search, &mut found)?;
             }
         }
-        Work::Cut(case, search) => {
-            let cuts = cuts::cut(&mut stage, case, search, seed)?;
+        ScheduleWork::Cut(case, search) => {
+            let cuts = cuts::cut(&mut connections, case, search, seed)?;
             let (schedules, events) = (cuts.schedules, cuts.events);
             if schedules == 0 || events == 0 {
                 found.complaints.push(format!("{}: nothing was there to be cut", case.name()));
@@ -360,40 +431,39 @@ fn do_work(work: &Work, starts: &[Start], seed: u64) -> Result<Found> {
             found.figures.cuts = CutsLine { schedules, events, images: cuts.images, distinct: cuts.distinct };
             found.broken = cuts.broken;
         }
-        Work::Control(control) => {
-            found.figures.controls.total = 1;
-            let complaint = match control.case(start) {
+        ScheduleWork::Control(control) => {
+            let missed = match control.case(start) {
                 None => Some("its acts cannot be done".to_owned()),
-                Some(case) => try_control(&mut stage, start, &case, control, &mut found)?,
+                Some(case) => try_control(&mut connections, start, &case, control, &mut found)?,
             };
-            match complaint {
-                None => found.figures.controls.caught = 1,
-                Some(why) => {
-                    found.complaints.push(format!("a control of the schedules: {}: {why}", control.name))
-                }
-            }
+            let complaint = found.figures.controls.count(control.name, missed.map_or(Ok(()), Err));
+            found.complaints.extend(complaint);
         }
     }
     Ok(found)
 }
 
 fn search_case(
-    stage: &mut Stage,
-    start: &Start,
-    case: &Case,
-    search: &Search,
-    found: &mut Found,
+    connections: &mut Connections,
+    start: &StartPoint,
+    case: &ScheduleCase,
+    search: &Strategy,
+    found: &mut ScheduleFindings,
 ) -> Result<()> {
-    let judge = Judge::new(case, &start.moment);
-    let seen = Arc::<Mutex<(BTreeMap<i32, u64>, Option<Broken>)>>::default();
+    let checker = OrderChecker::new(case, &start.moment);
+    let seen = Arc::<Mutex<(BTreeMap<i32, u64>, Option<BrokenBySchedule>)>>::default();
     let (keep, told) = (Arc::clone(&seen), case.clone());
-    let explored = stage.explore(case, search, false, move |run| {
+    let explored = connections.explore(case, search, false, move |run| {
         let mut seen = keep.lock().unwrap_or_else(PoisonError::into_inner);
         for (code, count) in &run.busy {
             *seen.0.entry(*code).or_default() += count;
         }
-        let wrong = judge.judge(run).err();
-        seen.1 = wrong.map(|wrong| Broken { case: told.clone(), choices: run.choices.clone(), wrong });
+        let violation = checker.check(run).err();
+        seen.1 = violation.map(|violation| BrokenBySchedule {
+            case: told.clone(),
+            choices: run.choices.clone(),
+            violation,
+        });
         seen.1.is_some()
     })?;
     let (codes, broken) = std::mem::take(&mut *seen.lock().unwrap_or_else(PoisonError::into_inner));
@@ -410,7 +480,7 @@ fn search_case(
     }
     let sound = broken.is_none() && explored.ended.is_none();
     match search {
-        Search::Pct { schedules, .. } => {
+        Strategy::Pct { schedules, .. } => {
             figures.by_chance += 1;
             if sound && explored.schedules != *schedules {
                 let run = explored.schedules;
@@ -427,55 +497,59 @@ fn search_case(
         _ => {}
     }
     if let Some(why) = explored.ended {
-        let wrong = Wrong { property: ENDS, why };
-        found.broken = Some(Broken { case: case.clone(), choices: stage.board().choices(), wrong });
+        let violation = Violation { property: ENDS, why };
+        found.broken =
+            Some(BrokenBySchedule { case: case.clone(), choices: connections.board().choices(), violation });
     } else if broken.is_some() {
         found.broken = broken;
     }
     Ok(())
 }
 
-fn unlike(case: &Case) -> String {
+fn unlike(case: &ScheduleCase) -> String {
     format!("{}: the same choices did not do the same", case.name())
 }
 
 /// Whether a control is caught; if not, why.
 fn try_control(
-    stage: &mut Stage,
-    start: &Start,
-    case: &Case,
-    control: &Control,
-    found: &mut Found,
+    connections: &mut Connections,
+    start: &StartPoint,
+    case: &ScheduleCase,
+    control: &ScheduleControl,
+    found: &mut ScheduleFindings,
 ) -> Result<Option<String>> {
-    let all = Search::Reduced { schedules_max: EXHAUSTED_WITHIN };
-    // Without the mistake nothing is wrong with it, so what is found is the mistake.
+    let all = Strategy::Dpor { schedules_max: EXHAUSTED_WITHIN };
+    // Without the mutant no promise is broken, so what is found is the mutant.
     let mut honest = case.clone();
-    honest.clients.iter_mut().for_each(|client| client.mistake = None);
-    if let Some(broken) = look_for(stage, &honest, &all, None)? {
-        return Ok(Some(format!("without its mistake {} is broken already", broken.wrong.property)));
+    honest.clients.iter_mut().for_each(|client| client.mutant = None);
+    if let Some(broken) = look_for(connections, &honest, &all, None)? {
+        return Ok(Some(format!("without its mutant {} is broken already", broken.violation.property)));
     }
-    let mut with = Found::default();
-    search_case(stage, start, case, &all, &mut with)?;
+    let mut with = ScheduleFindings::default();
+    search_case(connections, start, case, &all, &mut with)?;
     for (code, count) in with.figures.busy_codes {
         *found.figures.busy_codes.entry(code).or_default() += count;
     }
     Ok(match with.broken {
         None => Some("nothing noticed it".to_owned()),
-        Some(broken) if broken.wrong.property != control.breaks => {
-            Some(format!("it was taken for {}: {}", broken.wrong.property, broken.wrong.why))
+        Some(broken) if broken.violation.property != control.breaks => {
+            Some(format!("it was taken for {}: {}", broken.violation.property, broken.violation.why))
         }
         Some(_) => None,
     })
 }
 
-impl SchedulePhase {
-    /// The lines of the table for people.
-    pub fn figures(&self, text: &mut String) {
+impl PhaseFigures for ScheduleFigures {
+    fn set_seconds(&mut self, seconds: f64) {
+        self.seconds = seconds;
+    }
+
+    fn lines(&self, text: &mut String) {
         let codes: Vec<String> =
             self.busy_codes.iter().map(|(code, count)| format!("{code} {}", grouped(*count))).collect();
         let _ = writeln!(
             text,
-            "schedule  {} cells, {} exhausted, {} by chance, {} schedules; {}; {} schedules cut after {} events, {} images, {} distinct; {} of {} controls caught, {:.1} s",
+            "schedule  {} cells, {} exhausted, {} at random, {} schedules; {}; {} schedules cut after {} events, {} images, {} distinct; {} of {} controls caught, {:.1} s",
             grouped(self.cells),
             grouped(self.exhausted),
             self.by_chance,

@@ -1,51 +1,55 @@
-//! One schedule of one case, done again: to see it again, to make it smaller, and to tell it.
+//! One schedule of one case, run again: to check it again, to make it smaller, and to explain it.
 //!
-//! What always holds: the same case and choices give the same story. A failure is made smaller by leaving out clients and
-//! acts, and then by standing back as seldom as possible, as long as the same promise is broken.
+//! Invariant: the same case and choices give the same explanation. A failure is made smaller by leaving out clients and
+//! acts, and then by the fewest preemptions, as long as the same promise is broken.
 
 use std::fmt::Write as _;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use serde::{Deserialize, Serialize};
+
 use fencepost_model::scope::cuts;
 
-use crate::crash::case::{Level, Setting};
-use crate::crash::judge::guarantee;
-use crate::crash::recorder::{Recorder, Start, Unrecorded};
 use crate::disk::Profile;
-use crate::schedule::case::Case;
-use crate::schedule::explore::Search;
-use crate::schedule::judge::{ENDS, Judge, Wrong, describe};
-use crate::schedule::stage::{Run, Stage};
+use crate::rig::promises::{Replayed, Violation, guarantee};
+use crate::rig::recorder::{DiskRecorder, StartPoint, Unrecorded};
+use crate::rig::setting::{Level, Setting};
+use crate::schedule::case::ScheduleCase;
+use crate::schedule::connections::{Connections, ScheduleRun};
+use crate::schedule::orders::{ENDS, OrderChecker, describe};
+use crate::scheduler::Strategy;
 use fencepost::error::{Error, Result};
 
 /// A schedule in which a promise is broken.
 #[derive(Clone, Debug)]
-pub struct Broken {
+pub struct BrokenBySchedule {
     /// What was done.
-    pub case: Case,
-    /// Who went on at each point where several could: clients by their numbers from 1.
+    pub case: ScheduleCase,
+    /// The client that ran at each point where several could: clients by their numbers from 1.
     pub choices: Vec<u8>,
-    /// What is wrong.
-    pub wrong: Wrong,
+    /// The broken promise.
+    pub violation: Violation,
 }
 
-/// What happened when a schedule was done again.
-#[derive(Debug)]
-pub struct Replayed {
-    /// What is wrong, if anything still is.
-    pub wrong: Option<Wrong>,
-    /// The story, line by line.
-    pub story: String,
+/// What several connections did, and which of them ran when.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ConnectionSchedule {
+    /// What was done.
+    pub case: ScheduleCase,
+    /// The client that ran at each point where several could: clients by their numbers from 1.
+    pub choices: Vec<u8>,
 }
 
 /// The beginning of a case.
 ///
 /// # Errors
 /// If there is no such scope, or the store cannot do what it begins with.
-pub fn start_of(name: &str) -> std::result::Result<Start, String> {
+pub fn start_of(name: &str) -> std::result::Result<StartPoint, String> {
     let scope = cuts().into_iter().find(|scope| scope.name == name);
     let scope = scope.ok_or_else(|| format!("there is no scope {name} that schedules begin with"))?;
-    let mut recorder = Recorder::new(Setting::honest(Level::PowerLoss, Profile::UNIX)).map_err(in_words)?;
+    let mut recorder =
+        DiskRecorder::new(Setting::honest(Level::PowerLoss, Profile::UNIX)).map_err(in_words)?;
     recorder.start(&scope).map_err(|unrecorded| match unrecorded {
         Unrecorded::Failed(error) => in_words(error),
         Unrecorded::Differs(why) => why,
@@ -53,21 +57,21 @@ pub fn start_of(name: &str) -> std::result::Result<Start, String> {
 }
 
 fn in_words(error: Error) -> String {
-    crate::crash::recovery::in_words(&error)
+    crate::rig::recovery::in_words(&error)
 }
 
-/// Does a schedule again, and judges it.
+/// Runs a schedule again, and checks it.
 ///
 /// # Errors
 /// If it cannot be begun, or the choices do not fit the case, in words.
-pub fn replay(case: &Case, choices: &[u8]) -> std::result::Result<Replayed, String> {
+pub fn replay(case: &ScheduleCase, choices: &[u8]) -> std::result::Result<Replayed, String> {
     let start = start_of(&case.start)?;
-    let judge = Judge::new(case, &start.moment);
-    let seen = Arc::<Mutex<Option<Run>>>::default();
+    let checker = OrderChecker::new(case, &start.moment);
+    let seen = Arc::<Mutex<Option<ScheduleRun>>>::default();
     let keep = Arc::clone(&seen);
-    let mut stage = Stage::new(&start).map_err(in_words)?;
-    let replay = Search::Replay(choices.to_vec());
-    let explored = stage
+    let mut connections = Connections::new(&start).map_err(in_words)?;
+    let replay = Strategy::Replay(choices.to_vec());
+    let explored = connections
         .explore(case, &replay, true, move |run| {
             *keep.lock().unwrap_or_else(PoisonError::into_inner) = Some(run.clone());
             true
@@ -77,11 +81,11 @@ pub fn replay(case: &Case, choices: &[u8]) -> std::result::Result<Replayed, Stri
         return Err("its choices do not fit what can be chosen".to_owned());
     }
     let run = seen.lock().unwrap_or_else(PoisonError::into_inner).take().unwrap_or_default();
-    let wrong = match explored.ended {
-        Some(why) => Some(Wrong { property: ENDS, why }),
-        None => judge.judge(&run).err(),
+    let violation = match explored.ended {
+        Some(why) => Some(Violation { property: ENDS, why }),
+        None => checker.check(&run).err(),
     };
-    Ok(Replayed { story: tell(case, &run, wrong.as_ref()), wrong })
+    Ok(Replayed { explanation: explain(case, &run, violation.as_ref()), violation })
 }
 
 /// Looks for a broken promise in the schedules of a search: the first one, or the first of this one.
@@ -89,25 +93,26 @@ pub fn replay(case: &Case, choices: &[u8]) -> std::result::Result<Replayed, Stri
 /// # Errors
 /// If connections cannot be opened.
 pub fn look_for(
-    stage: &mut Stage,
-    case: &Case,
-    search: &Search,
+    connections: &mut Connections,
+    case: &ScheduleCase,
+    search: &Strategy,
     property: Option<&'static str>,
-) -> Result<Option<Broken>> {
-    let judge = Judge::new(case, &stage.start().moment);
-    let found = Arc::<Mutex<Option<(Vec<u8>, Wrong)>>>::default();
+) -> Result<Option<BrokenBySchedule>> {
+    let checker = OrderChecker::new(case, &connections.start().moment);
+    let found = Arc::<Mutex<Option<(Vec<u8>, Violation)>>>::default();
     let keep = Arc::clone(&found);
-    let explored = stage.explore(case, search, false, move |run| match judge.judge(run) {
-        Err(wrong) if property.is_none_or(|property| property == wrong.property) => {
-            *keep.lock().unwrap_or_else(PoisonError::into_inner) = Some((run.choices.clone(), wrong));
+    let explored = connections.explore(case, search, false, move |run| match checker.check(run) {
+        Err(violation) if property.is_none_or(|property| property == violation.property) => {
+            *keep.lock().unwrap_or_else(PoisonError::into_inner) = Some((run.choices.clone(), violation));
             true
         }
         _ => false,
     })?;
     let found = found.lock().unwrap_or_else(PoisonError::into_inner).take();
     let ended = explored.ended.filter(|_| property.is_none_or(|property| property == ENDS));
-    let found = found.or_else(|| ended.map(|why| (stage.board().choices(), Wrong { property: ENDS, why })));
-    Ok(found.map(|(choices, wrong)| Broken { case: case.clone(), choices, wrong }))
+    let found =
+        found.or_else(|| ended.map(|why| (connections.board().choices(), Violation { property: ENDS, why })));
+    Ok(found.map(|(choices, violation)| BrokenBySchedule { case: case.clone(), choices, violation }))
 }
 
 /// After so many schedules a smaller case is given up.
@@ -117,26 +122,28 @@ const SCHEDULES_MAX: u64 = 20_000;
 ///
 /// # Errors
 /// If connections cannot be opened.
-pub fn shrink(broken: &Broken) -> Result<Broken> {
+pub fn shrink(broken: &BrokenBySchedule) -> Result<BrokenBySchedule> {
     let Ok(start) = start_of(&broken.case.start) else { return Ok(broken.clone()) };
     let mut best = broken.clone();
-    let mut stage = Stage::new(&start)?;
-    while let Some(smaller) = smaller(&mut stage, &best)? {
+    let mut connections = Connections::new(&start)?;
+    while let Some(smaller) = smaller(&mut connections, &best)? {
         best = smaller;
     }
     for preemptions in 0..=4 {
-        let search = Search::Exhaustive { preemptions: Some(preemptions), schedules_max: SCHEDULES_MAX };
-        if let Some(mut found) = look_for(&mut stage, &best.case, &search, Some(best.wrong.property))? {
-            shorten(&mut stage, &mut found)?;
+        let search = Strategy::Exhaustive { preemptions: Some(preemptions), schedules_max: SCHEDULES_MAX };
+        if let Some(mut found) =
+            look_for(&mut connections, &best.case, &search, Some(best.violation.property))?
+        {
+            shorten(&mut connections, &mut found)?;
             return Ok(found);
         }
     }
-    shorten(&mut stage, &mut best)?;
+    shorten(&mut connections, &mut best)?;
     Ok(best)
 }
 
 /// The same without one client, or without one act, if the same promise is broken then.
-fn smaller(stage: &mut Stage, broken: &Broken) -> Result<Option<Broken>> {
+fn smaller(connections: &mut Connections, broken: &BrokenBySchedule) -> Result<Option<BrokenBySchedule>> {
     let mut cases = Vec::new();
     for (client, of) in broken.case.clients.iter().enumerate() {
         if broken.case.clients.len() > 1 {
@@ -151,20 +158,20 @@ fn smaller(stage: &mut Stage, broken: &Broken) -> Result<Option<Broken>> {
         }
     }
     for case in cases {
-        let search = Search::Reduced { schedules_max: SCHEDULES_MAX };
-        if let Some(found) = look_for(stage, &case, &search, Some(broken.wrong.property))? {
+        let search = Strategy::Dpor { schedules_max: SCHEDULES_MAX };
+        if let Some(found) = look_for(connections, &case, &search, Some(broken.violation.property))? {
             return Ok(Some(found));
         }
     }
     Ok(None)
 }
 
-/// Leaves out the last choices, as far as everyone's going on until it waits breaks the same promise.
-fn shorten(stage: &mut Stage, broken: &mut Broken) -> Result<()> {
+/// Leaves out the last choices, as far as letting each client run until it waits breaks the same promise.
+fn shorten(connections: &mut Connections, broken: &mut BrokenBySchedule) -> Result<()> {
     let mut whole = broken.choices.clone();
     for length in 0..whole.len() {
-        let search = Search::Replay(whole[..length].to_vec());
-        if look_for(stage, &broken.case, &search, Some(broken.wrong.property))?.is_some() {
+        let search = Strategy::Replay(whole[..length].to_vec());
+        if look_for(connections, &broken.case, &search, Some(broken.violation.property))?.is_some() {
             whole.truncate(length);
             break;
         }
@@ -173,8 +180,8 @@ fn shorten(stage: &mut Stage, broken: &mut Broken) -> Result<()> {
     Ok(())
 }
 
-/// The story of a schedule: one lane for each client, and what came of it.
-fn tell(case: &Case, run: &Run, wrong: Option<&Wrong>) -> String {
+/// The explanation of a schedule: one lane for each client, and what came of it.
+fn explain(case: &ScheduleCase, run: &ScheduleRun, violation: Option<&Violation>) -> String {
     let mut text =
         format!("{} clients of {}, whose WAL is {}\n", case.clients.len(), case.start, case.wal.name());
     for (number, client) in case.clients.iter().enumerate() {
@@ -186,8 +193,8 @@ fn tell(case: &Case, run: &Run, wrong: Option<&Wrong>) -> String {
             client.late_ms,
             acts.join("; then ")
         );
-        if let Some(mistake) = client.mistake {
-            let _ = writeln!(text, "    with a mistake: {mistake:?}");
+        if let Some(mutant) = client.mutant {
+            let _ = writeln!(text, "    with the mutant {mutant:?}");
         }
     }
     text.push('\n');
@@ -198,11 +205,11 @@ fn tell(case: &Case, run: &Run, wrong: Option<&Wrong>) -> String {
         let _ =
             writeln!(text, "client {}, {}: {}", spell.client + 1, act.describe(), describe(&spell.answer));
     }
-    match wrong {
+    match violation {
         None => text += "this may happen\n",
-        Some(wrong) => {
-            let id = guarantee(wrong.property).map(|id| format!("{id} ")).unwrap_or_default();
-            let _ = writeln!(text, "found: {}\nbroken: {id}{}", wrong.why.trim_end(), wrong.property);
+        Some(violation) => {
+            let id = guarantee(violation.property).map(|id| format!("{id} ")).unwrap_or_default();
+            let _ = writeln!(text, "found: {}\nbroken: {id}{}", violation.why.trim_end(), violation.property);
         }
     }
     text
@@ -212,7 +219,7 @@ fn tell(case: &Case, run: &Run, wrong: Option<&Wrong>) -> String {
 const LANE: usize = 30;
 
 /// What each client did at each step, side by side.
-fn timeline(case: &Case, run: &Run) -> String {
+fn timeline(case: &ScheduleCase, run: &ScheduleRun) -> String {
     let mut rows: Vec<(u64, u8, usize, String)> = Vec::new();
     for spell in &run.spells {
         let kind = case.clients[spell.client].acts[spell.act].kind();

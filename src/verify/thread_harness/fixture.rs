@@ -10,8 +10,8 @@ use fencepost_model::op::{Op, Reply};
 use fencepost_model::state::{Body, State};
 use fencepost_model::vocabulary::{Kind, Message as Stored, Name, Seq};
 
-use crate::crash::recorder::{BOOT, FILE};
-use crate::disk::{Disk, Image, Mounted, Profile};
+use crate::disk::{Disk, DiskImage, Mounted, Profile};
+use crate::rig::recorder::{BOOT, FILE};
 use crate::thread_harness::tasks::{TaskClock, TaskScheduler};
 use crate::threads::PromiseBroken;
 use crate::threads::{ANSWERED, BEFORE_COMMIT, DENIED, OWN_ANSWER};
@@ -34,7 +34,7 @@ pub(super) struct Fixture {
     /// Another connection, as another process has one. It stays open over all runs, and the disk is exchanged under it.
     elsewhere: Mutex<Store>,
     mounted: Mounted,
-    empty: Image,
+    empty: DiskImage,
     /// What each question was answered.
     answers: Mutex<Vec<(String, Answer)>>,
 }

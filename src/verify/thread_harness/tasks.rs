@@ -1,4 +1,4 @@
-//! The tasks of a stage: who goes on is decided by [`explore`](crate::schedule::explore), time passes when
+//! The tasks of a run: [`Board`](crate::scheduler::Board) decides which one goes on, time passes when
 //! everyone waits, and what everyone does is noted.
 //!
 //! What always holds: the same choices give the same notes; nobody is let in while something of the tasks's is
@@ -17,7 +17,7 @@ use fencepost_model::vocabulary::Timestamp;
 use futures_core::future::BoxFuture;
 use tokio::sync::Notify;
 
-use crate::schedule::explore::Board;
+use crate::scheduler::Board;
 use crate::threads::{LEFT_BEHIND, PromiseBroken};
 use fencepost::clock::Clock;
 use fencepost::internals::threads::scheduler::{Scheduler, Task};
@@ -152,7 +152,7 @@ impl TaskScheduler {
     fn pass_time(&self) {
         loop {
             // It is never told of a release, so it is let on when nobody else can go on.
-            self.0.board.refused(crate::disk::Touch::default());
+            self.0.board.refused(crate::disk::Footprint::default());
             self.0.board.sleep();
             match self.everyone_waits() {
                 Idle::Told => self.0.quiet.notify_one(),

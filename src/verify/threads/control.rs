@@ -3,7 +3,7 @@
 //! What must be found is written here before it is looked for; a mistake that passes unnoticed fails the run. Each is
 //! found a second time from the choices that led to it.
 
-use crate::run::Reach;
+use crate::plan::Reach;
 use crate::threads::{
     ANSWERED, BEFORE_COMMIT, DENIED, KEPT, LEFT_BEHIND, OWN_ANSWER, SETTLED, SHUTDOWN, SMALL, ThreadMutant,
     WOKEN, replay, search, searches,

@@ -18,8 +18,7 @@ use fencepost_model::state::State;
 use fencepost_model::step;
 use fencepost_model::vocabulary::{Kind, Message, Timestamp};
 use fencepost_model::world::{Contract, Move, World};
-use fencepost_verify::lockstep::AGREES;
-use fencepost_verify::subject::{Call, call, compare, undigest};
+use fencepost_verify::system::{AGREES, StoreCall as Call, call, compare, undigest};
 use serde::{Deserialize, Serialize};
 
 use crate::kill::{Broken, Chance, HALF, LOST};

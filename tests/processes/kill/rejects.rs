@@ -9,7 +9,7 @@ use fencepost_model::op::{Op, Settlement, Target};
 use fencepost_model::state::{Body, Place, State};
 use fencepost_model::step;
 use fencepost_model::vocabulary::{Kind, Message, Name, Names, Raw, Reason, RecordId, Seq, Timestamp, Token};
-use fencepost_verify::lockstep::AGREES;
+use fencepost_verify::system::AGREES;
 
 use crate::kill::competitor::{How, Line};
 use crate::kill::course::{Course, Progress, Task, gist};

@@ -1,40 +1,41 @@
 //! Locks of files, and the memory that connections share.
 //!
-//! What always holds: who is refused changed nothing, but for a lock that is pending. Which lock is asked for when is
-//! SQLite's business.
+//! Invariant: a connection that is refused a lock changed nothing, except for a lock that is pending.
+//! Does not depend on: when SQLite asks for which lock.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use super::{
-    Call, Disk, Failed, FileId, HandleId, INDEX_HEADER_WORDS, Lock, MARK_WORDS, Outcome, Region, SHM_SLOTS,
+    CallFailed, CallResult, Disk, DiskCall, FileId, HandleId, INDEX_HEADER_WORDS, Lock, MARK_WORDS, Region,
+    SHM_SLOTS,
 };
-use crate::disk::touch::Touch;
+use crate::disk::footprint::Footprint;
 
 impl Disk {
-    pub(in crate::disk) fn lock(&mut self, file: FileId, handle: HandleId, level: Lock) -> Outcome<()> {
+    pub(in crate::disk) fn lock(&mut self, file: FileId, handle: HandleId, level: Lock) -> CallResult<()> {
         let held_by_other = |holder: Option<HandleId>| holder.is_some_and(|holder| holder != handle);
         let file = self.file_mut(file);
         match level {
             Lock::None => {}
             Lock::Shared => {
                 if held_by_other(file.pending) || held_by_other(file.exclusive) {
-                    return Err(Failed::Busy);
+                    return Err(CallFailed::Busy);
                 }
                 file.shared.insert(handle);
             }
             Lock::Reserved => {
                 if held_by_other(file.reserved) || held_by_other(file.pending) {
-                    return Err(Failed::Busy);
+                    return Err(CallFailed::Busy);
                 }
                 file.reserved = Some(handle);
             }
             Lock::Exclusive => {
                 if held_by_other(file.reserved) || held_by_other(file.pending) {
-                    return Err(Failed::Busy);
+                    return Err(CallFailed::Busy);
                 }
                 file.pending = Some(handle);
                 if file.shared.iter().any(|holder| *holder != handle) {
-                    return Err(Failed::Busy);
+                    return Err(CallFailed::Busy);
                 }
                 file.exclusive = Some(handle);
             }
@@ -66,8 +67,8 @@ impl Disk {
         index: usize,
         bytes: usize,
         extend: bool,
-    ) -> Outcome<Option<Region>> {
-        self.may_fail(Call::Map)?;
+    ) -> CallResult<Option<Region>> {
+        self.may_fail(DiskCall::Map)?;
         let shm = &mut self.file_mut(file).shm;
         shm.users.insert(handle);
         while extend && shm.regions.len() <= index {
@@ -82,14 +83,14 @@ impl Disk {
         handle: HandleId,
         slots: std::ops::Range<usize>,
         exclusive: bool,
-    ) -> Outcome<()> {
+    ) -> CallResult<()> {
         let shm = &mut self.file_mut(file).shm;
         let taken = |slot: usize| {
             shm.exclusive[slot].is_some_and(|holder| holder != handle)
                 || (exclusive && shm.shared[slot].iter().any(|holder| *holder != handle))
         };
         if slots.clone().any(taken) {
-            return Err(Failed::Busy);
+            return Err(CallFailed::Busy);
         }
         for slot in slots {
             match exclusive {
@@ -120,9 +121,9 @@ impl Disk {
         }
     }
 
-    /// What connections told each other by shared memory since the last time: in the header of a WAL's index and what is
-    /// noted of checkpoints, and in the marks of readers. What lies behind that is read as far as the header says.
-    pub(in crate::disk) fn memory_changed(&mut self) -> Touch {
+    /// What connections wrote to shared memory since the last time: in the header of a WAL's index and what
+    /// is noted of checkpoints, and in the marks of readers. What is behind that is read as far as the header says.
+    pub(in crate::disk) fn memory_changed(&mut self) -> Footprint {
         let (mut header, mut marks) = (false, false);
         for file in &mut self.files {
             let Some(region) = file.shm.regions.first() else { continue };
@@ -137,7 +138,7 @@ impl Disk {
                 }
             }
         }
-        Touch::changed(header, marks)
+        Footprint::changed(header, marks)
     }
 
     /// The regions go with the last connection that mapped them, as on Unix the next one begins with empty ones.

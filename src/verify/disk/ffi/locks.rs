@@ -1,6 +1,7 @@
-//! The calls by which connections keep each other out: locks of files, shared memory, and its locks.
+//! The calls by which connections exclude each other: locks of files, shared memory, and its locks.
 //!
-//! What always holds: each lets another connection go on first, where somebody decides that, and tells how it went.
+//! Invariant: each call lets the scheduler run another connection first, if there is a scheduler, and reports its
+//! result.
 
 use std::ffi::{c_int, c_void};
 use std::ptr;
@@ -10,8 +11,8 @@ use rusqlite::ffi;
 
 use super::{code, ours, size};
 use crate::disk::device::Lock;
+use crate::disk::footprint::Footprint;
 use crate::disk::pace::Point;
-use crate::disk::touch::Touch;
 
 fn level(number: c_int) -> Lock {
     match number {
@@ -28,20 +29,20 @@ pub(super) unsafe extern "C" fn lock(file: *mut ffi::sqlite3_file, wanted: c_int
     if open.unnamed.is_some() {
         return ffi::SQLITE_OK;
     }
-    let touch = Touch::file_lock(level(wanted));
-    open.shared.pause(Point::Lock(level(wanted)), touch);
+    let footprint = Footprint::file_lock(level(wanted));
+    open.shared.pause(Point::Lock(level(wanted)), footprint);
     let outcome = open.shared.disk().lock(open.file, open.id, level(wanted));
-    open.shared.tell(outcome, touch)
+    open.shared.tell(outcome, footprint)
 }
 
 pub(super) unsafe extern "C" fn unlock(file: *mut ffi::sqlite3_file, wanted: c_int) -> c_int {
     // SAFETY: SQLite passes an open file of ours.
     let open = unsafe { ours(file) };
     if open.unnamed.is_none() {
-        let touch = Touch::file_lock(Lock::Exclusive);
-        open.shared.pause(Point::Unlock(level(wanted)), touch);
+        let footprint = Footprint::file_lock(Lock::Exclusive);
+        open.shared.pause(Point::Unlock(level(wanted)), footprint);
         open.shared.disk().unlock(open.file, open.id, level(wanted));
-        open.shared.released(touch);
+        open.shared.released(footprint);
     }
     ffi::SQLITE_OK
 }
@@ -50,7 +51,7 @@ pub(super) unsafe extern "C" fn check_reserved_lock(file: *mut ffi::sqlite3_file
     // SAFETY: SQLite passes an open file of ours, and an int to write to.
     unsafe {
         let open = ours(file);
-        open.shared.touch(Touch::file_lock(Lock::Shared));
+        open.shared.note(Footprint::file_lock(Lock::Shared));
         *out = c_int::from(open.unnamed.is_none() && open.shared.disk().is_reserved(open.file));
     }
     ffi::SQLITE_OK
@@ -66,7 +67,7 @@ pub(super) unsafe extern "C" fn shm_map(
     // SAFETY: SQLite passes an open file of ours, and a pointer to write to.
     let open = unsafe { ours(file) };
     let (index, bytes) = (size(index.into()), size(bytes.into()));
-    open.shared.touch(Touch::names(true));
+    open.shared.note(Footprint::names(true));
     let mapped = open.shared.disk().shm_map(open.file, open.id, index, bytes, extend != 0);
     match mapped {
         Ok(region) => {
@@ -95,15 +96,15 @@ pub(super) unsafe extern "C" fn shm_lock(
     let slots = size(first.into())..size((first + count).into());
     let exclusive = flags & ffi::SQLITE_SHM_EXCLUSIVE != 0;
     let unlock = flags & ffi::SQLITE_SHM_UNLOCK != 0;
-    let touch = Touch::slots(slots.clone(), exclusive);
-    open.shared.pause(Point::Shared { first: slots.start, exclusive, unlock }, touch);
+    let footprint = Footprint::slots(slots.clone(), exclusive);
+    open.shared.pause(Point::Shared { first: slots.start, exclusive, unlock }, footprint);
     if unlock {
         open.shared.disk().shm_unlock(open.file, open.id, slots, exclusive);
-        open.shared.released(touch);
+        open.shared.released(footprint);
         return ffi::SQLITE_OK;
     }
     let outcome = open.shared.disk().shm_lock(open.file, open.id, slots, exclusive);
-    open.shared.tell(outcome, touch)
+    open.shared.tell(outcome, footprint)
 }
 
 pub(super) unsafe extern "C" fn shm_barrier(_file: *mut ffi::sqlite3_file) {

@@ -1,7 +1,7 @@
 //! Allocations of SQLite that fail.
 //!
-//! What always holds: what fails is what this thread asked for, and nothing else; all the rest goes to SQLite's own
-//! allocator. This module must not know what SQLite needs memory for.
+//! Invariant: only allocations of this thread fail; all others go to SQLite's own allocator.
+//! Does not depend on: what SQLite needs memory for.
 
 use std::cell::Cell;
 use std::ffi::{c_int, c_void};

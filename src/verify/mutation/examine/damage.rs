@@ -1,4 +1,4 @@
-//! Stores with something wrong in them: what the model judges where it can be read, and what must fail where it cannot.
+//! Stores with damage: what can be read is checked against the model, and what cannot be read must fail.
 
 use std::num::NonZeroU32;
 use std::sync::Arc;
@@ -11,10 +11,10 @@ use fencepost_model::vocabulary::{
 };
 use rusqlite::Connection;
 
-use super::Seen;
+use super::ExaminationResult;
 use crate::fuzz::furnished::{LATE, claim, furnish, group, name, names, poll};
 use crate::readers;
-use crate::subject::compare;
+use crate::system::compare;
 use fencepost::error::{Error, Result};
 use fencepost::internals::sqlite::{
     Statements, Store, execute, next_due_commands, next_due_group, overview, overview_of, plant, snapshot,
@@ -68,9 +68,9 @@ fn messages(rows: &[String]) -> usize {
 }
 
 /// What needs a number that cannot be read fails and changes nothing; in a batch, what fails is taken back alone.
-pub(super) fn batches(sql: &Statements) -> Result<Seen> {
+pub(super) fn batches(sql: &Statements) -> Result<ExaminationResult> {
     let park = Op::Settle { target: Target::Command(Seq::from(1)), token: Token::from(1), how: park() };
-    // Hands out what was never handed out, and moves aside what was.
+    // Hands out what was never handed out, and sets aside what was.
     let exhaust = Op::Claim { names: names(), max: MANY, lease_ms: 1_000, attempts_max: NonZeroU32::MIN };
     let cases = [
         ("queue_last", send(Kind::Command), Some(send(Kind::Event))),
@@ -110,7 +110,7 @@ pub(super) fn batches(sql: &Statements) -> Result<Seen> {
 }
 
 /// What is there under a number already is never written over, and never passed by.
-pub(super) fn twice(sql: &Statements) -> Result<Seen> {
+pub(super) fn twice(sql: &Statements) -> Result<ExaminationResult> {
     let body = "id, name, content_type, payload, metadata, at, checksum";
     let queued = format!(
         "INSERT INTO queue (seq, due_at, attempts, corrupt, {body}) SELECT seq, 0, 0, 0, {body} FROM records \
@@ -162,7 +162,8 @@ pub(super) fn twice(sql: &Statements) -> Result<Seen> {
     Ok(Ok(()))
 }
 
-/// What an operation leaves: as many messages as there ought to be, or all as it was and damage that is told.
+/// What an operation leaves: as many messages as there ought to be, or all as it was and an error that reports the
+/// damage.
 fn keeps(store: &mut Store, op: &Op) -> Result<std::result::Result<Option<Reply>, String>> {
     let before = rows(store.connection())?;
     let done = store.apply(LATE, op);
@@ -175,7 +176,7 @@ fn keeps(store: &mut Store, op: &Op) -> Result<std::result::Result<Option<Reply>
         Ok(reply) => {
             let new = match op {
                 Op::Send { .. } | Op::Publish { .. } => 1,
-                // An event stays in the log when a group has it aside.
+                // An event stays in the log when a group has set it aside.
                 Op::Settle { target: Target::Event { .. }, .. } => {
                     usize::from(matches!(reply, Reply::Settled(_)))
                 }
@@ -224,9 +225,9 @@ fn values(column: &str) -> Vec<RawValue> {
     values
 }
 
-/// Every operation on a sound store, and on one with each value in each column: as the model has it, wherever a snapshot
-/// can be read.
-pub(super) fn damaged(sql: &Statements) -> Result<Seen> {
+/// Every operation on a sound store, and on one with each value in each column: as the model has it, wherever a
+/// snapshot can be read.
+pub(super) fn damaged(sql: &Statements) -> Result<ExaminationResult> {
     let mut store = Store::in_memory()?.with_statements(sql.clone());
     furnish(&mut store, false)?;
     store.apply(LATE, &claim(names(), 2))?;
@@ -242,7 +243,7 @@ pub(super) fn damaged(sql: &Statements) -> Result<Seen> {
         }
     }
     for (table, columns) in PLANTED {
-        // Of the queue a row that somebody holds and one that nobody does.
+        // Of the queue a row that is leased and one that is not.
         let (keys, ops) = match *table {
             "queue" => ("SELECT min(rowid) FROM queue GROUP BY token IS NULL".to_owned(), &of_queue),
             table => (format!("SELECT rowid FROM {table} LIMIT 2"), &of_log),
@@ -268,7 +269,7 @@ pub(super) fn with_values(
     key: i64,
     column: &str,
     ops: &[Op],
-) -> Result<Seen> {
+) -> Result<ExaminationResult> {
     for value in values(column) {
         let row = Seq::ZERO.plus(key.unsigned_abs());
         store.connection().execute_batch("SAVEPOINT planted")?;
@@ -282,9 +283,9 @@ pub(super) fn with_values(
     Ok(Ok(()))
 }
 
-/// A store with more of a history: an event and an entry that were nacked, a corrupt event at somebody, an id of an event, a
-/// number without one; and then an epoch after others of which a later one has ended.
-pub(super) fn later(sql: &Statements) -> Result<Seen> {
+/// A store with more of a history: an event and an entry that were nacked, a corrupt event that is leased, an id of an
+/// event, a number without one; and then an epoch after others of which a later one has ended.
+pub(super) fn later(sql: &Statements) -> Result<ExaminationResult> {
     let mut store = Store::in_memory()?.with_statements(sql.clone());
     furnish(&mut store, true)?;
     let event = Message::new(Kind::Event, name(0), *b"last");
@@ -316,8 +317,8 @@ pub(super) fn later(sql: &Statements) -> Result<Seen> {
     each(&store, LATE, &of_log(&state))
 }
 
-/// What is kept of a command whose bookkeeping cannot be read is told by all that reads records.
-pub(super) fn bookkeeping(sql: &Statements) -> Result<Seen> {
+/// What is kept of a command whose bookkeeping cannot be read is shown by all that reads records.
+pub(super) fn bookkeeping(sql: &Statements) -> Result<ExaminationResult> {
     for (column, value) in [
         ("due_at", RawValue::Text(b"5".to_vec())),
         ("attempts", RawValue::Integer(-1)),
@@ -338,7 +339,7 @@ pub(super) fn bookkeeping(sql: &Statements) -> Result<Seen> {
 }
 
 /// The end of the log is missing, or a group's place in it cannot be read: nothing is taken, given or deleted.
-pub(super) fn log_short(sql: &Statements) -> Result<Seen> {
+pub(super) fn log_short(sql: &Statements) -> Result<ExaminationResult> {
     for (events, furnished) in [(1, false), (3, false), (0, true)] {
         let mut store = Store::in_memory()?.with_statements(sql.clone());
         if furnished {
@@ -352,7 +353,7 @@ pub(super) fn log_short(sql: &Statements) -> Result<Seen> {
         store.connection().execute_batch("DELETE FROM log WHERE seq = (SELECT log_head FROM store)")?;
         for op in [send(Kind::Event), poll(group(1), 9)] {
             if !matches!(store.apply(LATE, &op), Err(Error::Corrupt { .. })) {
-                return Ok(Err(format!("the log ends before its head, and nobody minds: {op:?}")));
+                return Ok(Err(format!("the log ends before its head, and this is not noticed: {op:?}")));
             }
         }
     }
@@ -376,7 +377,7 @@ pub(super) fn log_short(sql: &Statements) -> Result<Seen> {
     })
 }
 
-/// What can be done with the commands of a state, by whoever holds them and by others.
+/// What can be done with the commands of a state, by the workers that hold them and by others.
 fn of_queue(state: &State) -> Vec<Op> {
     let mut ops = vec![claim(names(), 9), claim([name(0)].into(), 1), Op::ForgetIds { retention_ms: 0 }];
     for (seq, command) in state.queue.iter().take(3) {
@@ -443,7 +444,7 @@ fn contradicts_itself(state: &State) -> bool {
 }
 
 /// What only reads, and each operation for itself, taken back.
-pub(super) fn each(store: &Store, now: Timestamp, ops: &[Op]) -> Result<Seen> {
+pub(super) fn each(store: &Store, now: Timestamp, ops: &[Op]) -> Result<ExaminationResult> {
     let (conn, sql) = (store.connection(), store.statements());
     let before = match (snapshot(conn), snapshot_by(conn, sql)) {
         (Ok(before), Ok(same)) if before == same => before,

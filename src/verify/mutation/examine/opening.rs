@@ -1,4 +1,4 @@
-//! Opening a file for the first time, again, after a boot and beside others; and what a check says of it.
+//! Opens a file for the first time, again, after a boot and beside others; and checks what `check` says of it.
 
 use std::path::Path;
 
@@ -6,13 +6,13 @@ use fencepost_model::op::Op;
 use fencepost_model::step;
 use rusqlite::Connection;
 
-use super::{Seen, expect};
+use super::{ExaminationResult, expect};
 use crate::fuzz::furnished::{LATE, claim, furnish, names};
 use fencepost::error::{Error, Result};
 use fencepost::internals::sqlite::{Durability, OpenOptions, Statements, Store, inspect_by, overview};
 
 /// Opening for the first time, again, after a boot and beside others; and a check of what is there.
-pub(super) fn opening(sql: &Statements) -> Result<Seen> {
+pub(super) fn opening(sql: &Statements) -> Result<ExaminationResult> {
     let directory = tempfile::tempdir()?;
     let path = directory.path().join("bus.db");
     let during = |boot: &str| OpenOptions {
@@ -38,7 +38,7 @@ pub(super) fn opening(sql: &Statements) -> Result<Seen> {
     if seen != again || seen == store.data_version()? {
         return Ok(Err("a change of others is not seen, or one is seen that was not".to_owned()));
     }
-    // Whoever reads waits for nobody who writes.
+    // A reader waits for no writer.
     other.connection().execute_batch("BEGIN IMMEDIATE")?;
     overview(store.connection(), store.statements(), LATE)?;
     other.connection().execute_batch("ROLLBACK")?;
@@ -63,19 +63,19 @@ pub(super) fn opening(sql: &Statements) -> Result<Seen> {
         return Ok(Err("one boot counts twice".to_owned()));
     }
     store.close()?;
-    Ok(strangers(directory.path(), &path, sql, &open))
+    Ok(rebooted(directory.path(), &path, sql, &open))
 }
 
 /// What is not ours, or was changed, and what a check says of it.
-fn strangers(
+fn rebooted(
     directory: &Path,
     path: &Path,
     sql: &Statements,
     open: &dyn Fn(&Path, &str) -> Result<Store>,
-) -> Seen {
+) -> ExaminationResult {
     let failed = |error: Error| format!("the store failed: {error}");
     let words = |error: rusqlite::Error| error.to_string();
-    // What SQLite keeps for itself is nobody's.
+    // SQLite's own tables are left alone.
     let conn = Connection::open(path).map_err(words)?;
     conn.execute_batch("ANALYZE").map_err(words)?;
     drop(conn);
