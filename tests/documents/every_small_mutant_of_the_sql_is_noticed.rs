@@ -91,5 +91,5 @@ fn the_mutants_of_the_documents_are_those_that_are_made() {
         text.pop();
         text += "\n";
     }
-    crate::docs::parts_are("verification.md", [("mutants of the SQL".to_owned(), text)]);
+    crate::docs::parts_are("sql-mutants.md", [("mutants of the SQL".to_owned(), text)]);
 }

@@ -110,5 +110,5 @@ fn the_documents_say_what_was_found() {
         let changes: Vec<String> = changes.iter().map(|change| format!("`{change}`")).collect();
         text += &format!("- **{reason}**: {}\n", changes.join("; "));
     }
-    crate::docs::parts_are("verification.md", [("mutants of the code".to_owned(), text)]);
+    crate::docs::parts_are("code-mutants.md", [("mutants of the code".to_owned(), text)]);
 }
