@@ -1,10 +1,12 @@
-//! How many operations a second are judged: `cargo run --release --example audit_speed`.
+//! Measures how many operations a second `fencepost audit` checks.
 //!
-//! A bus in a file records a hundred thousand commands, sent by 256 at once, claimed 256 at a time and acked, with ids and
-//! without, behind a backlog that waits all along; and events that two groups read. Then the recording is audited again and
-//! again. With an argument: so many commands. The time is that of the processor, since an audit waits for nothing and other
-//! programs may be at work.
-#![expect(clippy::unwrap_used, reason = "an example for people: what fails is printed")]
+//! `cargo run --release -p fencepost --features record --example audit_speed [COMMANDS]`
+//!
+//! A bus records COMMANDS commands (default: 100,000), once without ids and once with an id each. 256 tasks send them, and a
+//! consumer claims 256 at a time and acks them. One command in eight is delayed and stays in the queue. One event for ten
+//! commands is published, and two groups read it. Then the recording is audited seven times. The figures are per second of
+//! processor time, so other programs on the machine disturb them less.
+#![expect(clippy::unwrap_used, reason = "an example prints an error by panicking")]
 
 use std::time::Duration;
 
@@ -29,16 +31,16 @@ async fn main() {
         let bytes = std::fs::metadata(&path).unwrap().len();
         let (mut figures, mut operations) = (Vec::new(), 0);
         for _ in 0..ROUNDS {
-            let began = processor();
-            let found = audit(std::slice::from_ref(&path), None).unwrap();
-            assert!(matches!(found.verdict, Verdict::Allowed), "{found:?}");
-            operations = found.operations;
-            figures.push(operations as f64 / (processor() - began).as_secs_f64());
+            let began = processor_time();
+            let audited = audit(std::slice::from_ref(&path), None).unwrap();
+            assert!(matches!(audited.verdict, Verdict::Allowed), "{audited:?}");
+            operations = audited.operations;
+            figures.push(operations as f64 / (processor_time() - began).as_secs_f64());
         }
         figures.sort_by(f64::total_cmp);
         let per_operation = bytes / operations;
         println!(
-            "{what}: {operations} operations of {per_operation} bytes; judged a second: median of {ROUNDS} rounds \
+            "{what}: {operations} operations of {per_operation} bytes; checked a second: median of {ROUNDS} rounds \
              {:.0} ({:.0} to {:.0})",
             figures[ROUNDS / 2],
             figures[0],
@@ -52,10 +54,10 @@ async fn work(bus: &SqliteBus, commands: usize, ids: bool) {
         let bus = bus.clone();
         tokio::spawn(async move {
             for n in 0..commands / CALLERS {
-                let waits = n % 8 == 0;
+                let delayed = n % 8 == 0;
                 let message = Message::command("bet").text("17 on red");
                 let message = if ids { message.id(&format!("{caller}-{n}")) } else { message };
-                let delay = if waits { Duration::from_secs(3_600) } else { Duration::ZERO };
+                let delay = if delayed { Duration::from_secs(3_600) } else { Duration::ZERO };
                 bus.send(message.delay(delay)).await.unwrap();
                 if n % 10 == 0 {
                     bus.publish(Message::event("placed").text("17 on red")).await.unwrap();
@@ -74,8 +76,8 @@ async fn work(bus: &SqliteBus, commands: usize, ids: bool) {
     }
 }
 
-/// How long this thread has worked.
-fn processor() -> Duration {
+/// The processor time of this thread.
+fn processor_time() -> Duration {
     let spent = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
     Duration::new(u64::try_from(spent.tv_sec).unwrap(), u32::try_from(spent.tv_nsec).unwrap())
 }

@@ -1,9 +1,11 @@
-//! How many messages a second this machine sends and handles: `cargo run --release --example throughput`.
+//! Measures how many messages a second this machine sends and handles.
 //!
-//! Each figure is the median of some rounds, with the lowest and the highest. Every message is durable before its
-//! sender or handler hears of it: as `PowerLoss` says, or with the argument `process-crash` as that does. With the argument
-//! `record`, rounds with and without a recording take turns.
-#![expect(clippy::unwrap_used, reason = "an example for people: what fails is printed")]
+//! `cargo run --release -p fencepost --features record --example throughput [process-crash] [record]`
+//!
+//! Each figure is the median of five rounds, with the lowest and the highest. A send returns, and a handler gets a message,
+//! after the commit. The durability is `PowerLoss`, or `ProcessCrash` with the argument `process-crash`. With the argument
+//! `record`, rounds with and without a recording alternate.
+#![expect(clippy::unwrap_used, reason = "an example prints an error by panicking")]
 
 use std::sync::Arc;
 use std::time::Instant;

@@ -1,15 +1,17 @@
-//! How soon an idle consumer learns of another process's commit, and what idling costs.
+//! Measures how soon an idle consumer notices a commit of another process, and the cost of waiting.
 //!
-//! `cargo run --release --example wake_up [rounds]` starts itself as a second process, which sends commands at random
-//! moments into a file in the directory for temporary files (set `TMPDIR` to measure another disk). For each way of
-//! noticing and each durability it prints the time from the end of the commit there to the moment at which a look here
-//! sees it, and the processor time that waiting costs while nothing happens. Rounds are interleaved, so that a
-//! disturbance of the machine falls on all ways alike. Looks go through a channel to the thread that owns the
-//! connection, as in a bus. What is measured and chosen is in docs/decisions/wake-up.md.
+//! `cargo run --release -p fencepost --example wake_up [ROUNDS]`
+//!
+//! The example starts itself as a second process. The second process sends commands at random moments to a file in the
+//! directory for temporary files; set `TMPDIR` to measure another disk. For each way of waiting and each durability the
+//! example prints two figures: the time from the end of a commit in the second process to the look that sees it here, and the
+//! processor time of waiting while nothing happens. All ways take turns in each round, so a disturbance of the machine
+//! affects all of them. A look asks SQLite for changes. It goes through a channel to the thread that owns the connection, as
+//! in a bus. The results are in docs/decisions/wake-up.md.
 
 #[cfg(not(unix))]
 fn main() {
-    eprintln!("processes share no clock here that this example knows");
+    eprintln!("this example needs a clock that processes share, and knows one on Unix only");
 }
 
 #[cfg(unix)]
@@ -19,7 +21,7 @@ fn main() -> unix::Result<()> {
         [] => unix::measure(5),
         [rounds] => unix::measure(rounds.parse()?),
         ["send", path, durability, seed] => unix::send(path.as_ref(), durability, seed.parse()?),
-        _ => Err("usage: wake_up [rounds]".into()),
+        _ => Err("usage: wake_up [ROUNDS]".into()),
     }
 }
 
@@ -44,13 +46,13 @@ mod unix {
     const IDLE: Duration = Duration::from_millis(1_500);
     const DURABILITIES: [&str; 2] = ["FULL", "NORMAL"];
 
-    /// A commit and when it ended, or a look that saw so many commits and when.
+    /// The number of a commit and its end, or the number of commits that a look saw and its time.
     type Moment = (usize, u64);
 
-    /// What the rounds of one way at one durability have found.
+    /// The samples of one way at one durability.
     #[derive(Default)]
-    struct Found {
-        late_us: Vec<f64>,
+    struct Samples {
+        latency_us: Vec<f64>,
         idle_percent: Vec<f64>,
         took_us: Vec<f64>,
     }
@@ -85,63 +87,63 @@ mod unix {
     /// Measures all ways and prints a table.
     pub(super) fn measure(rounds: u64) -> Result<()> {
         let ways = ways();
-        let mut found: BTreeMap<(usize, usize), Found> = BTreeMap::new();
+        let mut samples: BTreeMap<(usize, usize), Samples> = BTreeMap::new();
         for round in 0..rounds {
             for (d, durability) in DURABILITIES.iter().enumerate() {
                 for (w, (_, way)) in ways.iter().enumerate() {
-                    one(*way, durability, round, found.entry((d, w)).or_default())?;
+                    one(*way, durability, round, samples.entry((d, w)).or_default())?;
                 }
             }
             eprintln!("round {} of {rounds}", round + 1);
         }
         println!("| synchronous | way | median ms | p95 ms | p99 ms | max ms | idle % of a core (worst) |");
         println!("| --- | --- | --- | --- | --- | --- | --- |");
-        for ((d, w), found) in &mut found {
-            let late = |part| quantile(&mut found.late_us.clone(), part) / 1e3;
+        for ((d, w), of_way) in &mut samples {
+            let latency = |part| quantile(&mut of_way.latency_us.clone(), part) / 1e3;
             let (idle, worst) =
-                (quantile(&mut found.idle_percent, 0.5), quantile(&mut found.idle_percent, 1.0));
+                (quantile(&mut of_way.idle_percent, 0.5), quantile(&mut of_way.idle_percent, 1.0));
             println!(
                 "| {} | {} | {:.2} | {:.2} | {:.2} | {:.2} | {idle:.3} ({worst:.3}) |",
                 DURABILITIES[*d],
                 ways[*w].0,
-                late(0.5),
-                late(0.95),
-                late(0.99),
-                late(1.0),
+                latency(0.5),
+                latency(0.95),
+                latency(0.99),
+                latency(1.0),
             );
         }
         for (d, durability) in DURABILITIES.iter().enumerate() {
             let mut took: Vec<f64> =
-                found.iter().filter(|((of, _), _)| *of == d).flat_map(|(_, f)| f.took_us.clone()).collect();
+                samples.iter().filter(|((of, _), _)| *of == d).flat_map(|(_, s)| s.took_us.clone()).collect();
             let [median, p95, max] = [0.5, 0.95, 1.0].map(|part| quantile(&mut took, part) / 1e3);
             println!("\n{durability}: a send took {median:.2} ms at the median, p95 {p95:.2}, max {max:.2}");
         }
         Ok(())
     }
 
-    /// One round of one way: first idle, then woken.
-    fn one(way: Way, durability: &str, seed: u64, found: &mut Found) -> Result<()> {
+    /// One round of one way: first idle, then with commits.
+    fn one(way: Way, durability: &str, seed: u64, samples: &mut Samples) -> Result<()> {
         let directory = tempfile::tempdir()?;
         let path = directory.path().join("bus.db");
         let seen: Arc<Mutex<Vec<Moment>>> = Arc::default();
         let (ask, asked) = mpsc::channel::<mpsc::SyncSender<Look>>();
         let store = Store::open(&path, &options(durability)?)?;
-        let eyes = Arc::clone(&seen);
-        let owner = std::thread::spawn(move || own(&store, &asked, &eyes));
+        let seen_by_owner = Arc::clone(&seen);
+        let owner = std::thread::spawn(move || own(&store, &asked, &seen_by_owner));
         let waiting = Arc::new(AtomicUsize::new(1));
         let watcher = Watcher::start_in(way, &path, Arc::clone(&waiting), move || {
             let (answer, answered) = mpsc::sync_channel(1);
             ask.send(answer).ok().and_then(|()| answered.recv().ok()).unwrap_or(Look::Gone)
         })?;
-        // What starting costs is not what idling costs, and the gaps have to grow first.
+        // The cost of starting is not the cost of waiting, and the gaps between looks must grow first.
         std::thread::park_timeout(Duration::from_millis(1_300));
         let (began, spent) = (nanos(ClockId::Monotonic), nanos(ClockId::ProcessCPUTime));
         std::thread::park_timeout(IDLE);
         let spent = nanos(ClockId::ProcessCPUTime) - spent;
-        found.idle_percent.push(100.0 * spent as f64 / (nanos(ClockId::Monotonic) - began) as f64);
+        samples.idle_percent.push(100.0 * spent as f64 / (nanos(ClockId::Monotonic) - began) as f64);
 
         let mut sender = Command::new(std::env::current_exe()?)
-            .args(["send", path.to_str().ok_or("a path that is no text")?, durability, &seed.to_string()])
+            .args(["send", path.to_str().ok_or("a path that is not UTF-8")?, durability, &seed.to_string()])
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()?;
@@ -150,11 +152,11 @@ mod unix {
             let numbers = line?.split(' ').map(str::parse).collect::<std::result::Result<Vec<u64>, _>>()?;
             let [number, began, ended] = numbers[..] else { return Err("not three numbers".into()) };
             sent.push((usize::try_from(number)?, ended));
-            found.took_us.push((ended - began) as f64 / 1e3);
+            samples.took_us.push((ended - began) as f64 / 1e3);
         }
-        let patience = nanos(ClockId::Monotonic) + 2_000_000_000;
+        let deadline = nanos(ClockId::Monotonic) + 2_000_000_000;
         let all_seen = || seen.lock().is_ok_and(|seen| seen.last().is_some_and(|(count, _)| *count == SENDS));
-        while !all_seen() && nanos(ClockId::Monotonic) < patience {
+        while !all_seen() && nanos(ClockId::Monotonic) < deadline {
             std::thread::park_timeout(Duration::from_millis(5));
         }
         drop(sender.stdin.take());
@@ -167,7 +169,7 @@ mod unix {
         for (number, ended) in sent {
             let at = seen.iter().find(|(count, _)| *count >= number).map_or(given_up_at, |(_, at)| *at);
             // A look may see a commit before the sender returns from it.
-            found.late_us.push(at.saturating_sub(ended) as f64 / 1e3);
+            samples.latency_us.push(at.saturating_sub(ended) as f64 / 1e3);
         }
         Ok(())
     }
@@ -180,7 +182,7 @@ mod unix {
         for answer in asked {
             let Ok(version) = ask("PRAGMA data_version") else { return };
             let changed = before.replace(version).is_some_and(|before| before != version);
-            // Whoever asked has gone away, then.
+            // An error means that the watcher has stopped.
             let _ = answer.send(if changed { Look::Changed } else { Look::Unchanged });
             if changed {
                 let at = nanos(ClockId::Monotonic);
@@ -192,12 +194,12 @@ mod unix {
         }
     }
 
-    /// The other process: sends at random moments, and says when.
+    /// The second process: sends at random moments, and prints the times.
     pub(super) fn send(path: &Path, durability: &str, mut seed: u64) -> Result<()> {
         let mut store = Store::open(path, &options(durability)?)?;
         let name = Name::new("place.bet")?;
         for number in 1..=SENDS {
-            // Knuth's generator: the same seed, the same moments.
+            // Knuth's generator: the same seed gives the same moments.
             seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
             std::thread::park_timeout(Duration::from_micros(5_000 + (seed >> 33) % 30_000));
             let message = Arc::new(Message::new(Kind::Command, name.clone(), vec![7; 200]));
@@ -206,7 +208,7 @@ mod unix {
             let ended = nanos(ClockId::Monotonic);
             writeln!(std::io::stdout(), "{number} {began} {ended}")?;
         }
-        // Until it is told that its last commit was seen it stays, since closing the file would cause looks.
+        // It waits until its last commit was seen, because closing the file would cause looks.
         std::io::stdin().lines().for_each(drop);
         Ok(())
     }
@@ -220,7 +222,7 @@ mod unix {
         Ok(OpenOptions { durability, ..OpenOptions::default() })
     }
 
-    /// This clock says the same in all processes.
+    /// The time of a clock. All processes share the monotonic clock.
     fn nanos(clock: ClockId) -> u64 {
         let now = clock_gettime(clock);
         u64::try_from(now.tv_sec).unwrap_or_default() * 1_000_000_000

@@ -177,7 +177,7 @@ impl fmt::Display for Finding {
             }
             Self::CorruptCommand { seq, name } => write!(
                 f,
-                "Command {seq} ({name}) cannot be decoded; who claims it, or a repair, moves it to the dead."
+                "Command {seq} ({name}) cannot be decoded; the consumer that claims it, or a repair, moves it to the dead."
             ),
             Self::UnreadableEvent { seq } => {
                 write!(f, "Event {seq} cannot be read; the next poll or a repair moves it to the dead.")
@@ -191,7 +191,7 @@ impl fmt::Display for Finding {
                 "The redriven event {record} of group {group} cannot be decoded; the group moves it to its dead."
             ),
             Self::Broken { guarantee, name, why } => {
-                write!(f, "Not so: {} ({guarantee}), since {why}.", name.replace('_', " "))
+                write!(f, "Guarantee {guarantee} ({}) is broken: {why}.", name.replace('_', " "))
             }
         }
     }

@@ -1,6 +1,6 @@
 //! `fencepost audit`.
 //!
-//! Invariant: exit status 0 means that everything was checked and is allowed.
+//! Invariant: exit status 0 means that every recorded operation was checked and was allowed.
 //! Does not depend on: how recordings are checked.
 
 use std::path::PathBuf;
@@ -16,18 +16,19 @@ const AFTER_HELP: &str = "\
 Examples:
   fencepost listen bus.db --on place.bet=./place-bet --record bus.rec
   fencepost audit bus.rec.1 bus.rec --store bus.db
-  fencepost audit worker-*.rec        several processes on one bus: each has recorded to a file of its own
+  fencepost audit worker-*.rec        several processes on one bus, each with its own recording
 
-Exit status: 0 all of it was allowed, 1 something was not, 2 not everything could be checked.";
+Exit status: 0 everything was allowed, 1 an operation was not allowed, 2 not everything could be checked.";
 
-/// Say whether what recordings of a bus hold was allowed, by replaying it in the model.
+/// Check recordings of a bus against the model: replay each operation, and compare its reply.
 #[derive(Debug, Args)]
 #[command(after_help = AFTER_HELP)]
-pub(super) struct Arguments {
+pub(super) struct AuditArguments {
     /// The recordings, in any order.
     #[arg(required = true, value_name = "RECORDING")]
     recordings: Vec<PathBuf>,
-    /// The file of the bus, if it is no further than the recordings: it must hold the state that they lead to.
+    /// The file of the bus: compare it with the state after the last recorded operation. The file must not be ahead of the
+    /// recordings.
     #[arg(long, value_name = "FILE")]
     store: Option<PathBuf>,
     /// Print one JSON object: `verdict`, `operations`, `transactions`, `before`, `stretches`, `compared`, and `why`, a
@@ -37,7 +38,7 @@ pub(super) struct Arguments {
 }
 
 #[derive(Serialize)]
-struct Report<'a> {
+struct AuditObject<'a> {
     verdict: &'static str,
     operations: u64,
     transactions: u64,
@@ -53,7 +54,7 @@ struct Report<'a> {
     explanation: Option<&'a str>,
 }
 
-pub(super) fn run(arguments: &Arguments) -> Result<Ended, Failed> {
+pub(super) fn run(arguments: &AuditArguments) -> Result<Ended, Failed> {
     let store = arguments.store.as_deref();
     let at = |error| match store {
         Some(store) => Failed::at(store)(error),
@@ -62,18 +63,18 @@ pub(super) fn run(arguments: &Arguments) -> Result<Ended, Failed> {
     let found = audit(&arguments.recordings, store).map_err(at)?;
     let mut out = Out::new();
     match arguments.json {
-        true => out.json(&report(&found))?,
+        true => out.json(&object(&found))?,
         false => tell(&mut out, &found)?,
     }
     out.flush()?;
     Ok(match found.verdict {
         Verdict::Allowed => Ended::Done,
-        Verdict::NotAllowed(_) => Ended::No,
-        Verdict::NotChecked(_) => Ended::Open,
+        Verdict::NotAllowed(_) => Ended::Negative,
+        Verdict::NotChecked(_) => Ended::NotChecked,
     })
 }
 
-fn report(found: &Audit) -> Report<'_> {
+fn object(found: &Audit) -> AuditObject<'_> {
     let (verdict, why) = match &found.verdict {
         Verdict::Allowed => ("allowed", Vec::new()),
         Verdict::NotAllowed(violation) => ("not-allowed", vec![violation.what.clone()]),
@@ -83,7 +84,7 @@ fn report(found: &Audit) -> Report<'_> {
         Verdict::NotAllowed(violation) => Some(violation),
         _ => None,
     };
-    Report {
+    AuditObject {
         verdict,
         operations: found.operations,
         transactions: found.transactions,
@@ -108,7 +109,7 @@ fn tell(out: &mut Out, found: &Audit) -> Result<(), Failed> {
         Verdict::Allowed => {
             out.line(&format_args!("allowed: {} operations, {stretches}", found.operations))?;
             if found.compared {
-                out.line(&"the store holds the state that they lead to")?;
+                out.line(&"the store holds the state that these operations produce")?;
             }
             Ok(())
         }

@@ -17,17 +17,17 @@ const AFTER_BACKUP: &str = "\
 Example:
   fencepost backup bus.db /backup/bus-2026-01-31.db
 
-The copy is one state of the bus, complete and synced, or it is not there. A file that is there is never replaced, nor
-joined to a -wal or -journal that a file of its name left.
-Begin its life with `fencepost restore`, before anybody else opens it.";
+The copy is one state of the bus, complete and synced, or it does not exist. An existing file is never replaced. A -wal or
+-journal of an earlier file beside the copy is an error, because SQLite would apply it to the copy.
+Run `fencepost restore` on the copy before any other process opens it.";
 
-/// Copy a bus into a new file, while it is at work.
+/// Copy a bus into a new file while the bus runs.
 #[derive(Debug, Args)]
 #[command(after_help = AFTER_BACKUP)]
 pub(super) struct Backup {
     /// The file of the bus.
     file: PathBuf,
-    /// The file to make.
+    /// The file to create.
     to: PathBuf,
 }
 
@@ -45,8 +45,8 @@ pub(super) fn backup(arguments: &Backup) -> Result<Ended, Failed> {
         bar.finish_and_clear();
     }
     done.map_err(|error| match error {
-        fencepost::Error::Exists => Failed::At { path: arguments.to.clone(), error },
-        error => Failed::At { path: arguments.file.clone(), error },
+        fencepost::Error::Exists => Failed::InFile { path: arguments.to.clone(), error },
+        error => Failed::InFile { path: arguments.file.clone(), error },
     })?;
     let mut out = Out::new();
     out.line(&format_args!("copied {copied} pages to {}", arguments.to.display()))?;
@@ -56,20 +56,20 @@ pub(super) fn backup(arguments: &Backup) -> Result<Ended, Failed> {
 
 const AFTER_RESTORE: &str = "\
 Example:
-  fencepost stats bus.db --json | jq .log.epoch     the epoch that was reached, say 3
-  cp /backup/bus-2026-01-31.db bus.db               with nobody at work, and no bus.db-wal left beside it
+  fencepost stats bus.db --json | jq .log.epoch     the epoch of the original, for example 3
+  cp /backup/bus-2026-01-31.db bus.db               with all processes stopped and without a bus.db-wal
   fencepost restore bus.db --epoch 4
 
-The epoch must be larger than every one that the original or another copy of it ever used: numbers and tokens that
-the copy mints then differ from all that the world has seen since the copy was made.";
+The epoch must be larger than every epoch that the original or another copy of it ever used. In the new
+epoch the copy mints tokens that the original never mints, and its events can be told from those of the original.";
 
-/// Begin a new life in a copy, before anybody else opens it.
+/// Begin a new epoch in a copy, before any other process opens it.
 #[derive(Debug, Args)]
 #[command(after_help = AFTER_RESTORE)]
 pub(super) struct Restore {
-    /// The copy, which nobody has opened yet.
+    /// The copy, which no process has opened yet.
     file: PathBuf,
-    /// The epoch to begin.
+    /// The number of the new epoch.
     #[arg(long, value_parser = number::<Epoch>)]
     epoch: Epoch,
 }
@@ -85,9 +85,7 @@ pub(super) fn restore(arguments: &Restore) -> Result<Ended, Failed> {
     };
     let mut out = Out::new();
     let epoch = arguments.epoch;
-    out.line(&format_args!(
-        "epoch {epoch} has begun; {returned} redriven events of the groups are dead letters again"
-    ))?;
+    out.line(&format_args!("epoch {epoch} begins; {returned} redriven events are dead letters again"))?;
     out.flush()?;
     Ok(Ended::Done)
 }

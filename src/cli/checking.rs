@@ -14,19 +14,19 @@ use fencepost_verify::trace::TraceError;
 use crate::ended::{Ended, Failed};
 
 #[derive(Debug, Subcommand)]
-pub(super) enum Command {
-    /// Check the whole contract: on the model, on the store in lockstep with it, and on known mutants.
+pub(super) enum CheckingCommand {
+    /// Check the guarantees: on the model, on the store in lockstep with the model, and on known mutants.
     Verify(verify::Arguments),
-    /// Run a trace file again.
+    /// Replay a trace file that `verify` wrote.
     Replay(replay::Arguments),
-    /// Serve a scope of the model for walking through it in a browser, on loopback.
+    /// Explore the states of a scope of the model in a browser, on loopback.
     Explore(explore::Arguments),
-    /// Run a client of a recorded history: `verify` starts it and writes the client's plan to its standard input.
+    /// Run one client of a recorded history. `verify` starts it and writes its plan to its standard input.
     #[command(hide = true)]
     HistoryClient,
 }
 
-impl Command {
+impl CheckingCommand {
     pub(super) fn run(&self) -> Result<Ended, Failed> {
         match self {
             Self::Verify(arguments) => verify::run(arguments),

@@ -1,11 +1,11 @@
-//! `fencepost completions` and `fencepost man`: what is known from the arguments alone.
+//! `fencepost completions` and `fencepost man`, both generated from the definition of the arguments.
 
 use clap::{Args, CommandFactory as _};
 
 use crate::ended::{Ended, Failed};
 use crate::out::Out;
 
-/// Print what a shell needs to complete commands and options.
+/// Print the completion script of a shell.
 #[derive(Debug, Args)]
 #[command(
     after_help = "Example:\n  fencepost completions bash > ~/.local/share/bash-completion/completions/fencepost"
@@ -15,11 +15,11 @@ pub(super) struct Completions {
     shell: clap_complete::Shell,
 }
 
-/// Print the manual page, of the program or of one command.
+/// Print the manual page of the program or of one command.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  fencepost man | man -l -\n  fencepost man dead | man -l -")]
 pub(super) struct Man {
-    /// The command; none for the program itself.
+    /// The command. Without it: the program.
     command: Option<String>,
 }
 

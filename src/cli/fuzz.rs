@@ -1,6 +1,6 @@
-//! The arguments of the program as a fuzz target, beside those of the library (`verify::fuzz`).
+//! A fuzz target for the arguments of the program. The other targets are in `fencepost_verify::fuzz`.
 //!
-//! Any arguments are understood, or refused in one sentence of which no character moves a cursor. Nothing is run.
+//! Invariant: any arguments are parsed, or refused in one sentence without control characters. No command runs.
 
 use std::ffi::OsString;
 
@@ -33,7 +33,7 @@ fn run(data: &[u8]) {
     assert!(!said.contains(char::is_control), "not one plain sentence: {said:?}");
 }
 
-/// An argument of any bytes, where the system has such.
+/// An argument of any bytes, where the system allows that.
 fn argument(bytes: &[u8]) -> OsString {
     #[cfg(unix)]
     let argument = std::os::unix::ffi::OsStringExt::from_vec(bytes.to_vec());

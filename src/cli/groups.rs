@@ -12,37 +12,37 @@ use crate::stats::groups_table;
 
 const AFTER_HELP: &str = "\
 Examples:
-  fencepost groups bus.db                                       how far each group is
-  fencepost groups bus.db seek billing bet.placed earliest      let it read all of that name again
-  fencepost groups bus.db seek billing bet.placed 1200          let it go on with the first one past 1200
-  fencepost groups bus.db unsubscribe billing bet.placed        a group that is gone keeps prune from working";
+  fencepost groups bus.db                                       the position and lag of each group
+  fencepost groups bus.db seek billing bet.placed earliest      read all events of that name again
+  fencepost groups bus.db seek billing bet.placed 1200          continue after event 1200
+  fencepost groups bus.db unsubscribe billing bet.placed        a group that no longer runs blocks prune";
 
-/// Say how far each consumer group is, move it, or let it go.
+/// Show the position of each consumer group, move it, or unsubscribe the group.
 #[derive(Debug, Args)]
 #[command(after_help = AFTER_HELP)]
-pub(super) struct Arguments {
+pub(super) struct GroupsArguments {
     #[command(flatten)]
     bus: BusFile,
-    /// Print one JSON object on a line for each name of each group.
+    /// Print one JSON object on a line for each group and name.
     #[arg(long)]
     json: bool,
     #[command(subcommand)]
-    action: Option<Action>,
+    action: Option<GroupsAction>,
 }
 
 #[derive(Debug, Subcommand)]
-enum Action {
-    /// Move a group's position in one name; who reads for the group now loses the right to.
+enum GroupsAction {
+    /// Move a group's position in one name. A worker that reads for the group now loses its lease.
     Seek {
         /// The group.
         group: Group,
         /// The name.
         name: Name,
-        /// `earliest`, `latest`, or the number of an event: those past it come next.
+        /// `earliest`, `latest`, or the number of an event: the group continues after it.
         #[arg(value_parser = position)]
         position: Position,
     },
-    /// Let a group read a name no more; with its last name the group is gone.
+    /// Remove a name from a group. Without its last name the group no longer exists.
     Unsubscribe {
         /// The group.
         group: Group,
@@ -51,7 +51,7 @@ enum Action {
     },
 }
 
-pub(super) fn run(arguments: &Arguments) -> Result<Ended, Failed> {
+pub(super) fn run(arguments: &GroupsArguments) -> Result<Ended, Failed> {
     let (bus, mut out) = (&arguments.bus, Out::new());
     match &arguments.action {
         None => {
@@ -61,10 +61,10 @@ pub(super) fn run(arguments: &Arguments) -> Result<Ended, Failed> {
                 false => out.text(&groups_table(&seen.groups, seen.now.get()))?,
             }
         }
-        Some(Action::Seek { group, name, position }) => {
+        Some(GroupsAction::Seek { group, name, position }) => {
             let mut store = bus.store()?;
             let log = bus.overview(store.connection())?.log;
-            // What is published between this look and the move was not there when it was asked for.
+            // An event that is published after this read comes after the position.
             let position = match position {
                 Position::Earliest => log.first.before(),
                 Position::Latest => log.head,
@@ -73,16 +73,16 @@ pub(super) fn run(arguments: &Arguments) -> Result<Ended, Failed> {
             let op = Op::Seek { group: group.clone(), name: name.clone(), position };
             bus.apply(&mut store, &op)?;
             bus.close(store)?;
-            out.line(&format_args!("{group} goes on with the first {name} past {position}"))?;
+            out.line(&format_args!("{group} continues with the first {name} after event {position}"))?;
         }
-        Some(Action::Unsubscribe { group, name }) => {
+        Some(GroupsAction::Unsubscribe { group, name }) => {
             let mut store = bus.store()?;
             let op = Op::Unsubscribe { group: group.clone(), name: name.clone() };
             let reply = bus.apply(&mut store, &op)?;
             bus.close(store)?;
             let returned = if let Reply::Unsubscribed { returned } = reply { returned.len() } else { 0 };
             out.line(&format_args!(
-                "{group} reads {name} no more; {returned} of its redriven events are dead letters again"
+                "{group} no longer reads {name}; {returned} of its redriven events are dead letters again"
             ))?;
         }
     }

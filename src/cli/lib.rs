@@ -1,8 +1,10 @@
-//! The command line: one small module for each command, and here which is which.
+//! The program `fencepost`: one module for each command. This module parses the arguments and runs the command.
 //!
-//! Exit status 0: done, all held. 1: the answer is no: a refusal, a guarantee broken, something found. 2: it could not
-//! be run. In both cases one sentence on standard error says why. This module must not decide what is right: it asks
-//! the store and prints what it says.
+//! Exit status 0: done. 1: the answer is no (a refusal, a finding of a check, a broken guarantee). 2: the command could not
+//! run.
+//!
+//! Invariant: a command that fails prints one sentence on standard error. A check prints its findings on standard output.
+//! Does not depend on: the rules of the bus. The store decides, and the commands print its answer.
 
 mod audit;
 mod backup;
@@ -36,12 +38,12 @@ use ended::Failed;
 const AFTER_HELP: &str = "\
 Exit status:
   0  done
-  1  the answer is no: a refusal, something that a check found, a guarantee that is broken, a run that was stopped
-  2  it could not be run: wrong usage, a file that is missing, locked or not ours, a full disk
+  1  the answer is no: a refusal, a finding of a check, a broken guarantee, a run that was stopped
+  2  the command could not run: wrong usage, a file that is missing, locked or not fencepost's, a full disk
 
-What to do at night stands in docs/operations.md.";
+docs/operations.md says what to do when something fails.";
 
-/// A durable message bus in one SQLite file, held step for step against an executable specification.
+/// A durable message bus in one SQLite file, checked against an executable specification.
 #[derive(Debug, Parser)]
 #[command(name = "fencepost", version, about, disable_help_subcommand = true, after_help = AFTER_HELP)]
 struct Arguments {
@@ -51,38 +53,38 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Put a command into the queue.
+    /// Send a command to the queue.
     Send(send::Send),
-    /// Append an event to the log.
+    /// Publish an event: append it to the log.
     Publish(send::Publish),
-    /// Handle commands from the queue by shell commands.
+    /// Handle commands from the queue with shell commands.
     Listen(listen::Listen),
-    /// Handle events, for a consumer group, by shell commands.
+    /// Handle events for a consumer group with shell commands.
     Subscribe(listen::Subscribe),
-    /// Say what waits where: the queue, the log, the groups, what was moved aside.
-    Stats(stats::Arguments),
-    /// Look at dead letters, put them back, or remove them for good.
-    Dead(records::Arguments),
-    /// Look at parked messages, put them back, or remove them for good.
-    Parked(records::Arguments),
-    /// Say how far each consumer group is, move it, or let it go.
-    Groups(groups::Arguments),
-    /// Delete old events that every group has passed from the front of the log.
-    Prune(prune::Arguments),
-    /// Check a file, and move what nobody can read out of the way.
-    Check(check::Arguments),
-    /// Say whether what a bus did, as it was recorded, was allowed.
-    Audit(audit::Arguments),
-    /// Copy a bus into a new file, while it is at work.
+    /// Show the state of the queue, the log and the consumer groups, and count the records that were set aside.
+    Stats(stats::StatsArguments),
+    /// List, show, redrive, purge or repair dead letters.
+    Dead(records::RecordsArguments),
+    /// List, show, redrive, purge or repair parked messages.
+    Parked(records::RecordsArguments),
+    /// Show the position of each consumer group, move it, or unsubscribe the group.
+    Groups(groups::GroupsArguments),
+    /// Delete old events from the front of the log, if every group has passed them.
+    Prune(prune::PruneArguments),
+    /// Check a file for damage, and move rows that cannot be read to the dead letters.
+    Check(check::CheckArguments),
+    /// Check recordings of a bus against the model.
+    Audit(audit::AuditArguments),
+    /// Copy a bus into a new file while the bus runs.
     Backup(backup::Backup),
-    /// Begin a new life in a copy, before anybody else opens it.
+    /// Begin a new epoch in a copy, before any other process opens it.
     Restore(backup::Restore),
     #[cfg(feature = "verify")]
     #[command(flatten)]
-    Checking(checking::Command),
-    /// Print what a shell needs to complete commands and options.
+    Checking(checking::CheckingCommand),
+    /// Print the completion script of a shell.
     Completions(completions::Completions),
-    /// Print the manual page, of the program or of one command.
+    /// Print the manual page of the program or of one command.
     Man(completions::Man),
 }
 
@@ -90,7 +92,7 @@ enum Command {
 pub fn main() -> ExitCode {
     let arguments = match Arguments::try_parse() {
         Ok(arguments) => arguments,
-        Err(error) => return misused(&error),
+        Err(error) => return usage_error(&error),
     };
     let ended = match &arguments.command {
         Command::Send(arguments) => send::send(arguments),
@@ -120,22 +122,22 @@ pub fn main() -> ExitCode {
     }
 }
 
-/// How long to wait at the end for what still runs. A read of standard input can run for ever.
-const LINGER: Duration = Duration::from_millis(200);
+/// How long to wait at the end for tasks that still run. A read of standard input may never end.
+const SHUTDOWN_TIMEOUT: Duration = Duration::from_millis(200);
 
 /// Runs a future to its end.
 fn block_on<T>(future: impl Future<Output = Result<T, Failed>>) -> Result<T, Failed> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(Failed::System)?;
     let ended = runtime.block_on(future);
-    runtime.shutdown_timeout(LINGER);
+    runtime.shutdown_timeout(SHUTDOWN_TIMEOUT);
     ended
 }
 
-/// Says what is wrong with the arguments in one sentence; help that was asked for is printed as it is.
-fn misused(error: &clap::Error) -> ExitCode {
+/// Prints a usage error in one sentence. Help and the version are printed unchanged.
+fn usage_error(error: &clap::Error) -> ExitCode {
     let shown = error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand;
     if shown || !error.use_stderr() {
-        // A closed pipe is no failure.
+        // A closed pipe is not an error.
         let _ = error.print();
         return ExitCode::from(if shown { 2 } else { 0 });
     }
@@ -143,7 +145,7 @@ fn misused(error: &clap::Error) -> ExitCode {
     ExitCode::from(2)
 }
 
-/// What is wrong with the arguments, in one sentence.
+/// A usage error as one sentence.
 fn sentence(error: &clap::Error) -> String {
     let text = error.render().to_string();
     let sentence: Vec<&str> = text.lines().map(str::trim).take_while(|line| !line.is_empty()).collect();

@@ -1,7 +1,7 @@
-//! `fencepost listen` and `fencepost subscribe`: a shell command as a handler.
+//! `fencepost listen` and `fencepost subscribe`: shell commands as handlers.
 //!
-//! What always holds: a wish to end lets handlers finish within the grace, and what was done is said on standard error,
-//! however the run ends.
+//! Invariant: after the first request to stop, handlers have the grace to finish. Unless a second request follows, the counts
+//! of the run are printed on standard error, also after an error.
 
 mod child;
 
@@ -16,7 +16,7 @@ use fencepost_model::vocabulary::{Group, Name};
 use tokio_util::sync::CancellationToken;
 
 use crate::ended::{Ended, Failed};
-use crate::opening::{BusFile, Record};
+use crate::opening::{BusFile, RecordArguments};
 use crate::out::say;
 use crate::parse::{Position, duration, handler, position};
 use crate::signals::Signals;
@@ -29,98 +29,102 @@ Examples:
 
 The shell command gets the payload on standard input, and the rest in its environment: FENCEPOST_NAME, _ID, _SEQ,
 _TOKEN, _ATTEMPT, _CONTENT_TYPE, _KIND, _GROUP, _SENT_AT_MS, _METADATA (a JSON array of pairs), and TRACEPARENT.
-Exit status 0: handled. 75: it comes again after a back-off. Anything else: it failed for good, and the policy decides;
-the end of what the command wrote to standard error is kept as the reason.
+Exit status 0: ack. 75: nack, and the message is delivered again after a back-off. Any other: a permanent failure, and
+--policy decides. The last kibibyte of the command's standard error is kept as the reason.
 
-Ctrl-C and SIGTERM let the commands at work finish, and give the rest back. A second one ends at once.";
+After Ctrl-C or SIGTERM, running shell commands have --grace to finish. The rest is killed, and its messages are released.
+A second Ctrl-C or SIGTERM ends the program at once.";
 
 const AFTER_SUBSCRIBE: &str = "\
 Examples:
   fencepost subscribe bus.db --group billing --on bet.placed=./bill
   fencepost subscribe bus.db --group audit --on bet.placed='cat >> audit.log' --start latest
 
-Events come in order, one after the other. What the shell command gets and how it answers is as with `listen`; the
-shell command must handle every name that the group reads, or this stands by: see `fencepost groups`.";
+Events are delivered in order, one at a time. Input, environment and exit statuses of the shell command are as for
+`fencepost listen`. There must be an --on for every name that the group reads; otherwise nothing is delivered here. See
+`fencepost groups`.";
 
-/// Handle commands from the queue by shell commands.
+/// Handle commands from the queue with shell commands.
 #[derive(Debug, Args)]
 #[command(after_help = AFTER_LISTEN)]
 pub(super) struct Listen {
     #[command(flatten)]
-    how: How,
-    /// How many are handled at once.
+    run: RunArguments,
+    /// The number of messages that are handled at once.
     #[arg(long, default_value_t = 16, value_parser = clap::value_parser!(u32).range(1..))]
     concurrency: u32,
 }
 
-/// Handle events, for a consumer group, by shell commands.
+/// Handle events for a consumer group with shell commands.
 #[derive(Debug, Args)]
 #[command(after_help = AFTER_SUBSCRIBE)]
 pub(super) struct Subscribe {
     #[command(flatten)]
-    how: How,
+    run: RunArguments,
     /// The consumer group.
     #[arg(long)]
     group: Group,
-    /// Where the group starts in names that are new to it: `earliest`, `latest`, or past the event of this number.
+    /// Where the group starts to read names that are new to it: `earliest`, `latest`, or the number of an event, to start
+    /// after it.
     #[arg(long, value_name = "POSITION", default_value = "earliest", value_parser = position)]
     start: Position,
 }
 
 #[derive(Debug, Args)]
-struct How {
+struct RunArguments {
     #[command(flatten)]
     bus: BusFile,
     #[command(flatten)]
-    record: Record,
-    /// Handle messages of this name by this shell command; again for more.
+    record: RecordArguments,
+    /// Handle messages with this name with this shell command. Can be repeated.
     #[arg(long, required = true, value_name = "NAME=COMMAND", value_parser = handler)]
     on: Vec<(Name, String)>,
-    /// How long a lease lasts. It is extended while the command works: it is how long others wait when this dies.
+    /// The length of a lease. It is extended while the command runs. If this process dies, the message is delivered again
+    /// when the lease expires.
     #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = duration)]
     lease: Duration,
-    /// How many attempts a message has before it is dead-lettered.
+    /// The maximum number of attempts before a message is dead-lettered.
     #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..))]
     attempts_max: u32,
-    /// What becomes of a message that fails for good.
+    /// What happens to a message after a permanent failure.
     #[arg(long, value_enum, default_value_t = Policy::DeadLetter)]
     policy: Policy,
-    /// How long commands at work may go on after Ctrl-C or SIGTERM.
+    /// How long running shell commands may continue after Ctrl-C or SIGTERM.
     #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = duration)]
     grace: Duration,
-    /// Return when nothing is due, instead of waiting for what comes.
+    /// End when no message is due, instead of waiting for more.
     #[arg(long)]
     drain: bool,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
 enum Policy {
-    /// Move it to the dead, for a person to look at.
+    /// Move it to the dead letters.
     DeadLetter,
-    /// Hold it out of delivery until a person releases it.
+    /// Park it: it is not delivered until an operator redrives it.
     Park,
-    /// Try it again after a back-off, up to its last attempt.
+    /// Deliver it again after a back-off, up to the maximum number of attempts.
     Retry,
-    /// Discard it: the only policy that loses a message.
+    /// Delete it. Only this policy loses messages.
     Drop,
-    /// Give it back, and end with exit status 1.
+    /// Release it, and end with exit status 1.
     Stop,
 }
 
 pub(super) fn listen(arguments: &Listen) -> Result<Ended, Failed> {
-    let how = &arguments.how;
+    let run = &arguments.run;
     let mut handlers = Handlers::new();
-    for (name, command) in &how.on {
+    for (name, command) in &run.on {
         handlers = handlers.on_command(name.as_str(), child::handler(command, None));
     }
     let concurrency = usize::try_from(arguments.concurrency).unwrap_or(usize::MAX);
-    how.run(async |bus, options| bus.listen(handlers, options.concurrency(concurrency)).await)
+    run.run(async |bus, options| bus.listen(handlers, options.concurrency(concurrency)).await)
 }
 
 pub(super) fn subscribe(arguments: &Subscribe) -> Result<Ended, Failed> {
-    let (how, group) = (&arguments.how, arguments.group.as_str());
+    let (run, group) = (&arguments.run, arguments.group.as_str());
     let mut handlers = Handlers::new().named(group);
-    for (name, command) in &how.on {
+    for (name, command) in &run.on {
         handlers = handlers.on_event(name.as_str(), child::handler(command, Some(group)));
     }
     let start = match arguments.start {
@@ -128,15 +132,15 @@ pub(super) fn subscribe(arguments: &Subscribe) -> Result<Ended, Failed> {
         Position::Latest => Start::Latest,
         Position::After(seq) => Start::After(seq),
     };
-    how.run(async |bus, options| bus.subscribe(handlers, options.start(start)).await)
+    run.run(async |bus, options| bus.subscribe(handlers, options.start(start)).await)
 }
 
-impl How {
+impl RunArguments {
     fn run(
         &self,
         run: impl AsyncFnOnce(SqliteBus, RunOptions) -> Result<RunReport, RunError>,
     ) -> Result<Ended, Failed> {
-        self.each_name_once()?;
+        self.check_names()?;
         log();
         let stop = CancellationToken::new();
         let mut options = RunOptions::new()
@@ -159,27 +163,28 @@ impl How {
                     biased;
                     ended = &mut running => break ended,
                     () = signals.next() => if stop.is_cancelled() {
-                        say(&"ended at once: what was being handled comes again when its lease runs out");
-                        return Ok(Ended::No);
+                        say(&"ended at once: running messages are delivered again when their leases expire");
+                        return Ok(Ended::Negative);
                     } else {
                         stop.cancel();
                     }
                 }
             };
-            self.tell(ended, &bus).await
+            self.finish(ended, &bus).await
         })
     }
 
-    fn each_name_once(&self) -> Result<(), Failed> {
+    /// Checks that each name has one handler.
+    fn check_names(&self) -> Result<(), Failed> {
         let mut seen = BTreeSet::new();
         match self.on.iter().find(|(name, _)| !seen.insert(name)) {
-            Some((name, _)) => Err(Failed::Twice(name.clone())),
+            Some((name, _)) => Err(Failed::DuplicateHandler(name.clone())),
             None => Ok(()),
         }
     }
 
-    /// Says what was done, however it ended.
-    async fn tell(&self, ended: Result<RunReport, RunError>, bus: &SqliteBus) -> Result<Ended, Failed> {
+    /// Prints the counts of a run, and closes the bus.
+    async fn finish(&self, ended: Result<RunReport, RunError>, bus: &SqliteBus) -> Result<Ended, Failed> {
         match &ended {
             Ok(report) => say(report),
             Err(error) => say(&error.report),
@@ -193,13 +198,13 @@ impl How {
     }
 }
 
-/// What a run warns of goes to standard error.
+/// Prints warnings of a run on standard error.
 fn log() {
     let subscriber = tracing_subscriber::fmt()
         .with_writer(std::io::stderr)
         .with_max_level(tracing::Level::WARN)
         .with_ansi(std::io::stderr().is_terminal());
-    // Where there is one already, that one hears it.
+    // An earlier subscriber stays.
     let _ = subscriber.try_init();
 }
 

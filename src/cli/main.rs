@@ -1,4 +1,4 @@
-//! The program `fencepost`. What it does stands in `cli`; here it only ends with the right status.
+//! The program `fencepost`: it runs the library of this crate and returns its exit status.
 
 fn main() -> std::process::ExitCode {
     fencepost_cli::main()

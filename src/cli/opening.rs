@@ -1,7 +1,7 @@
-//! The file that a command is about, and how it is opened.
+//! The file of the bus as an argument, and how a command opens it.
 //!
-//! What always holds: a command that only reads opens a connection that cannot write, and only a command that adds
-//! something makes a file that is not there.
+//! Invariant: a command that only reads uses a read-only connection. Only a command that adds messages creates a missing
+//! file.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -22,27 +22,28 @@ pub(super) struct BusFile {
     /// The file of the bus.
     #[arg(value_name = "FILE")]
     pub(super) path: PathBuf,
-    /// How long to wait for another process that holds the file locked.
+    /// How long to wait for the lock of another process.
     #[arg(long, value_name = "DURATION", default_value = "5s", value_parser = duration, global = true)]
     pub(super) busy_timeout: Duration,
 }
 
-/// A recording of what a command does.
+/// The arguments for a recording.
 #[derive(Debug, Args)]
-pub(super) struct Record {
-    /// Record what this does to a file, for `fencepost audit`; what was there goes to the same name with `.1`.
+pub(super) struct RecordArguments {
+    /// Record the operations of this command in a file, for `fencepost audit`. An earlier recording of that name is
+    /// renamed to RECORDING.1.
     #[arg(long, value_name = "RECORDING")]
     record: Option<PathBuf>,
-    /// How large the recording and its predecessor may become together, in bytes.
+    /// The maximum size of RECORDING and RECORDING.1 together, in bytes.
     #[arg(long, value_name = "BYTES", default_value_t = fencepost::record::BYTES_MAX, requires = "record")]
     record_bytes_max: u64,
-    /// Record payloads and the values of metadata as they are, and not their digests.
+    /// Record payloads and metadata values in full instead of their digests.
     #[arg(long, requires = "record")]
     record_contents: bool,
 }
 
-impl Record {
-    /// The builder of a bus that records, if that was asked for.
+impl RecordArguments {
+    /// Adds the recording to the builder, if one was asked for.
     pub(super) fn with(&self, builder: SqliteBusBuilder) -> SqliteBusBuilder {
         let Some(path) = &self.record else { return builder };
         let recording = Recording::to(path).bytes_max(self.record_bytes_max);
@@ -51,33 +52,33 @@ impl Record {
 }
 
 impl BusFile {
-    /// How to open it.
+    /// The options for opening an existing file.
     pub(super) fn options(&self) -> OpenOptions {
         let busy_timeout_ms = u32::try_from(self.busy_timeout.as_millis()).unwrap_or(u32::MAX);
         OpenOptions { create: false, busy_timeout_ms, ..OpenOptions::default() }
     }
 
-    /// What the bus said about it.
+    /// An error of the bus in this file.
     pub(super) fn failed(&self, error: fencepost::Error) -> Failed {
-        Failed::At { path: self.path.clone(), error }
+        Failed::InFile { path: self.path.clone(), error }
     }
 
-    /// The bus, which is made if it is not there.
+    /// A builder of the bus; it creates a missing file.
     pub(super) fn builder(&self) -> SqliteBusBuilder {
         SqliteBus::builder(&self.path).busy_timeout(self.busy_timeout)
     }
 
-    /// A connection that can only read.
+    /// A read-only connection.
     pub(super) fn reader(&self) -> Result<Connection, Failed> {
         open_reader(&self.path, &self.options()).map_err(|error| self.failed(error))
     }
 
-    /// The store, for writing; one that is not there is not made.
+    /// The store, for writing. A missing file is an error.
     pub(super) fn store(&self) -> Result<Store, Failed> {
         Store::open(&self.path, &self.options()).map_err(|error| self.failed(error))
     }
 
-    /// Figures of the bus as it is now.
+    /// Figures of the bus at this moment.
     pub(super) fn overview(&self, conn: &Connection) -> Result<Overview, Failed> {
         overview(conn, &Statements::standard(), now()).map_err(|error| self.failed(error))
     }

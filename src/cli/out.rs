@@ -1,8 +1,8 @@
-//! Printing, to a reader who may go away.
+//! Printing to standard output and standard error, and the formats of times, spans and bytes.
 //!
-//! What always holds: a closed pipe is no failure and no panic: what would be printed is then left out, and the command
-//! ends as it would have. What others wrote (reasons, payloads, metadata) never reaches a terminal with its control
-//! characters in it.
+//! Invariant: a closed pipe is not an error. Output after it is discarded, and the exit status of the command stays the same.
+//! Control characters in reasons, payloads and metadata never reach a terminal.
+//! Does not depend on: any command.
 
 use std::fmt::{self, Display, Write as _};
 use std::io::{self, BufWriter, ErrorKind, IsTerminal as _, StdoutLock, Write as _};
@@ -13,7 +13,7 @@ use serde::Serialize;
 
 use crate::ended::Failed;
 
-/// Says a sentence on standard error. Who closed that wants to hear nothing.
+/// Prints a sentence on standard error. If standard error is closed, the sentence is lost.
 pub(super) fn say(sentence: &dyn Display) {
     let _ = writeln!(io::stderr(), "fencepost: {sentence}");
 }
@@ -34,7 +34,7 @@ impl Out {
         io::stdout().is_terminal()
     }
 
-    /// Whether the reader has gone away.
+    /// Whether the reader closed the pipe.
     pub(super) fn is_closed(&self) -> bool {
         self.closed
     }
@@ -51,13 +51,13 @@ impl Out {
         self.text(&format_args!("{line}\n"))
     }
 
-    /// One object on one line.
+    /// Prints one JSON object on one line.
     pub(super) fn json(&mut self, object: &impl Serialize) -> Result<(), Failed> {
         let line = serde_json::to_string(object).map_err(Failed::Json)?;
         self.line(&line)
     }
 
-    /// Lets the reader have what was printed so far.
+    /// Writes what was printed so far.
     pub(super) fn flush(&mut self) -> Result<(), Failed> {
         if self.closed {
             return Ok(());
@@ -77,7 +77,7 @@ impl Out {
     }
 }
 
-/// Text of others, with its control characters escaped.
+/// Text from a message or a file, with its control characters escaped.
 pub(super) struct Plain<'a>(pub(super) &'a str);
 
 impl Display for Plain<'_> {
@@ -89,23 +89,23 @@ impl Display for Plain<'_> {
     }
 }
 
-/// A time as people write it; as a plain number where they have no way to.
+/// A time in RFC 3339, or in milliseconds after the year 9999.
 pub(super) fn time(at: Timestamp) -> String {
     let since = Duration::from_millis(at.get());
-    // Later than the year 9999 there is no such text.
+    // RFC 3339 has no text for a later year.
     match std::time::UNIX_EPOCH.checked_add(since).filter(|_| since.as_secs() < 253_402_300_800) {
         Some(at) => humantime::format_rfc3339_millis(at).to_string(),
         None => format!("{at} ms"),
     }
 }
 
-/// A span of time, to the second where it is longer than that.
+/// A span of time, cut to whole seconds if it is longer than one second.
 pub(super) fn span(ms: u64) -> String {
     let ms = if ms < 1_000 { ms } else { ms / 1_000 * 1_000 };
     humantime::format_duration(Duration::from_millis(ms)).to_string()
 }
 
-/// Bytes as text if a person can read them, and else as a hex dump; each line indented.
+/// Bytes as text if all characters are printable, else as a hex dump. Each line is indented.
 pub(super) fn dump(bytes: &[u8]) -> String {
     let readable = |text: &&str| text.chars().all(|c| !c.is_control() || c == '\n' || c == '\t');
     let mut shown = String::new();
@@ -136,7 +136,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_others_wrote_moves_no_cursor() {
+    fn control_characters_are_escaped() {
         assert_eq!(Plain("a\u{1b}[2Jb\nü").to_string(), "a\\u{1b}[2Jb\\nü");
         assert_eq!(dump(b"one\ntwo"), "  one\n  two\n");
         let shown = dump(b"\x1b[2J");

@@ -1,4 +1,6 @@
-//! From what was typed to words of the bus. What is not valid is said before anything is opened.
+//! Parsers of argument values.
+//!
+//! Invariant: an invalid value is an error before any file is opened.
 
 use std::fmt;
 use std::time::Duration;
@@ -8,20 +10,20 @@ use fencepost_model::vocabulary::{Name, OutOfRange, Seq, TextRule};
 /// What is wrong with an argument.
 #[derive(Debug)]
 pub(super) enum Invalid {
-    /// It is no number that the bus has.
+    /// It is not a number, or it is out of range.
     Number,
-    /// A pair without `=`, or with nothing before it.
+    /// A pair without `=`, or with an empty key.
     Pair,
     /// A handler whose name breaks a rule.
     Name(TextRule),
-    /// It is neither a number nor one of the words.
+    /// It is neither a number nor one of the keywords.
     Position,
 }
 
 impl fmt::Display for Invalid {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Number => f.write_str("must be a number in the range of the bus"),
+            Self::Number => f.write_str("must be a number in the range that the bus uses"),
             Self::Position => f.write_str("must be earliest, latest, or the number of an event"),
             Self::Pair => f.write_str("must be two texts with = between them"),
             Self::Name(rule) => write!(f, "a name {rule}"),
@@ -41,19 +43,19 @@ pub(super) fn ms(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// A number of the bus.
+/// A sequence number, an id or an epoch.
 pub(super) fn number<T: TryFrom<u64, Error = OutOfRange>>(text: &str) -> Result<T, Invalid> {
     text.parse::<u64>().ok().and_then(|number| T::try_from(number).ok()).ok_or(Invalid::Number)
 }
 
-/// A place in the log.
+/// A position in the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Position {
     /// Before the first event that is kept.
     Earliest,
-    /// Past the last one.
+    /// After the last event.
     Latest,
-    /// Past the event of this number.
+    /// After the event with this number.
     After(Seq),
 }
 
@@ -82,7 +84,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn spans_and_positions_are_read_as_people_write_them() {
+    fn spans_and_positions_are_parsed() {
         let ms_of = |text| duration(text).map(ms).ok();
         assert_eq!(["500ms", "5s", "2m", "1h"].map(ms_of), [500, 5_000, 120_000, 3_600_000].map(Some));
         assert_eq!((ms_of("7d"), ms_of("5"), ms_of("-1s")), (Some(604_800_000), None, None));

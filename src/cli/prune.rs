@@ -13,21 +13,21 @@ use crate::parse::{duration, ms};
 
 const AFTER_HELP: &str = "\
 Examples:
-  fencepost prune bus.db --dry-run             what would go
+  fencepost prune bus.db --dry-run             show what would be deleted
   fencepost prune bus.db --retention 30d       delete events older than 30 days
 
-An event that a subscribed group has not passed stays, however old it is: see `fencepost groups`.";
+An event stays until every subscribed group has passed it, however old it is: see `fencepost groups`.";
 
-/// Delete old events that every group has passed from the front of the log.
+/// Delete old events from the front of the log, if every group has passed them.
 #[derive(Debug, Args)]
 #[command(after_help = AFTER_HELP)]
-pub(super) struct Arguments {
+pub(super) struct PruneArguments {
     #[command(flatten)]
     bus: BusFile,
-    /// How old an event must be.
+    /// The minimum age of an event that is deleted.
     #[arg(long, value_name = "DURATION", default_value = "7d", value_parser = duration)]
     retention: Duration,
-    /// Say what would go, and change nothing.
+    /// Show what would be deleted, and change nothing.
     #[arg(long)]
     dry_run: bool,
     /// Print one JSON object: `removed`, `first`, `dead_lettered`, `dry_run`.
@@ -36,14 +36,14 @@ pub(super) struct Arguments {
 }
 
 #[derive(Debug, Serialize)]
-struct Pruned {
+struct PruneObject {
     removed: u64,
     first: u64,
     dead_lettered: Vec<u64>,
     dry_run: bool,
 }
 
-pub(super) fn run(arguments: &Arguments) -> Result<Ended, Failed> {
+pub(super) fn run(arguments: &PruneArguments) -> Result<Ended, Failed> {
     let (bus, dry_run) = (&arguments.bus, arguments.dry_run);
     let op = Op::Prune { retention_ms: ms(arguments.retention) };
     let mut store = bus.store()?;
@@ -52,17 +52,20 @@ pub(super) fn run(arguments: &Arguments) -> Result<Ended, Failed> {
         false => bus.apply(&mut store, &op)?,
     };
     bus.close(store)?;
-    let Reply::Pruned { first, removed, dead_lettered } = reply else { return Ok(Ended::No) };
+    let Reply::Pruned { first, removed, dead_lettered } = reply else { return Ok(Ended::Negative) };
     let mut out = Out::new();
     let dead_lettered: Vec<u64> = dead_lettered.iter().map(|record| record.get()).collect();
     if arguments.json {
-        out.json(&Pruned { removed, first: first.get(), dead_lettered, dry_run })?;
+        out.json(&PruneObject { removed, first: first.get(), dead_lettered, dry_run })?;
     } else {
-        let (would, begins) = if dry_run { ("would delete", "would begin") } else { ("deleted", "begins") };
-        out.line(&format_args!("{would} {removed} events; the log {begins} at {first}"))?;
+        let (deleted, begins, goes) = match dry_run {
+            true => ("would delete", "would begin", "would go"),
+            false => ("deleted", "begins", "went"),
+        };
+        out.line(&format_args!("{deleted} {removed} events; the log {begins} at {first}"))?;
         if !dead_lettered.is_empty() {
             let count = dead_lettered.len();
-            out.line(&format_args!("of these, {count} that nobody can read: to the dead instead"))?;
+            out.line(&format_args!("{count} of them cannot be decoded and {goes} to the dead letters"))?;
         }
     }
     out.flush()?;

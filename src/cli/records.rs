@@ -1,7 +1,7 @@
-//! `fencepost dead` and `fencepost parked`: the same for two places.
+//! `fencepost dead` and `fencepost parked`: the same subcommands for the two places of records.
 //!
-//! What always holds: a record of the other place is not touched, and of the records that were named none is touched
-//! before all of them were found where they should be.
+//! Invariant: `dead` changes no parked record, and `parked` no dead one. If a command names records, it changes none before it
+//! has found all of them in its place.
 
 mod change;
 mod repair;
@@ -20,74 +20,74 @@ use fencepost::internals::sqlite::{Listed, RecordFilter, Statements, record, rec
 
 const AFTER_HELP: &str = "\
 Examples, for `dead` and `parked` alike:
-  fencepost dead bus.db list                      one line for each
+  fencepost dead bus.db list                      one line for each record
   fencepost dead bus.db list --name place.bet --json
-  fencepost dead bus.db show 17                   all of one, with its payload
-  fencepost dead bus.db redrive 17 18             put these back, their attempts counted from zero
+  fencepost dead bus.db show 17                   all of one record, with its payload
+  fencepost dead bus.db redrive 17 18             put these back; attempts count from zero again
   fencepost dead bus.db redrive --name place.bet
-  fencepost dead bus.db purge --all               remove them for good, without asking
+  fencepost dead bus.db purge --all               delete them, without asking
   fencepost dead bus.db repair 17 --payload '17 on red'
-                                                  give one that cannot be decoded a message again";
+                                                  replace a message that cannot be decoded";
 
-/// Look at what was moved aside, put it back, repair it, or remove it for good.
+/// List, show, redrive, purge or repair records that were set aside.
 #[derive(Debug, Args)]
 #[command(after_help = AFTER_HELP)]
-pub(super) struct Arguments {
+pub(super) struct RecordsArguments {
     #[command(flatten)]
     bus: BusFile,
     #[command(subcommand)]
-    action: Action,
+    action: RecordsAction,
 }
 
 #[derive(Debug, Subcommand)]
-enum Action {
-    /// One line for each, the oldest first.
+enum RecordsAction {
+    /// Print one line for each record, the oldest first.
     List {
-        /// Only those of this name.
+        /// Only records with this name.
         #[arg(long)]
         name: Option<Name>,
-        /// Print one JSON object on a line for each.
+        /// Print one JSON object on a line for each record.
         #[arg(long)]
         json: bool,
     },
-    /// All that is known of some, with payload.
+    /// Print all that is known of some records, with payload.
     Show {
-        /// Their numbers.
+        /// The numbers of the records.
         #[arg(required = true, value_parser = number::<RecordId>)]
         ids: Vec<RecordId>,
-        /// Print one JSON object on a line for each.
+        /// Print one JSON object on a line for each record.
         #[arg(long)]
         json: bool,
     },
-    /// Put them back to where they came from, their attempts counted from zero.
-    Redrive(Which),
-    /// Remove them for good. Asks nothing, and says how many.
-    Purge(Which),
-    /// Give one whose message cannot be decoded a message again, so that it can be redriven. What is replaced is printed
-    /// first, and is not in the file any more.
+    /// Put records back to where they came from. Attempts count from zero again.
+    Redrive(ChangeArguments),
+    /// Delete records, without asking. Prints how many were deleted.
+    Purge(ChangeArguments),
+    /// Replace a message that cannot be decoded, so that the record can be redriven. The old columns are printed first; the
+    /// file no longer has them.
     Repair(repair::Repair),
 }
 
 /// Which records to change.
 #[derive(Debug, Args)]
-struct Which {
+struct ChangeArguments {
     #[command(flatten)]
-    those: Those,
-    /// Print one JSON object: `done` (how many), and `refused`, a list of `id` and `why`.
+    selection: Selection,
+    /// Print one JSON object: `done` (the number of changed records), and `refused`, a list of `id` and `why`.
     #[arg(long)]
     json: bool,
 }
 
 #[derive(Debug, Args)]
 #[group(required = true, multiple = false)]
-struct Those {
-    /// Their numbers.
+struct Selection {
+    /// The numbers of the records.
     #[arg(value_parser = number::<RecordId>)]
     ids: Vec<RecordId>,
-    /// All of them.
+    /// All records.
     #[arg(long)]
     all: bool,
-    /// Those of this name.
+    /// The records with this name.
     #[arg(long)]
     name: Option<Name>,
 }
@@ -95,10 +95,10 @@ struct Those {
 /// How many records are read at a time.
 const PAGE: u32 = 500;
 
-pub(super) fn run(arguments: &Arguments, place: Place) -> Result<Ended, Failed> {
+pub(super) fn run(arguments: &RecordsArguments, place: Place) -> Result<Ended, Failed> {
     let (bus, mut out) = (&arguments.bus, Out::new());
     let ended = match &arguments.action {
-        Action::List { name, json } => {
+        RecordsAction::List { name, json } => {
             let conn = bus.reader()?;
             pages(bus, &conn, place, name.as_ref(), |id, listed| match json {
                 true => out.json(&show::summary(id, &listed)),
@@ -106,7 +106,7 @@ pub(super) fn run(arguments: &Arguments, place: Place) -> Result<Ended, Failed> 
             })?;
             Ended::Done
         }
-        Action::Show { ids, json } => {
+        RecordsAction::Show { ids, json } => {
             let conn = bus.reader()?;
             for id in ids {
                 let listed = found(bus, &conn, place, *id)?;
@@ -117,15 +117,19 @@ pub(super) fn run(arguments: &Arguments, place: Place) -> Result<Ended, Failed> 
             }
             Ended::Done
         }
-        Action::Redrive(which) => change::run(bus, place, which, change::How::Redrive, &mut out)?,
-        Action::Purge(which) => change::run(bus, place, which, change::How::Purge, &mut out)?,
-        Action::Repair(what) => repair::run(bus, place, what, &mut out)?,
+        RecordsAction::Redrive(arguments) => {
+            change::run(bus, place, arguments, change::RecordChange::Redrive, &mut out)?
+        }
+        RecordsAction::Purge(arguments) => {
+            change::run(bus, place, arguments, change::RecordChange::Purge, &mut out)?
+        }
+        RecordsAction::Repair(arguments) => repair::run(bus, place, arguments, &mut out)?,
     };
     out.flush()?;
     Ok(ended)
 }
 
-/// Looks at each record of a place.
+/// Reads the records of a place, page by page.
 fn pages(
     bus: &BusFile,
     conn: &Connection,
@@ -144,13 +148,13 @@ fn pages(
     }
 }
 
-/// The record, if it is in this place, or if nobody can say where it is.
+/// The record, if it is in this place, or if its own columns are damaged and its place is unknown.
 fn found(bus: &BusFile, conn: &Connection, place: Place, id: RecordId) -> Result<Listed, Failed> {
     let found = record(conn, &Statements::standard(), id).map_err(|error| bus.failed(error))?;
     let listed = found.ok_or(Failed::NoRecord(id))?;
     match listed.sound() {
         Some(record) if record.place != place => {
-            Err(Failed::Elsewhere { record: id, is: word(record.place), asked: word(place) })
+            Err(Failed::WrongPlace { record: id, is: word(record.place), asked: word(place) })
         }
         _ => Ok(listed),
     }

@@ -1,7 +1,7 @@
 //! `fencepost send` and `fencepost publish`.
 //!
-//! What always holds: what is reported as accepted is committed, also where the work was cut short; and what is wrong
-//! with the arguments is said before the file is opened, so that nothing is half done.
+//! Invariant: every message that is reported as accepted is committed, also if the command ends early. Invalid arguments are
+//! an error before the file is opened.
 
 mod lines;
 
@@ -14,7 +14,7 @@ use fencepost_model::vocabulary::{ContentType, Draft, Kind, Message, MessageId, 
 use serde::Serialize;
 
 use crate::ended::{Ended, Failed};
-use crate::opening::{BusFile, Record};
+use crate::opening::{BusFile, RecordArguments};
 use crate::out::Out;
 use crate::parse::{duration, pair};
 use fencepost::internals::bus::request::Receipt;
@@ -26,77 +26,77 @@ Examples:
   fencepost send bus.db place.bet --id bet-17 --delay 5s --content-type application/json '{\"amount\":17}'
   jq -c '.[]' bets.json | fencepost send bus.db place.bet --lines --id monday
 
-Prints the sequence number; `again` beside it if the id was remembered, so that nothing was added. With --lines and --id
-each line has the id ID-LINENUMBER: a run that was cut short is repeated, and adds what is missing.";
+Prints the sequence number, and `again` beside it if the id was remembered and nothing was added. With --lines and --id
+each line has the id ID-LINENUMBER. After a run that was cut short, repeat the command: it adds only the missing lines.";
 
 const AFTER_PUBLISH: &str = "\
 Examples:
   fencepost publish bus.db bet.placed '17 on red'
   jq -c '.[]' bets.json | fencepost publish bus.db bet.placed --lines --id monday
 
-Prints the sequence number; `again` beside it if the id was remembered, so that nothing was added. With --lines and --id
-each line has the id ID-LINENUMBER: a run that was cut short is repeated, and adds what is missing.";
+Prints the sequence number, and `again` beside it if the id was remembered and nothing was added. With --lines and --id
+each line has the id ID-LINENUMBER. After a run that was cut short, repeat the command: it adds only the missing lines.";
 
-/// Put a command into the queue.
+/// Send a command to the queue.
 #[derive(Debug, Args)]
 #[command(after_help = AFTER_SEND)]
 pub(super) struct Send {
     #[command(flatten)]
-    what: What,
-    /// How long until it may be claimed.
+    message: MessageArguments,
+    /// The time until the command may be claimed.
     #[arg(long, value_name = "DURATION", value_parser = duration)]
     delay: Option<Duration>,
 }
 
-/// Append an event to the log.
+/// Publish an event: append it to the log.
 #[derive(Debug, Args)]
 #[command(after_help = AFTER_PUBLISH)]
 pub(super) struct Publish {
     #[command(flatten)]
-    what: What,
+    message: MessageArguments,
 }
 
 #[derive(Debug, Args)]
-struct What {
+struct MessageArguments {
     #[command(flatten)]
     bus: BusFile,
     #[command(flatten)]
-    record: Record,
-    /// What the message is about, such as `place.bet`.
+    record: RecordArguments,
+    /// The name of the message, such as `place.bet`.
     name: Name,
-    /// The payload; `-`, or none, for standard input.
+    /// The payload. `-`, or no value: standard input.
     #[arg(default_value = "-", allow_negative_numbers = true)]
     payload: String,
-    /// The sender's own identity for it: a repetition under the same one adds nothing.
+    /// The sender's id for the message. Sending it again with the same id adds nothing.
     #[arg(long)]
     id: Option<MessageId>,
-    /// A pair of metadata; again for more.
+    /// A metadata pair. Can be repeated.
     #[arg(long = "meta", value_name = "KEY=VALUE", value_parser = pair)]
     metadata: Vec<(String, String)>,
-    /// How to read the payload, such as `application/json`.
+    /// The content type of the payload, such as `application/json`.
     #[arg(long, value_name = "TYPE")]
     content_type: Option<ContentType>,
-    /// Send each line of standard input, or of the payload, as a message of its own.
+    /// Send each line of standard input, or of the payload, as a separate message.
     #[arg(long)]
     lines: bool,
-    /// The largest payload to accept, in bytes.
+    /// The maximum size of a payload, in bytes.
     #[arg(long, value_name = "BYTES", default_value_t = 1 << 20)]
     payload_bytes_max: usize,
-    /// Print one JSON object: `seq` and `fresh`; with --lines `accepted`, `fresh` and `last_seq`.
+    /// Print one JSON object: `seq` and `fresh`. With --lines: `accepted`, `fresh` and `last_seq`.
     #[arg(long)]
     json: bool,
 }
 
 pub(super) fn send(arguments: &Send) -> Result<Ended, Failed> {
-    run(&arguments.what, Kind::Command, arguments.delay.unwrap_or_default())
+    run(&arguments.message, Kind::Command, arguments.delay.unwrap_or_default())
 }
 
 pub(super) fn publish(arguments: &Publish) -> Result<Ended, Failed> {
-    run(&arguments.what, Kind::Event, Duration::ZERO)
+    run(&arguments.message, Kind::Event, Duration::ZERO)
 }
 
-impl What {
-    /// The message, without its payload and id.
+impl MessageArguments {
+    /// The message, without payload and id.
     fn draft(&self, kind: Kind, delay: Duration) -> Draft {
         let message = Message::new(kind, self.name.clone(), *b"");
         let mut draft = Draft::from(message).delay(delay);
@@ -117,32 +117,32 @@ impl What {
 }
 
 #[derive(Serialize)]
-struct One {
+struct Accepted {
     seq: u64,
     fresh: bool,
 }
 
-fn run(what: &What, kind: Kind, delay: Duration) -> Result<Ended, Failed> {
-    let draft = what.draft(kind, delay);
-    if what.lines {
-        return super::block_on(lines::run(what, kind, draft));
+fn run(arguments: &MessageArguments, kind: Kind, delay: Duration) -> Result<Ended, Failed> {
+    let draft = arguments.draft(kind, delay);
+    if arguments.lines {
+        return super::block_on(lines::run(arguments, kind, draft));
     }
-    let mut draft = draft.payload(payload(&what.payload, what.payload_bytes_max)?);
-    if let Some(id) = &what.id {
+    let mut draft = draft.payload(payload(&arguments.payload, arguments.payload_bytes_max)?);
+    if let Some(id) = &arguments.id {
         draft = draft.id(id.as_str());
     }
     let receipt = super::block_on(async {
-        let bus = what.open().await?;
+        let bus = arguments.open().await?;
         let accepted = accept(&bus, kind, draft).await;
-        // Refused or not, the file is closed before the process ends: else it would leave its WAL behind.
+        // The file is closed also after a refusal; otherwise the WAL would stay beside it.
         let closed = bus.close().await;
         let both = accepted.and_then(|receipt| closed.map(|()| receipt));
-        both.map_err(|error| what.bus.failed(error))
+        both.map_err(|error| arguments.bus.failed(error))
     })?;
     let mut out = Out::new();
     let Receipt { seq, fresh } = receipt;
-    match what.json {
-        true => out.json(&One { seq: seq.get(), fresh })?,
+    match arguments.json {
+        true => out.json(&Accepted { seq: seq.get(), fresh })?,
         false if fresh => out.line(&seq)?,
         false => out.line(&format_args!("{seq} again"))?,
     }
@@ -157,7 +157,7 @@ async fn accept(bus: &SqliteBus, kind: Kind, draft: Draft) -> fencepost::Result<
     }
 }
 
-/// The payload that was typed, or standard input for `-`.
+/// The payload from the arguments, or standard input for `-`.
 pub(super) fn payload(typed: &str, bytes_max: usize) -> Result<Vec<u8>, Failed> {
     let payload = match typed {
         "-" => stdin(bytes_max)?,
@@ -170,7 +170,7 @@ pub(super) fn payload(typed: &str, bytes_max: usize) -> Result<Vec<u8>, Failed> 
     Ok(payload)
 }
 
-/// Reads all of standard input, but no more than shows that it is too much.
+/// Reads standard input. It stops one byte after the maximum, which shows that the input is too long.
 fn stdin(bytes_max: usize) -> Result<Vec<u8>, Failed> {
     let limit = u64::try_from(bytes_max).unwrap_or(u64::MAX).saturating_add(1);
     let mut bytes = Vec::new();

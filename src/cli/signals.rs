@@ -1,8 +1,8 @@
-//! Ctrl-C and SIGTERM: the wish that a command ends.
+//! Ctrl-C and SIGTERM as requests to stop.
 
 use std::io;
 
-/// Waits for the next wish to end. From its making on, these signals no longer end the process by themselves.
+/// Waits for the next request to stop. Once it exists, these signals no longer end the process by themselves.
 #[derive(Debug)]
 pub(super) struct Signals {
     #[cfg(unix)]

@@ -10,30 +10,31 @@ use crate::opening::BusFile;
 use crate::out::{Out, span};
 use fencepost::internals::sqlite::{GroupOverview, Overview};
 
-/// How long between two looks.
-const EVERY: Duration = Duration::from_secs(1);
+/// The time between two samples of `--watch`.
+const INTERVAL: Duration = Duration::from_secs(1);
 
 const AFTER_HELP: &str = "\
 Examples:
-  fencepost stats bus.db                        what waits where
+  fencepost stats bus.db                        the state as a table
   fencepost stats bus.db --watch                the same, every second
   fencepost stats bus.db --json | jq .queue     one object: now, queue, dead, parked, log, groups, ids_remembered";
 
-/// Say what waits where. Changes nothing, and waits for nobody who writes.
+/// Show the state of the queue, the log and the consumer groups, and count the records that were set aside. Read-only;
+/// does not wait for writers.
 #[derive(Debug, Args)]
 #[command(after_help = AFTER_HELP)]
-pub(super) struct Arguments {
+pub(super) struct StatsArguments {
     #[command(flatten)]
     bus: BusFile,
     /// Print one JSON object, on one line.
     #[arg(long)]
     json: bool,
-    /// Look again every second, until Ctrl-C or until the reader of the pipe is gone.
+    /// Print again every second, until Ctrl-C or until the reader closes the pipe.
     #[arg(long)]
     watch: bool,
 }
 
-pub(super) fn run(arguments: &Arguments) -> Result<Ended, Failed> {
+pub(super) fn run(arguments: &StatsArguments) -> Result<Ended, Failed> {
     let mut out = Out::new();
     let conn = arguments.bus.reader()?;
     if !arguments.watch {
@@ -46,7 +47,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<Ended, Failed> {
         return Ok(Ended::Done);
     }
     super::block_on(async {
-        let mut ticks = tokio::time::interval(EVERY);
+        let mut ticks = tokio::time::interval(INTERVAL);
         while !out.is_closed() {
             ticks.tick().await;
             let seen = arguments.bus.overview(&conn)?;
@@ -61,7 +62,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<Ended, Failed> {
     })
 }
 
-/// All of it on one line.
+/// The state on one line.
 fn line(seen: &Overview) -> String {
     let Overview { queue, dead, parked, log, groups, .. } = seen;
     let lag: u64 = groups.iter().map(|group| group.lag).sum();
@@ -71,12 +72,12 @@ fn line(seen: &Overview) -> String {
     )
 }
 
-/// Writing to a string does not fail.
+/// The state as a table. Writing to a string does not fail.
 fn table(seen: &Overview) -> String {
     let mut table = String::new();
     let Overview { queue, dead, parked, log, groups, .. } = seen;
     let _ =
-        write!(table, "queue   ready {}  delayed {}  leased {}", queue.ready, queue.delayed, queue.leased);
+        write!(table, "queue      ready {}  delayed {}  leased {}", queue.ready, queue.delayed, queue.leased);
     if let Some(age_ms) = queue.oldest_due_age_ms {
         let _ = write!(table, "  oldest due for {}", span(age_ms));
     }
@@ -98,10 +99,10 @@ fn table(seen: &Overview) -> String {
             );
         }
     }
-    let _ = writeln!(table, "aside   dead {dead}  parked {parked}");
+    let _ = writeln!(table, "set aside  dead {dead}  parked {parked}");
     let _ = writeln!(
         table,
-        "log     epoch {}  events {}  first {}  head {}",
+        "log        epoch {}  events {}  first {}  head {}",
         log.epoch, log.events, log.first, log.head
     );
     table.push_str(&groups_table(groups, seen.now.get()));

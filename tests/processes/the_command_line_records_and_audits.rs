@@ -29,7 +29,7 @@ fn what_was_allowed_is_said_with_how_much_was_judged() {
     let told = program.done(&["audit", "b.rec", "--store", "b.db"]);
     assert!(told.starts_with("allowed: "), "{told}");
     assert!(told.contains("operations, from the state at number 2 to number "), "{told}");
-    assert!(told.ends_with("the store holds the state that they lead to\n"), "{told}");
+    assert!(told.ends_with("the store holds the state that these operations produce\n"), "{told}");
     let found = json(&program.done(&["audit", "b.rec", "--json"]));
     assert_eq!(
         (&found["verdict"], &found["why"], &found["compared"]),

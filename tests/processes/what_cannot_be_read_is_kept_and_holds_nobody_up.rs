@@ -91,7 +91,7 @@ fn a_corrupt_record_is_shown_in_hex_and_its_redrive_is_refused_with_the_reason()
     assert_eq!(payload.unwrap()["hex"], "fe31");
     let refused = program.run(&["dead", "b.db", "redrive", "1"]);
     assert_eq!(refused.status, Some(1));
-    let why = format!("fencepost: record 1 stays where it is: {}\n", Refusal::Corrupt);
+    let why = format!("fencepost: record 1 was not changed: {}\n", Refusal::Corrupt);
     assert_eq!(refused.error, why);
     let store = open(&path, "one");
     let after = store.snapshot().unwrap();
@@ -117,7 +117,7 @@ fn a_corrupt_record_is_repaired_redriven_and_handled_and_what_it_was_is_printed(
     let repair = ["dead", "b.db", "repair", "1", "--payload", "18 on black", "--meta", "who=ann"];
     let told = program.done(&repair);
     assert!(told.contains("payload       text, 2 bytes, fe31"), "{told}");
-    assert!(told.ends_with("record 1 is repaired; what it was stands above alone\n"), "{told}");
+    assert!(told.ends_with("record 1 is repaired; only the output above has its old columns\n"), "{told}");
     let shown: serde_json::Value =
         serde_json::from_str(&program.done(&["dead", "b.db", "show", "1", "--json"])).unwrap();
     for (key, value) in [("payload", "18 on black"), ("name", "bet"), ("message_id", "bet-17")] {
@@ -125,7 +125,7 @@ fn a_corrupt_record_is_repaired_redriven_and_handled_and_what_it_was_is_printed(
     }
     let again = program.run(&repair);
     assert_eq!((again.status, again.out.as_str()), (Some(1), ""));
-    assert_eq!(again.error, format!("fencepost: record 1 stays as it is: {}\n", Refusal::Legible));
+    assert_eq!(again.error, format!("fencepost: record 1 was not changed: {}\n", Refusal::Legible));
     program.done(&["dead", "b.db", "redrive", "1"]);
     let listen = ["listen", "b.db", "--drain", "--on", "bet=cat; echo \" $FENCEPOST_ID\""];
     let handled = program.done(&listen);
@@ -138,7 +138,7 @@ fn a_repair_as_json_prints_what_it_was_and_then_that_it_is_done() {
     let repair = ["dead", "b.db", "repair", "1", "--payload", "18", "--json"];
     let lacking = program.run(&repair);
     assert_eq!((lacking.status, lacking.out.as_str()), (Some(2), ""));
-    assert!(lacking.error.contains("say which one it has, with --name"), "{}", lacking.error);
+    assert!(lacking.error.contains("give it with --name"), "{}", lacking.error);
     let told = program.done(&[&repair[..], &["--name", "bet"]].concat());
     let lines: Vec<serde_json::Value> =
         told.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
@@ -169,7 +169,7 @@ fn a_repair_that_is_refused_leaves_the_record_as_it_was() {
 
 #[cfg(unix)]
 #[test]
-fn a_repair_that_can_tell_nobody_what_it_replaces_replaces_nothing() {
+fn a_repair_that_cannot_print_the_old_columns_replaces_nothing() {
     let program = with_a_dead_command("payload", &RawValue::Null);
     let before = program.done(&["dead", "b.db", "show", "1"]);
     let mut repair = program.command(&["dead", "b.db", "repair", "1", "--payload", "18"]);
@@ -178,7 +178,7 @@ fn a_repair_that_can_tell_nobody_what_it_replaces_replaces_nothing() {
     let ran = repair.stdout(write).output().unwrap();
     let said = String::from_utf8(ran.stderr).unwrap();
     assert_eq!(ran.status.code(), Some(2), "{said}");
-    assert!(said.contains("told to nobody and stays"), "{said}");
+    assert!(said.contains("nothing was replaced"), "{said}");
     assert_eq!(program.done(&["dead", "b.db", "show", "1"]), before);
 }
 

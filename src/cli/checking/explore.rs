@@ -12,7 +12,7 @@ use stateright::Model as _;
 use crate::checking::CannotCheck;
 use crate::ended::{Ended, Failed};
 
-/// Serve a scope of the model for walking through its states in a browser. Loopback only; ends with Ctrl-C.
+/// Explore the states of a scope of the model in a browser, on loopback. Ctrl-C ends it.
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
     /// The name of a scope.
@@ -26,9 +26,9 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Ended, Failed> {
     let name = &arguments.scope;
     let scope = scope::by_name(name).ok_or_else(|| CannotCheck::UnknownScope(name.clone()))?;
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, arguments.port));
-    let taken = |source| CannotCheck::Address { address: address.to_string(), source };
-    // The server panics where it cannot listen, so this looks first.
-    drop(TcpListener::bind(address).map_err(taken)?);
+    let unavailable = |source| CannotCheck::Address { address: address.to_string(), source };
+    // The server panics if it cannot listen, so the address is tried first.
+    drop(TcpListener::bind(address).map_err(unavailable)?);
     println!("{name}: {}", scope.about);
     println!("open http://{address} in a browser; Ctrl-C ends");
     ScopeSearch::new(scope, Arc::new(Contract)).checker().serve(address);

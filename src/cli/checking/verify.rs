@@ -15,54 +15,54 @@ use fencepost_verify::report::GuaranteeVerdict;
 use fencepost_verify::run::run as verify;
 use fencepost_verify::trace::Trace;
 
-/// Check the whole contract. Exit status: 0 all held, 1 a guarantee is broken, 2 it could not run.
+/// Check the guarantees. Exit status: 0 all held, 1 a guarantee is broken, 2 the checks could not run.
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
-    /// How far to go.
+    /// How much to check.
     #[arg(long, value_enum, default_value_t = ScopeName::Standard)]
     scope: ScopeName,
-    /// Only these phases, separated by commas.
+    /// Run only these phases, separated by commas.
     #[arg(long, value_enum, value_delimiter = ',')]
     only: Vec<PhaseName>,
-    /// The seed of everything random; the same seed gives the same run.
+    /// The seed of every random choice. The same seed gives the same run.
     #[arg(long, default_value_t = 1)]
     seed: u64,
     /// Write the report to this file, as JSON.
     #[arg(long)]
     json: Option<PathBuf>,
-    /// How many threads; as many as there are processors if not said.
+    /// The number of threads. Default: one for each processor.
     #[arg(long)]
     threads: Option<std::num::NonZeroUsize>,
-    /// The directory that the trace of a broken guarantee is written to.
+    /// The directory for the trace of a counterexample.
     #[arg(long, default_value = ".")]
     traces: PathBuf,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
 enum ScopeName {
-    /// A part of the scopes, and single operations cut: less than a minute.
+    /// Some scopes, and power cuts in single operations: less than a minute.
     Quick,
-    /// All scopes, short sequences cut, pairs of connections in every order: about five minutes on two cores.
+    /// All scopes, power cuts in short sequences, and pairs of connections in every order: about five minutes on two cores.
     Standard,
-    /// All scopes with wider limits: as long as it takes.
+    /// All scopes with wider limits: no time limit.
     Deep,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum PhaseName {
-    /// The model alone, exhaustively.
+    /// The model alone, searched exhaustively.
     Model,
-    /// The store held against the model: exhaustively, and by long sequences.
+    /// The store compared with the model: exhaustively, and in long random sequences.
     Lockstep,
-    /// Known mistakes, each of which must be noticed.
+    /// Known mutants: a check must find each of them.
     Mutants,
-    /// The power cut at every I/O event, and every legal content of the disk after it.
+    /// A power cut at every I/O event, and every crash image that the disk may then hold.
     Crash,
-    /// Every call to the disk and every allocation failing once; syncs that fail; bits that flip.
+    /// Each disk call and each allocation fails once; syncs fail; bits flip.
     Faults,
-    /// A few connections in every order, and the power cut in some of them.
+    /// A few connections in every order, with power cuts in some orders.
     Schedule,
-    /// Processes and threads on one real file, killed and stalled; what they were answered is judged.
+    /// Processes and threads on one real file are killed and stalled, and their recorded answers are checked.
     History,
 }
 

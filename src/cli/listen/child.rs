@@ -1,7 +1,8 @@
-//! One attempt as a child process.
+//! One attempt to handle a message, as a child process.
 //!
-//! What always holds: nothing of a message becomes a part of the command line; the child dies with the attempt; and a
-//! child that does not read its payload has not failed by that. This module must not know what becomes of a failure.
+//! Invariant: no part of a message becomes part of the command line. The child does not outlive the attempt. A child may
+//! leave its payload unread.
+//! Does not depend on: the policy for failures.
 
 use std::ops::Deref;
 use std::process::{ExitStatus, Stdio};
@@ -16,14 +17,14 @@ use tokio::process::{Child, Command};
 use fencepost::telemetry::TRACEPARENT;
 use fencepost::{Delivery, HandlerError, HandlerResult};
 
-/// The exit status of a child that wants its message again: `EX_TEMPFAIL`.
-const AGAIN: i32 = 75;
+/// The exit status for a nack: `EX_TEMPFAIL`.
+const EXIT_NACK: i32 = 75;
 
-/// How much of the end of what a child wrote to standard error is kept.
+/// How many of the last bytes of a child's standard error are kept.
 const REASON_BYTES_MAX: usize = 1_024;
 
-/// How long to wait, after the end of a child, for what it wrote last.
-const LAST_WORDS: Duration = Duration::from_millis(200);
+/// How long to read a child's standard error after its end.
+const STDERR_TIMEOUT: Duration = Duration::from_millis(200);
 
 /// A handler that runs this shell command.
 pub(super) fn handler(
@@ -62,11 +63,11 @@ fn prepared(command: &str, group: Option<&str>, delivery: &Delivery) -> Command 
     let maybe = [
         ("FENCEPOST_ID", message.id.as_ref().map(|id| id.as_str())),
         ("FENCEPOST_GROUP", group),
-        // A variable cannot hold a zero byte; no trace has one.
+        // An environment variable cannot hold a zero byte. A valid traceparent has none.
         ("TRACEPARENT", message.metadata(TRACEPARENT).filter(|trace| !trace.contains('\0'))),
     ];
     for (variable, value) in maybe {
-        // What this process itself was given is not the message's.
+        // A variable that this process inherited does not belong to the message.
         match value {
             Some(value) => child.env(variable, value),
             None => child.env_remove(variable),
@@ -80,19 +81,19 @@ fn pairs(metadata: &[(Arc<str>, Arc<str>)]) -> Vec<(&str, &str)> {
 }
 
 async fn attempt(mut command: Command, delivery: Delivery) -> HandlerResult {
-    let mut child = Family(command.spawn()?);
+    let mut child = ProcessGroup(command.spawn()?);
     let (status, said) = tokio::select! {
         ended = ended(&mut child.0, &delivery.payload) => ended?,
-        // Another may handle it by now, so this one ends.
+        // Another worker may handle the message now, so this attempt ends.
         () = delivery.lost() => return Err(HandlerError::retryable("the lease was lost")),
     };
     let reason = || match said.trim() {
-        "" => how(status),
+        "" => describe(status),
         said => said.to_owned(),
     };
     match status.code() {
         Some(0) => Ok(()),
-        Some(AGAIN) => Err(HandlerError::retryable(reason())),
+        Some(EXIT_NACK) => Err(HandlerError::retryable(reason())),
         _ => Err(HandlerError::permanent(reason())),
     }
 }
@@ -102,7 +103,7 @@ async fn ended(child: &mut Child, payload: &[u8]) -> std::io::Result<(ExitStatus
     let (stdin, stderr) = (child.stdin.take(), child.stderr.take());
     let feed = async {
         if let Some(mut stdin) = stdin {
-            // A child may end, or close its input, without having read all of it. That is its own business.
+            // A child may end, or close its input, before it has read the payload. That is not a failure.
             let _ = stdin.write_all(payload).await;
             let _ = stdin.shutdown().await;
         }
@@ -114,13 +115,13 @@ async fn ended(child: &mut Child, payload: &[u8]) -> std::io::Result<(ExitStatus
         }
     };
     let status = {
-        let talk = async { tokio::join!(feed, listen) };
-        tokio::pin!(talk);
+        let pipes = async { tokio::join!(feed, listen) };
+        tokio::pin!(pipes);
         tokio::select! {
-            _ = &mut talk => child.wait().await?,
+            _ = &mut pipes => child.wait().await?,
             status = child.wait() => {
-                // What it left running in the background may keep its pipes open for ever.
-                let _ = tokio::time::timeout(LAST_WORDS, talk).await;
+                // A process that it left in the background may keep the pipes open.
+                let _ = tokio::time::timeout(STDERR_TIMEOUT, pipes).await;
                 status?
             }
         }
@@ -128,10 +129,10 @@ async fn ended(child: &mut Child, payload: &[u8]) -> std::io::Result<(ExitStatus
     Ok((status, String::from_utf8_lossy(&said).into_owned()))
 }
 
-/// The last bytes of all that comes, from the beginning of a line if there is one within.
+/// Keeps the last bytes of a stream, and starts at the beginning of a line if one is among them.
 async fn last_of(mut from: impl AsyncRead + Unpin, kept: &mut Vec<u8>) {
     let (mut chunk, mut cut) = ([0; 4_096], false);
-    // What cannot be read is as good as at its end.
+    // A read error counts as the end of the stream.
     while let Ok(count @ 1..) = from.read(&mut chunk).await {
         kept.extend_from_slice(&chunk[..count]);
         let surplus = kept.len().saturating_sub(REASON_BYTES_MAX);
@@ -143,23 +144,23 @@ async fn last_of(mut from: impl AsyncRead + Unpin, kept: &mut Vec<u8>) {
     }
 }
 
-/// What there is to say of a child that said nothing.
-fn how(status: ExitStatus) -> String {
+/// The reason if a child wrote nothing to standard error.
+fn describe(status: ExitStatus) -> String {
     match status.code() {
         Some(code) => format!("exit status {code}"),
         None => status.to_string(),
     }
 }
 
-/// A child and what it began. Unless the child came to its end, all of it goes with this.
-struct Family(Child);
+/// A child and its descendants. Unless the child has ended, dropping this kills all of them.
+struct ProcessGroup(Child);
 
 #[cfg(target_os = "linux")]
-impl Drop for Family {
+impl Drop for ProcessGroup {
     fn drop(&mut self) {
         let id = self.0.id().and_then(|id| i32::try_from(id).ok()).and_then(rustix::process::Pid::from_raw);
         if let Some(id) = id {
-            // Who is gone already need not go.
+            // An error means that the group has ended already.
             let _ = rustix::process::kill_process_group(id, rustix::process::Signal::KILL);
         }
     }
@@ -170,7 +171,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn a_reason_is_the_end_of_what_was_said_from_the_beginning_of_a_line() {
+    async fn a_reason_is_the_end_of_standard_error_from_the_beginning_of_a_line() {
         let last = async |said: String| {
             let mut kept = Vec::new();
             last_of(said.as_bytes(), &mut kept).await;

@@ -1,27 +1,27 @@
-//! Putting records back, and removing them.
+//! `redrive` and `purge`.
 //!
-//! What always holds: what is reported as done is committed, also when the work is cut short by an error. Each record is
-//! changed for itself, many in one transaction; a refused one leaves the others alone.
+//! Invariant: every change that is counted as done is committed, also if an error ends the command early. One transaction
+//! changes many records, each independently: a refusal of one does not stop the others.
 
 use fencepost_model::op::{Op, Reply, Target};
 use fencepost_model::state::Place;
 use fencepost_model::vocabulary::RecordId;
 use serde::Serialize;
 
-use super::{Which, found, pages, word};
+use super::{ChangeArguments, found, pages, word};
 use crate::ended::{Ended, Failed};
 use crate::opening::{BusFile, now};
 use crate::out::{Out, say};
 use fencepost::error::{Damage, Error};
 
-/// What to do with records.
+/// What a command does with each record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum How {
+pub(super) enum RecordChange {
     Redrive,
     Purge,
 }
 
-impl How {
+impl RecordChange {
     fn op(self, record: RecordId) -> Op {
         match self {
             Self::Redrive => Op::Redrive { record },
@@ -43,11 +43,11 @@ const BATCH: usize = 200;
 #[derive(Debug, Default, Serialize)]
 struct Changed {
     done: u64,
-    refused: Vec<Refused>,
+    refused: Vec<RefusedRecord>,
 }
 
 #[derive(Debug, Serialize)]
-struct Refused {
+struct RefusedRecord {
     id: u64,
     why: String,
 }
@@ -55,39 +55,39 @@ struct Refused {
 pub(super) fn run(
     bus: &BusFile,
     place: Place,
-    which: &Which,
-    how: How,
+    arguments: &ChangeArguments,
+    change: RecordChange,
     out: &mut Out,
 ) -> Result<Ended, Failed> {
     let mut store = bus.store()?;
-    let mut ids = which.those.ids.clone();
+    let mut ids = arguments.selection.ids.clone();
     if ids.is_empty() {
-        pages(bus, store.connection(), place, which.those.name.as_ref(), |id, _| {
+        pages(bus, store.connection(), place, arguments.selection.name.as_ref(), |id, _| {
             ids.push(id);
             Ok(())
         })?;
     }
-    for id in &which.those.ids {
+    for id in &arguments.selection.ids {
         found(bus, store.connection(), place, *id)?;
     }
     let mut changed = Changed::default();
     let mut failed = None;
     'all: for batch in ids.chunks(BATCH) {
-        let ops: Vec<Op> = batch.iter().map(|id| how.op(*id)).collect();
+        let ops: Vec<Op> = batch.iter().map(|id| change.op(*id)).collect();
         let replies = store.apply_all(now, &ops.iter().collect::<Vec<_>>());
         for (id, reply) in batch.iter().zip(replies) {
             match reply {
                 Ok(Reply::Refused(refusal)) => changed.refuse(*id, refusal.to_string()),
-                // A record whose own columns are damaged stays for a person to look at.
+                // A record whose own columns are damaged stays, and `show` prints it.
                 Err(Error::Corrupt { what }) if what != Damage::File => {
                     changed.refuse(*id, what.to_string());
                 }
                 Ok(reply) => {
                     changed.done += 1;
                     if let (Reply::Redriven(target), false, false) =
-                        (reply, which.json, which.those.ids.is_empty())
+                        (reply, arguments.json, arguments.selection.ids.is_empty())
                     {
-                        out.line(&format_args!("record {id} is {} again", whereabouts(&target)))?;
+                        out.line(&format_args!("record {id} is {} again", describe(&target)))?;
                     }
                 }
                 Err(error) => {
@@ -97,10 +97,10 @@ pub(super) fn run(
             }
         }
     }
-    match which.json {
+    match arguments.json {
         true => out.json(&changed)?,
         false => {
-            out.line(&format_args!("{} {} of {} {}", how.done(), changed.done, ids.len(), word(place)))?
+            out.line(&format_args!("{} {} of {} {}", change.done(), changed.done, ids.len(), word(place)))?
         }
     }
     out.flush()?;
@@ -108,19 +108,19 @@ pub(super) fn run(
         return Err(bus.failed(error));
     }
     changed.refused.iter().for_each(|refused| {
-        say(&format_args!("record {} stays where it is: {}", refused.id, refused.why));
+        say(&format_args!("record {} was not changed: {}", refused.id, refused.why));
     });
     bus.close(store)?;
-    Ok(if changed.refused.is_empty() { Ended::Done } else { Ended::No })
+    Ok(if changed.refused.is_empty() { Ended::Done } else { Ended::Negative })
 }
 
 impl Changed {
     fn refuse(&mut self, id: RecordId, why: String) {
-        self.refused.push(Refused { id: id.get(), why });
+        self.refused.push(RefusedRecord { id: id.get(), why });
     }
 }
 
-fn whereabouts(target: &Target) -> String {
+fn describe(target: &Target) -> String {
     match target {
         Target::Command(seq) => format!("command {seq}"),
         Target::Event { group, seq } => format!("event {seq} of group {group}"),

@@ -1,7 +1,7 @@
-//! Putting a message in the place of what cannot be decoded in a record.
+//! `repair`: replaces the message of a record that cannot be decoded.
 //!
-//! What always holds: what is replaced was printed before, since the store does not have it afterwards; and where it could
-//! not be printed, nothing is replaced.
+//! Invariant: the old columns are printed before they are replaced, because the store loses them. If they cannot be printed,
+//! nothing is replaced.
 
 use clap::Args;
 use fencepost_model::op::{Op, Reply};
@@ -19,28 +19,28 @@ use fencepost::internals::sqlite::Listed;
 
 #[derive(Debug, Args)]
 pub(super) struct Repair {
-    /// Its number.
+    /// The number of the record.
     #[arg(value_parser = number::<RecordId>)]
     id: RecordId,
-    /// What the message is about; where that can still be read, it is not needed and cannot be another.
+    /// The name of the message. Needed only if the old name cannot be read; else it must be the old name.
     #[arg(long)]
     name: Option<Name>,
-    /// The payload; `-`, or none, for standard input.
+    /// The payload. `-`, or no value: standard input.
     #[arg(long, default_value = "-", allow_hyphen_values = true)]
     payload: String,
-    /// The id that it was sent under. It is known without this, and cannot be another.
+    /// The id of the message. Not needed, because the store remembers the id; it must be that id.
     #[arg(long)]
     message_id: Option<MessageId>,
-    /// A pair of metadata; again for more.
+    /// A metadata pair. Can be repeated.
     #[arg(long = "meta", value_name = "KEY=VALUE", value_parser = pair)]
     metadata: Vec<(String, String)>,
-    /// How to read the payload, such as `application/json`.
+    /// The content type of the payload, such as `application/json`.
     #[arg(long, value_name = "TYPE")]
     content_type: Option<ContentType>,
-    /// The largest payload to accept, in bytes.
+    /// The maximum size of the payload, in bytes.
     #[arg(long, value_name = "BYTES", default_value_t = 1 << 20)]
     payload_bytes_max: usize,
-    /// Print one JSON object on a line for what is replaced, as `show` does, and one with `id` and `repaired`.
+    /// Print the old record as one line of JSON, as `show --json` does, and a line with `id` and `repaired`.
     #[arg(long)]
     json: bool,
 }
@@ -51,54 +51,54 @@ struct Repaired {
     repaired: bool,
 }
 
-pub(super) fn run(bus: &BusFile, place: Place, what: &Repair, out: &mut Out) -> Result<Ended, Failed> {
-    let payload = payload(&what.payload, what.payload_bytes_max)?;
+pub(super) fn run(bus: &BusFile, place: Place, arguments: &Repair, out: &mut Out) -> Result<Ended, Failed> {
+    let payload = payload(&arguments.payload, arguments.payload_bytes_max)?;
     let mut store = bus.store()?;
-    let listed = found(bus, store.connection(), place, what.id)?;
-    let op = Op::Repair { record: what.id, message: what.message(&listed, payload)?.into() };
+    let listed = found(bus, store.connection(), place, arguments.id)?;
+    let op = Op::Repair { record: arguments.id, message: arguments.message(&listed, payload)?.into() };
     let printed = raw(&listed);
     if printed.is_some() {
-        what.print(&listed, out)?;
+        arguments.print(&listed, out)?;
         if out.is_closed() {
-            return Err(Failed::NobodyReads);
+            return Err(Failed::OutputClosed);
         }
     }
     let reply = store.apply(now(), &op).map_err(|error| bus.failed(error))?;
     let repaired = match reply {
         Reply::Repaired { replaced } => {
-            // Damage goes on while one looks: what was replaced is what counts.
+            // The columns may have changed since they were printed. The reply has those that were replaced.
             if printed != Some(&replaced) {
-                match what.json {
-                    true => out.json(&show::object(what.id, &Listed::Damaged(replaced)))?,
+                match arguments.json {
+                    true => out.json(&show::object(arguments.id, &Listed::Damaged(replaced)))?,
                     false => out.text(&show::columns_of(&replaced))?,
                 }
             }
             true
         }
         Reply::Refused(refusal) => {
-            say(&format_args!("record {} stays as it is: {refusal}", what.id));
+            say(&format_args!("record {} was not changed: {refusal}", arguments.id));
             false
         }
         other => unreachable!("a repair was answered with another operation's reply: {other:?}"),
     };
-    let id = what.id;
-    match what.json {
+    let id = arguments.id;
+    match arguments.json {
         true => out.json(&Repaired { id: id.get(), repaired })?,
         false if repaired => {
-            out.line(&format_args!("record {id} is repaired; what it was stands above alone"))?
+            out.line(&format_args!("record {id} is repaired; only the output above has its old columns"))?
         }
         false => {}
     }
     bus.close(store)?;
-    Ok(if repaired { Ended::Done } else { Ended::No })
+    Ok(if repaired { Ended::Done } else { Ended::Negative })
 }
 
 impl Repair {
-    /// The message, with the name that can still be read unless one is given.
+    /// The new message. Without `--name` it has the old name, if that can be read.
     fn message(&self, listed: &Listed, payload: Vec<u8>) -> Result<Message, Failed> {
         let record = listed.sound();
         let known = record.and_then(|record| record.body.name());
-        let name = self.name.as_ref().or(known).ok_or(Failed::NameNeeded(self.id))?;
+        let name = self.name.as_ref().or(known).ok_or(Failed::NameMissing(self.id))?;
         let kind = match record.map(|record| &record.origin) {
             Some(Origin::Log { .. }) => Kind::Event,
             _ => Kind::Command,

@@ -1,6 +1,6 @@
-//! Records as lines, as text and as JSON.
+//! `list` and `show`: records as lines, as text and as JSON.
 //!
-//! What always holds: nothing of a damaged record is left out, and each column says its storage class.
+//! Invariant: all columns of a damaged record are printed, each with its storage class.
 
 use std::fmt::Write as _;
 use std::sync::Arc;
@@ -13,9 +13,9 @@ use super::word;
 use crate::out::{Plain, dump, hex, time};
 use fencepost::internals::sqlite::{Listed, cause_word};
 
-/// What `list --json` prints of each.
+/// What `list --json` prints for each record.
 #[derive(Debug, Default, Serialize)]
-pub(super) struct Summary {
+pub(super) struct RecordSummary {
     id: u64,
     place: Option<&'static str>,
     kind: Option<&'static str>,
@@ -31,42 +31,42 @@ pub(super) struct Summary {
     decodable: bool,
 }
 
-/// What `show --json` prints of each.
+/// What `show --json` prints for each record.
 #[derive(Debug, Serialize)]
-pub(super) struct Object {
+pub(super) struct RecordObject {
     #[serde(flatten)]
-    summary: Summary,
+    summary: RecordSummary,
     #[serde(flatten)]
-    whole: Whole,
+    contents: RecordContents,
 }
 
 #[derive(Debug, Serialize)]
 #[serde(untagged)]
-enum Whole {
+enum RecordContents {
     Sound {
         message_id: Option<String>,
         sent_at_ms: u64,
         content_type: String,
         metadata: Vec<(Arc<str>, Arc<str>)>,
         #[serde(flatten)]
-        payload: Payload,
+        payload: PrintedPayload,
     },
     Raw {
-        columns: Vec<Column>,
+        columns: Vec<PrintedColumn>,
     },
 }
 
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "snake_case")]
-enum Payload {
-    /// As text.
+enum PrintedPayload {
+    /// UTF-8 text.
     Payload(String),
-    /// What is no text.
+    /// Any other bytes, in hexadecimal digits.
     PayloadHex(String),
 }
 
 #[derive(Debug, Serialize)]
-struct Column {
+struct PrintedColumn {
     column: Arc<str>,
     class: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -75,11 +75,13 @@ struct Column {
     hex: Option<String>,
 }
 
-pub(super) fn summary(id: RecordId, listed: &Listed) -> Summary {
-    let Listed::Sound(record) = listed else { return Summary { id: id.get(), ..Summary::default() } };
+pub(super) fn summary(id: RecordId, listed: &Listed) -> RecordSummary {
+    let Listed::Sound(record) = listed else {
+        return RecordSummary { id: id.get(), ..RecordSummary::default() };
+    };
     let Record { place, origin, body, cause, reason, attempts, at } = record;
     let (kind, seq, epoch, group) = from(origin);
-    Summary {
+    RecordSummary {
         id: id.get(),
         place: Some(word(*place)),
         kind: Some(kind),
@@ -95,22 +97,22 @@ pub(super) fn summary(id: RecordId, listed: &Listed) -> Summary {
     }
 }
 
-pub(super) fn object(id: RecordId, listed: &Listed) -> Object {
-    let whole = match listed {
-        Listed::Sound(Record { body: Body::Sound { message, at }, .. }) => Whole::Sound {
+pub(super) fn object(id: RecordId, listed: &Listed) -> RecordObject {
+    let contents = match listed {
+        Listed::Sound(Record { body: Body::Sound { message, at }, .. }) => RecordContents::Sound {
             message_id: message.id.as_ref().map(ToString::to_string),
             sent_at_ms: at.get(),
             content_type: message.content_type.to_string(),
             metadata: message.metadata.clone(),
             payload: match std::str::from_utf8(&message.payload) {
-                Ok(text) => Payload::Payload(text.to_owned()),
-                Err(_) => Payload::PayloadHex(hex(&message.payload)),
+                Ok(text) => PrintedPayload::Payload(text.to_owned()),
+                Err(_) => PrintedPayload::PayloadHex(hex(&message.payload)),
             },
         },
         Listed::Sound(Record { body: Body::Corrupt { raw, .. } | Body::Unreadable { raw }, .. })
-        | Listed::Damaged(raw) => Whole::Raw { columns: raw.0.iter().map(column).collect() },
+        | Listed::Damaged(raw) => RecordContents::Raw { columns: raw.0.iter().map(column).collect() },
     };
-    Object { summary: summary(id, listed), whole }
+    RecordObject { summary: summary(id, listed), contents }
 }
 
 fn from(origin: &Origin) -> (&'static str, u64, Option<u64>, Option<String>) {
@@ -122,7 +124,7 @@ fn from(origin: &Origin) -> (&'static str, u64, Option<u64>, Option<String>) {
     }
 }
 
-fn column((name, value): &(Arc<str>, RawValue)) -> Column {
+fn column((name, value): &(Arc<str>, RawValue)) -> PrintedColumn {
     let (class, value, hex) = match value {
         RawValue::Null => ("null", None, None),
         RawValue::Integer(value) => ("integer", Some((*value).into()), None),
@@ -136,10 +138,10 @@ fn column((name, value): &(Arc<str>, RawValue)) -> Column {
         }
         RawValue::Blob(bytes) => ("blob", None, Some(hex(bytes))),
     };
-    Column { column: Arc::clone(name), class, value, hex }
+    PrintedColumn { column: Arc::clone(name), class, value, hex }
 }
 
-/// What `list` prints of each.
+/// What `list` prints for each record.
 pub(super) fn line(id: RecordId, listed: &Listed) -> String {
     let Listed::Sound(record) = listed else {
         return format!("{id:>6}  (its own columns are damaged; see `show {id}`)");
@@ -148,7 +150,7 @@ pub(super) fn line(id: RecordId, listed: &Listed) -> String {
     let name = record.body.name().map_or("(unreadable)", Name::as_str);
     let whose = group.map(|group| format!(" of group {group}")).unwrap_or_default();
     let reason = record.reason.as_deref().unwrap_or_default();
-    // The last line, where programs say what went wrong, is enough for a list.
+    // A list shows the last line only: most programs name the error there.
     let reason = Plain(reason.lines().next_back().unwrap_or_default());
     format!(
         "{id:>6}  {}  {kind} {seq}{whose}  {name}  {} after {} attempts  {reason}",
@@ -158,7 +160,7 @@ pub(super) fn line(id: RecordId, listed: &Listed) -> String {
     )
 }
 
-/// What `show` prints of each. Writing to a string does not fail.
+/// What `show` prints for each record. Writing to a string does not fail.
 pub(super) fn text(id: RecordId, listed: &Listed) -> String {
     let mut text = String::new();
     let record = match listed {
@@ -166,7 +168,7 @@ pub(super) fn text(id: RecordId, listed: &Listed) -> String {
         Listed::Damaged(raw) => {
             let _ = writeln!(
                 text,
-                "record {id}: its own columns are damaged, so that nobody can redrive, repair or purge it"
+                "record {id}: its own columns are damaged, so it cannot be redriven, repaired or purged"
             );
             columns(&mut text, raw);
             return text;
@@ -214,7 +216,7 @@ fn sound(text: &mut String, message: &Message) {
     text.push_str(&dump(&message.payload));
 }
 
-/// Columns that could not be decoded, and nothing else.
+/// Columns that cannot be decoded, as text.
 pub(super) fn columns_of(raw: &Raw) -> String {
     let mut text = String::new();
     columns(&mut text, raw);

@@ -1,8 +1,8 @@
-//! One message a line: those that were read while others are committed are committed together.
+//! `--lines`: one message for each line. Lines that are read during a commit share the next commit.
 //!
-//! What always holds: lines keep their order. What was accepted is the first so many lines, and perhaps some that were
-//! to be committed together with one that failed; the count says how many. After a failure or Ctrl-C no further line
-//! is read, and the answers of those under way are waited for.
+//! Invariant: lines keep their order. After an error or Ctrl-C no further line is read, and the command waits for the commit
+//! that is running. The accepted lines are those before the one that failed, and perhaps some after it from the same
+//! commit. The count includes them.
 
 use std::io::IsTerminal as _;
 use std::path::PathBuf;
@@ -14,39 +14,39 @@ use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 use tokio::io::{AsyncBufRead, AsyncBufReadExt as _, AsyncReadExt as _, BufReader};
 
-use super::What;
+use super::MessageArguments;
 use crate::ended::{Ended, Failed};
 use crate::out::{Out, say};
 use crate::signals::Signals;
 use fencepost::internals::bus::request::{self, Receipt};
 use fencepost::{Bus as _, SqliteBus};
 
-/// How many messages are committed together at most.
-const TOGETHER: usize = 1_024;
+/// The maximum number of messages in one commit.
+const BATCH_MAX: usize = 1_024;
 
-/// What was accepted so far.
+/// The lines that were accepted so far.
 #[derive(Debug, Default, Serialize)]
-struct Accepted {
+struct AcceptedLines {
     accepted: u64,
     fresh: u64,
     last_seq: Option<u64>,
 }
 
-pub(super) async fn run(what: &What, kind: Kind, draft: Draft) -> Result<Ended, Failed> {
+pub(super) async fn run(arguments: &MessageArguments, kind: Kind, draft: Draft) -> Result<Ended, Failed> {
     let mut signals = Signals::new().map_err(Failed::System)?;
-    let bus = what.open().await?;
-    let mut accepted = Accepted::default();
+    let bus = arguments.open().await?;
+    let mut accepted = AcceptedLines::default();
     let bar = progress();
     let ended = {
-        let all = all(what, kind, draft, &bus, &mut signals, &mut accepted, bar.as_ref());
+        let all = all(arguments, kind, draft, &bus, &mut signals, &mut accepted, bar.as_ref());
         all.await
     };
     if let Some(bar) = bar {
         bar.finish_and_clear();
     }
-    let closed = bus.close().await.map_err(|error| what.bus.failed(error));
+    let closed = bus.close().await.map_err(|error| arguments.bus.failed(error));
     let mut out = Out::new();
-    match what.json {
+    match arguments.json {
         true => out.json(&accepted)?,
         false => {
             let again = accepted.accepted - accepted.fresh;
@@ -61,22 +61,22 @@ pub(super) async fn run(what: &What, kind: Kind, draft: Draft) -> Result<Ended, 
 }
 
 async fn all(
-    what: &What,
+    arguments: &MessageArguments,
     kind: Kind,
     draft: Draft,
     bus: &SqliteBus,
     signals: &mut Signals,
-    accepted: &mut Accepted,
+    accepted: &mut AcceptedLines,
     bar: Option<&ProgressBar>,
 ) -> Result<Ended, Failed> {
-    let mut reader = input(what);
+    let mut reader = input(arguments);
     let (mut line, mut reading, mut stopped) = (0_u64, true, false);
     let (mut wrong, mut unread) = (None, None);
     let (mut waiting, mut buffer) = (Vec::new(), Vec::new());
     let mut under_way: Option<BoxFuture<'static, Vec<fencepost::Result<Reply>>>> = None;
     let mut answered = 0_u64;
     loop {
-        // What was read while the lines before it were committed goes together.
+        // Lines that were read during the last commit share the next one.
         if under_way.is_none() && !waiting.is_empty() {
             under_way = Some(bus.backend().apply_all(std::mem::take(&mut waiting)));
         }
@@ -98,7 +98,7 @@ async fn all(
                     match answer.and_then(request::accepted) {
                         Ok(receipt) => accepted.add(receipt),
                         Err(error) => {
-                            let why = Box::new(what.bus.failed(error));
+                            let why = Box::new(arguments.bus.failed(error));
                             wrong = wrong.or(Some(Failed::Line { line: answered, why }));
                         }
                     }
@@ -111,14 +111,14 @@ async fn all(
                     bar.set_position(accepted.accepted);
                 }
             }
-            read = next_line(&mut reader, &mut buffer, what.payload_bytes_max),
-                if reading && waiting.len() < TOGETHER =>
+            read = next_line(&mut reader, &mut buffer, arguments.payload_bytes_max),
+                if reading && waiting.len() < BATCH_MAX =>
             {
                 match read {
                     Ok(false) => reading = false,
                     Ok(true) => {
                         line += 1;
-                        match op(what, kind, &draft, line, std::mem::take(&mut buffer), bus) {
+                        match op(arguments, kind, &draft, line, std::mem::take(&mut buffer), bus) {
                             Ok(op) => waiting.push(op),
                             Err(why) => {
                                 reading = false;
@@ -134,12 +134,12 @@ async fn all(
             }
         }
     }
-    // A line that was under way comes before the one that could not be read.
+    // A line of the running commit comes before a line that could not be read.
     match wrong.or(unread) {
         Some(failed) => Err(failed),
         None if stopped => {
             say(&format_args!("stopped: no line after line {line} was read"));
-            Ok(Ended::No)
+            Ok(Ended::Negative)
         }
         None => Ok(Ended::Done),
     }
@@ -147,18 +147,18 @@ async fn all(
 
 /// The operation for a line.
 fn op(
-    what: &What,
+    arguments: &MessageArguments,
     kind: Kind,
     draft: &Draft,
     line: u64,
     payload: Vec<u8>,
     bus: &SqliteBus,
 ) -> Result<Op, Failed> {
-    if payload.len() > what.payload_bytes_max {
-        return Err(Failed::InputTooLarge { bytes_max: what.payload_bytes_max });
+    if payload.len() > arguments.payload_bytes_max {
+        return Err(Failed::InputTooLarge { bytes_max: arguments.payload_bytes_max });
     }
     let mut draft = draft.clone().payload(payload);
-    if let Some(id) = &what.id {
+    if let Some(id) = &arguments.id {
         draft = draft.id(&format!("{id}-{line}"));
     }
     let limits = bus.backend().limits();
@@ -168,7 +168,7 @@ fn op(
     })
 }
 
-impl Accepted {
+impl AcceptedLines {
     fn add(&mut self, receipt: Receipt) {
         self.accepted += 1;
         self.fresh += u64::from(receipt.fresh);
@@ -176,15 +176,15 @@ impl Accepted {
     }
 }
 
-fn input(what: &What) -> Box<dyn AsyncBufRead + Unpin + '_> {
-    match what.payload.as_str() {
+fn input(arguments: &MessageArguments) -> Box<dyn AsyncBufRead + Unpin + '_> {
+    match arguments.payload.as_str() {
         "-" => Box::new(BufReader::new(tokio::io::stdin())),
         payload => Box::new(payload.as_bytes()),
     }
 }
 
-/// Reads the next line without its end into the buffer; false after the last one. A line that is too long is read so
-/// far that it is found to be. What was read stays in the buffer if this is dropped half-way.
+/// Reads the next line into the buffer, without its line feed. Returns false after the last line. A line that is too long is
+/// read until that is certain. If this future is dropped, the bytes that it read stay in the buffer.
 async fn next_line(
     reader: &mut (dyn AsyncBufRead + Unpin + '_),
     buffer: &mut Vec<u8>,
