@@ -11,7 +11,7 @@ use crate::ended::{Ended, Failed, write};
 use fencepost_verify::history::player::play;
 use fencepost_verify::run::{Failure, Phase, Plan, Progress, Reach, run as verify};
 
-/// Check the guarantees. Exit status: 0 all held, 1 a guarantee is broken, 2 the checks could not run.
+/// Check the guarantees: on the model, on the store in lockstep with the model, and on known mutants.
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
     /// How much to check.
