@@ -16,8 +16,14 @@ use crate::ended::{Ended, Failed};
 #[derive(Debug, Subcommand)]
 pub(super) enum CheckingCommand {
     /// Check the guarantees: on the model, on the store in lockstep with the model, and on known mutants.
+    #[command(
+        after_help = "Exit status: 0 every guarantee held, 1 a guarantee is broken, 2 the checks could not run."
+    )]
     Verify(verify::Arguments),
     /// Replay a trace file that `verify` wrote.
+    #[command(
+        after_help = "Exit status: 0 every guarantee held this time, 1 a guarantee is broken, 2 the trace could not be replayed."
+    )]
     Replay(replay::Arguments),
     /// Explore the states of a scope of the model in a browser, on loopback.
     Explore(explore::Arguments),

@@ -11,7 +11,7 @@ use fencepost_model::vocabulary::{Name, RecordId};
 
 use crate::out::Plain;
 
-/// How a command ended that could run.
+/// How a command ended, if it could run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Ended {
     /// The command is done.

@@ -45,7 +45,7 @@ docs/operations.md says what to do when something fails.";
 
 /// A durable message bus in one SQLite file, checked against an executable specification.
 #[derive(Debug, Parser)]
-#[command(name = "fencepost", version, about, disable_help_subcommand = true, after_help = AFTER_HELP)]
+#[command(name = "fencepost", version, disable_help_subcommand = true, after_help = AFTER_HELP)]
 struct Arguments {
     #[command(subcommand)]
     command: Command,

@@ -67,7 +67,7 @@ pub(super) fn position(text: &str) -> Result<Position, Invalid> {
     }
 }
 
-/// A pair of metadata.
+/// A metadata pair: `key=value`.
 pub(super) fn pair(text: &str) -> Result<(String, String), Invalid> {
     let (key, value) = text.split_once('=').filter(|(key, _)| !key.is_empty()).ok_or(Invalid::Pair)?;
     Ok((key.to_owned(), value.to_owned()))

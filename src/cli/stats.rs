@@ -17,10 +17,11 @@ const AFTER_HELP: &str = "\
 Examples:
   fencepost stats bus.db                        the state as a table
   fencepost stats bus.db --watch                the same, every second
-  fencepost stats bus.db --json | jq .queue     one object: now, queue, dead, parked, log, groups, ids_remembered";
+  fencepost stats bus.db --json | jq .queue     one object: now, queue, dead, parked, log, groups, ids_remembered
 
-/// Show the state of the queue, the log and the consumer groups, and count the records that were set aside. Read-only;
-/// does not wait for writers.
+The command is read-only and does not wait for writers.";
+
+/// Show the state of the queue, the log and the consumer groups, and count the records that were set aside.
 #[derive(Debug, Args)]
 #[command(after_help = AFTER_HELP)]
 pub(super) struct StatsArguments {

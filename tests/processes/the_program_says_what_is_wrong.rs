@@ -79,7 +79,7 @@ fn a_trace_that_is_not_whole_is_refused() {
         ("hello\n".to_owned(), "this is not a fencepost trace"),
         (whole.replace("\"version\":2", "\"version\":9"), "has version 9, and this program reads version 2"),
         (whole.replace("\"sender\":0", "\"sender\":1").replace("reboot", "rebooot"), "edited or damaged"),
-        (whole.replace("\"scope\":\"aside\"", "\"scope\":\"aside \""), "edited or damaged"),
+        (whole.replace("\"scope\":\"", "\"scope\":\" "), "edited or damaged"),
         (whole[..whole.len() - 1].to_owned(), "this trace is cut"),
         (whole.lines().take(2).map(|line| format!("{line}\n")).collect(), "this trace is cut"),
         (whole.lines().take(1).collect(), "this trace is cut"),

@@ -15,7 +15,7 @@ use fencepost_verify::report::GuaranteeVerdict;
 use fencepost_verify::run::run as verify;
 use fencepost_verify::trace::Trace;
 
-/// Check the guarantees. Exit status: 0 all held, 1 a guarantee is broken, 2 the checks could not run.
+/// Check the guarantees: on the model, on the store in lockstep with the model, and on known mutants.
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
     /// How much to check.
