@@ -45,9 +45,8 @@ pub fn run(
         }
     }
     let Verification { tallies, complaints, failure, .. } = run;
-    let held = failure.is_none() && complaints.is_empty();
     let report = VerificationReport {
-        verdict: if held { GuaranteeVerdict::Held } else { GuaranteeVerdict::Broken },
+        verdict: verdict(&complaints, failure.as_ref()),
         seconds: began.elapsed().as_secs_f64(),
         seed: plan.seed,
         scope: plan.reach.name().to_owned(),
@@ -56,6 +55,12 @@ pub fn run(
         complaints,
     };
     Ok((report, failure))
+}
+
+/// The verdict on the whole. A complaint is about the search itself: what it did not check may be broken.
+fn verdict<C>(complaints: &[String], failure: Option<&Failure<C>>) -> GuaranteeVerdict {
+    let held = failure.is_none() && complaints.is_empty();
+    if held { GuaranteeVerdict::Held } else { GuaranteeVerdict::Broken }
 }
 
 struct Verification<'a> {
@@ -85,5 +90,94 @@ impl Verification<'_> {
         let mut figures = outcome.figures;
         figures.set_seconds(began.elapsed().as_secs_f64());
         Ok(figures)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::moves::ScopeMoves;
+    use crate::plan::{PhaseOutcome, Reach, Silent};
+
+    /// Counts how often it ran, and returns what it is told to.
+    struct Fixed {
+        complaints: Vec<String>,
+        failure: Option<Failure<ScopeMoves>>,
+    }
+
+    #[derive(serde::Serialize)]
+    struct Seconds(f64);
+
+    impl crate::plan::PhaseFigures for Seconds {
+        fn set_seconds(&mut self, seconds: f64) {
+            self.0 = seconds;
+        }
+
+        fn lines(&self, _: &mut String) {}
+    }
+
+    impl Phase for Fixed {
+        type Figures = Seconds;
+        type Counterexample = ScopeMoves;
+
+        fn name(&self) -> &'static str {
+            "fixed"
+        }
+
+        fn run(&self, _: &Plan, _: &mut (dyn Progress + Send)) -> Result<PhaseOutcome<Seconds, ScopeMoves>> {
+            let complaints = self.complaints.clone();
+            Ok(PhaseOutcome { complaints, failure: self.failure.clone(), ..PhaseOutcome::of(Seconds(-1.0)) })
+        }
+    }
+
+    fn plan() -> Plan {
+        Plan { reach: Reach::Quick, phases: Vec::new(), seed: 1, threads: 1, program: "none".into() }
+    }
+
+    fn failure(property: &str) -> Failure<ScopeMoves> {
+        let counterexample = ScopeMoves { scope: "releases".to_owned(), mutant: None, moves: Vec::new() };
+        Failure { property: property.to_owned(), explanation: String::new(), counterexample }
+    }
+
+    #[test]
+    fn a_phase_keeps_its_complaints_its_failure_and_its_time() {
+        let (plan, mut silent) = (plan(), Silent);
+        let mut run = Verification {
+            plan: &plan,
+            progress: &mut silent,
+            tallies: Vec::new(),
+            complaints: Vec::new(),
+            failure: None,
+        };
+        let figures = run.phase(&Fixed { complaints: vec!["pinned".to_owned()], failure: None }).unwrap();
+        assert!(figures.0 >= 0.0, "the time was not set");
+        assert_eq!((run.complaints.as_slice(), run.failure.is_none()), (&["pinned".to_owned()][..], true));
+        let broken = Fixed { complaints: Vec::new(), failure: Some(failure("tokens_only_grow")) };
+        run.phase(&broken).unwrap();
+        assert_eq!(run.failure.map(|failure| failure.property).as_deref(), Some("tokens_only_grow"));
+        assert_eq!(run.complaints, ["pinned"], "an earlier complaint was forgotten");
+    }
+
+    #[test]
+    fn a_complaint_alone_is_not_held_and_neither_is_a_failure() {
+        assert_eq!(verdict::<()>(&[], None), GuaranteeVerdict::Held);
+        assert_eq!(verdict::<()>(&["a control was missed".to_owned()], None), GuaranteeVerdict::Broken);
+        let failure = Failure { property: String::new(), explanation: String::new(), counterexample: () };
+        assert_eq!(verdict(&[], Some(&failure)), GuaranteeVerdict::Broken);
+    }
+
+    #[test]
+    fn a_missed_control_is_counted_named_and_complained_of() {
+        let mut controls = crate::plan::Controls::default();
+        assert_eq!(controls.count("caught", Ok(())), None);
+        let complaint = controls.count::<()>("missed", Err("it passed".to_owned()));
+        assert!(complaint.is_some_and(|text| text.contains("missed") && text.contains("it passed")));
+        assert_eq!(
+            (controls.caught, controls.total, controls.missed.as_slice()),
+            (1, 2, &["missed".to_owned()][..])
+        );
+        let mut sum = crate::plan::Controls::default();
+        sum.add(controls);
+        assert_eq!((sum.caught, sum.total, sum.missed.len()), (1, 2, 1));
     }
 }

@@ -44,15 +44,15 @@ fn start_of(case: &CrashCase) -> std::result::Result<StartPoint, Unrecorded> {
 /// # Errors
 /// If the store cannot do the acts, in words.
 pub fn replay(case: &CrashCase, cut: &Cut) -> std::result::Result<Replayed, String> {
-    let told = |unrecorded| match unrecorded {
+    let in_text = |unrecorded| match unrecorded {
         Unrecorded::Failed(error) => in_words(&error),
         Unrecorded::Differs(why) => why,
     };
-    let start = start_of(case).map_err(told)?;
+    let start = start_of(case).map_err(in_text)?;
     let recording = DiskRecorder::new(case.setting)
         .map_err(|error| in_words(&error))?
         .record(&start, &case.acts)
-        .map_err(told)?;
+        .map_err(in_text)?;
     let mut search = CutSearch::new(&start, case.setting, limits(1)).map_err(|error| in_words(&error))?;
     let checker = ImageChecker::new(case.setting.level, &case.acts, &recording.moments, &start.earlier);
     let violation = search.again(&recording, &checker, cut);

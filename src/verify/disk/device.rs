@@ -252,7 +252,7 @@ impl Disk {
 
     /// Says something of the moment.
     pub fn mark(&mut self, mark: Mark) {
-        self.tell(Event::Mark(mark));
+        self.journal_event(Event::Mark(mark));
     }
 
     /// What every file holds, as running processes see it.
@@ -306,7 +306,7 @@ impl Disk {
         &mut self.files[file.0 as usize]
     }
 
-    fn tell(&mut self, event: Event) {
+    fn journal_event(&mut self, event: Event) {
         if let Some(journal) = &mut self.journal {
             journal.push(event);
         }
@@ -358,9 +358,9 @@ impl Disk {
         self.may_fail(DiskCall::Link)?;
         let name: Arc<str> = Arc::from(&*plain(to));
         self.names.insert(Arc::clone(&name), file);
-        self.tell(Event::Link { file, name });
+        self.journal_event(Event::Link { file, name });
         if instead && let Some((name, _)) = self.names.remove_entry(&*plain(from)) {
-            self.tell(Event::Unlink { name });
+            self.journal_event(Event::Unlink { name });
         }
         Ok(())
     }
@@ -382,7 +382,7 @@ impl Disk {
             None if create => {
                 let name: Arc<str> = Arc::from(name);
                 let file = self.add(&name);
-                self.tell(Event::Create { file, name });
+                self.journal_event(Event::Create { file, name });
                 (file, true)
             }
             None => return Err(CallFailed::NotFound),
@@ -408,7 +408,7 @@ impl Disk {
     pub(super) fn unlink(&mut self, name: &str, sync: bool) -> CallResult<()> {
         self.may_fail(DiskCall::Unlink)?;
         let (name, _) = self.names.remove_entry(&*plain(name)).ok_or(CallFailed::NotFound)?;
-        self.tell(Event::Unlink { name });
+        self.journal_event(Event::Unlink { name });
         if sync {
             self.sync_directory()?;
         }
@@ -438,7 +438,7 @@ impl Disk {
         self.may_fail(DiskCall::Write)?;
         self.file_mut(file).content.write(offset, bytes);
         if self.journal.is_some() {
-            self.tell(Event::Write { file, offset, bytes: Arc::from(bytes) });
+            self.journal_event(Event::Write { file, offset, bytes: Arc::from(bytes) });
         }
         Ok(())
     }
@@ -446,7 +446,7 @@ impl Disk {
     pub(super) fn resize(&mut self, file: FileId, bytes: usize) -> CallResult<()> {
         self.may_fail(DiskCall::Resize)?;
         self.file_mut(file).content.resize(bytes);
-        self.tell(Event::Resize { file, bytes });
+        self.journal_event(Event::Resize { file, bytes });
         Ok(())
     }
 
@@ -462,7 +462,7 @@ impl Disk {
 
     pub(super) fn sync(&mut self, file: FileId) -> CallResult<()> {
         if let Err(failed) = self.may_fail(DiskCall::Sync) {
-            self.tell(Event::SyncFailed { file });
+            self.journal_event(Event::SyncFailed { file });
             return Err(failed);
         }
         let is_wal = self.names.iter().any(|(name, id)| *id == file && name.ends_with("-wal"));
@@ -470,7 +470,7 @@ impl Disk {
         match self.mutant {
             Some(DiskMutant::NoSyncOfWal) if is_wal => {}
             Some(DiskMutant::NoSyncOfDatabase) if !is_wal && !is_journal => {}
-            _ => self.tell(Event::Sync { file }),
+            _ => self.journal_event(Event::Sync { file }),
         }
         Ok(())
     }
@@ -478,7 +478,7 @@ impl Disk {
     pub(super) fn sync_directory(&mut self) -> CallResult<()> {
         self.may_fail(DiskCall::Sync)?;
         if self.mutant != Some(DiskMutant::NoSyncOfDirectory) {
-            self.tell(Event::SyncDirectory);
+            self.journal_event(Event::SyncDirectory);
         }
         Ok(())
     }

@@ -162,7 +162,7 @@ impl SharedDisk {
     }
 
     /// Says how a lock went, so that a connection that waits for one can sleep meanwhile.
-    fn tell(&self, outcome: CallResult<()>, footprint: Footprint) -> c_int {
+    fn report_lock(&self, outcome: CallResult<()>, footprint: Footprint) -> c_int {
         if let Some(pace) = self.pace.get() {
             match outcome {
                 Err(CallFailed::Busy) => pace.refused(footprint),

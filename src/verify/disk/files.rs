@@ -13,7 +13,7 @@ fn name(path: &Path) -> io::Result<&str> {
     path.to_str().ok_or_else(|| io::ErrorKind::InvalidFilename.into())
 }
 
-fn told<T>(outcome: CallResult<T>) -> io::Result<T> {
+fn to_io<T>(outcome: CallResult<T>) -> io::Result<T> {
     outcome.map_err(|failed| match failed {
         CallFailed::Full => io::ErrorKind::StorageFull.into(),
         CallFailed::NotFound => io::ErrorKind::NotFound.into(),
@@ -28,26 +28,26 @@ impl Files for Mounted {
     }
 
     fn create_new_like(&self, path: &Path, _like: &Path) -> io::Result<()> {
-        told(self.disk().create_new(name(path)?))
+        to_io(self.disk().create_new(name(path)?))
     }
 
     fn sync(&self, path: &Path) -> io::Result<()> {
-        told(self.disk().sync_by_name(name(path)?))
+        to_io(self.disk().sync_by_name(name(path)?))
     }
 
     fn link(&self, from: &Path, to: &Path) -> io::Result<()> {
-        told(self.disk().link(name(from)?, name(to)?, false))
+        to_io(self.disk().link(name(from)?, name(to)?, false))
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
-        told(self.disk().link(name(from)?, name(to)?, true))
+        to_io(self.disk().link(name(from)?, name(to)?, true))
     }
 
     fn remove(&self, path: &Path) -> io::Result<()> {
-        told(self.disk().unlink(name(path)?, false))
+        to_io(self.disk().unlink(name(path)?, false))
     }
 
     fn sync_directory_of(&self, _path: &Path) -> io::Result<()> {
-        told(self.disk().sync_directory())
+        to_io(self.disk().sync_directory())
     }
 }

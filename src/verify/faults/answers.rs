@@ -135,14 +135,14 @@ mod tests {
     fn each_operation_of_a_batch_is_there_or_not_as_its_own_answer_says() {
         let (before, act) = acts();
         let replies = before.clone().perform(&act);
-        let told = |first: bool| match first {
+        let answered_with = |first: bool| match first {
             true => vec![Ok(replies[0].clone()), Err(Error::Full)],
             false => vec![Err(Error::Full), Err(Error::Full)],
         };
-        let one = possible(&before, &act, &told(true)).unwrap();
+        let one = possible(&before, &act, &answered_with(true)).unwrap();
         assert_eq!(one.len(), 1);
         assert_eq!(one[0].state().queue.len(), before.state().queue.len() + 1);
-        let none = possible(&before, &act, &told(false)).unwrap();
+        let none = possible(&before, &act, &answered_with(false)).unwrap();
         assert_eq!(none[0].state(), before.state());
     }
 

@@ -188,7 +188,7 @@ fn check(
         corrupt |= !dead_lettered.is_empty();
         for delivery in deliveries {
             match &delivery.body {
-                Body::Sound { message, .. } if !sent.contains(&told(message)) => {
+                Body::Sound { message, .. } if !sent.contains(&as_text(message)) => {
                     let why = format!("{delivery:?} was delivered, and was never sent");
                     return Err(Violation { property: SENT, why });
                 }
@@ -231,14 +231,14 @@ fn is_earlier(beginning: &FaultStart, state: &State) -> bool {
 }
 
 /// A message, in words that differ for different ones.
-fn told(message: &Message) -> String {
+fn as_text(message: &Message) -> String {
     format!("{message:?}")
 }
 
 fn collect(op: &Op, sent: &mut BTreeSet<String>) {
     match op {
         Op::Send { message, .. } | Op::Publish { message } => {
-            sent.insert(told(message));
+            sent.insert(as_text(message));
         }
         Op::Atomic(ops) => ops.iter().for_each(|op| collect(op, sent)),
         _ => {}

@@ -127,7 +127,7 @@ impl FileBench {
                 let closed = store.close();
                 taken.note(closed);
             }
-            Err(error) => taken.refused = Some(told(&error)),
+            Err(error) => taken.refused = Some(one_sentence(&error)),
         }
         self.look_around()?;
         Ok(taken)
@@ -172,7 +172,7 @@ fn options() -> OpenOptions {
 }
 
 /// An error, and that it is one of ours: a sentence in which nothing is left out.
-fn told(error: &Error) -> String {
+fn one_sentence(error: &Error) -> String {
     let text = error.to_string();
     assert!(!text.is_empty() && !text.contains('\n'), "{error:?}");
     format!("{error:?}")
@@ -183,7 +183,7 @@ impl Taken {
         match done {
             Ok(done) => Some(done),
             Err(error) => {
-                self.errors.insert(told(&error));
+                self.errors.insert(one_sentence(&error));
                 None
             }
         }

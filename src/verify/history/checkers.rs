@@ -106,7 +106,7 @@ impl Verdicts {
 
 /// Errors that should not be.
 fn answers(history: &History) -> Vec<Rejection> {
-    let mut told: Vec<&str> = Vec::new();
+    let mut known: Vec<&str> = Vec::new();
     let violation = |(index, entry): (usize, &HistoryEntry)| match &entry.answer {
         HistoryAnswer::Failed(why) => {
             Some(Rejection { checker: ANSWERS, why: format!("it failed: {why}"), entry: Some(index) })
@@ -127,8 +127,8 @@ fn answers(history: &History) -> Vec<Rejection> {
     let mut all: Vec<Rejection> = history.entries.iter().enumerate().filter_map(violation).collect();
     // The first of each kind is enough.
     all.retain(|refused| {
-        let first = !told.contains(&refused.checker);
-        told.push(refused.checker);
+        let first = !known.contains(&refused.checker);
+        known.push(refused.checker);
         first
     });
     all

@@ -40,8 +40,8 @@ pub fn check(history: &History) -> HistoryVerdict {
 /// Checks a history by its numbers, and returns how far its operations could be replayed, by their indices in order.
 pub fn replay(history: &History) -> (HistoryVerdict, Vec<usize>) {
     let places = history.entries.iter().filter_map(HistoryEntry::place);
-    let told = places.map(|place| place.commit_seq).max().unwrap_or(history.start_seq);
-    match CommitOrder::of(history, history.end.as_ref().map_or(told, |end| end.commit_seq)) {
+    let last_known = places.map(|place| place.commit_seq).max().unwrap_or(history.start_seq);
+    match CommitOrder::of(history, history.end.as_ref().map_or(last_known, |end| end.commit_seq)) {
         Err(verdict) => (verdict, Vec::new()),
         Ok(order) => match order.real_time(history) {
             Some((why, entry)) => (refused(why, Some(entry)), Vec::new()),

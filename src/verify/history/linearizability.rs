@@ -11,7 +11,7 @@
 //! when another process recovers it.)
 //!
 //! Invariant: a history is allowed only with such an order in hand, and refused only if all were tried; otherwise it is
-//! inconclusive. A collision of two hashes could make the search refuse wrongly, and never allow wrongly.
+//! inconclusive. A collision of two hashes could make the search refuse run_mutant, and never allow run_mutant.
 //! Does not depend on: the other checkers.
 
 use std::collections::HashSet;

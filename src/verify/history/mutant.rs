@@ -9,7 +9,7 @@ use rusqlite::{Connection, named_params};
 use serde::{Deserialize, Serialize};
 
 use crate::history::record::{CommitPlace, HistoryAnswer, HistoryChance, JournalLine, clock_ns};
-use crate::history::task::{Journal, pause, rightly};
+use crate::history::task::{Journal, pause, run_correctly};
 use fencepost::error::{Error, Result};
 use fencepost::internals::sqlite::{StatementId as Sql, Statements, Store, Undone, execute};
 
@@ -52,7 +52,7 @@ const BETWEEN_US: u64 = 400;
 const BETWEEN_POLLS_US: u64 = 5_000;
 
 /// Does an operation as a mutant does it.
-pub(super) fn wrongly(
+pub(super) fn run_mutant(
     mutant: HistoryMutant,
     store: &mut Store,
     journal: &mut Journal,
@@ -65,7 +65,7 @@ pub(super) fn wrongly(
         (HistoryMutant::LooksAtTheLeaseBefore, Op::Poll { token: None, .. }) => poll_in_two(store, now, op),
         (HistoryMutant::SendsTwice, Op::Send { message, .. }) if message.id.is_none() && chance.one_in(6) => {
             store.apply(now, op)?;
-            rightly(store, now, op)
+            run_correctly(store, now, op)
         }
         (HistoryMutant::AnswersBeforeTheCommit, _) if chance.one_in(20) => {
             let reply = store.rehearse(now, op)?;
@@ -75,7 +75,7 @@ pub(super) fn wrongly(
             journal.write(&JournalLine::Answered { at_ns: clock_ns(), answer })?;
             die()
         }
-        _ => rightly(store, now, op),
+        _ => run_correctly(store, now, op),
     }
 }
 
@@ -111,10 +111,10 @@ fn int(number: impl Into<u64>) -> i64 {
 fn claim_in_two(store: &mut Store, now: Timestamp, op: &Op) -> Result<HistoryAnswer> {
     let seen = store.rehearse(now, op)?;
     let (Reply::HandedOut { deliveries, dead_lettered }, Op::Claim { attempts_max, .. }) = (&seen, op) else {
-        return rightly(store, now, op);
+        return run_correctly(store, now, op);
     };
     if deliveries.is_empty() || !dead_lettered.is_empty() {
-        return rightly(store, now, op);
+        return run_correctly(store, now, op);
     }
     pause(BETWEEN_US);
     alone(store, |conn, _| {
@@ -139,10 +139,10 @@ fn claim_in_two(store: &mut Store, now: Timestamp, op: &Op) -> Result<HistoryAns
 }
 
 fn poll_in_two(store: &mut Store, now: Timestamp, op: &Op) -> Result<HistoryAnswer> {
-    let Op::Poll { group, .. } = op else { return rightly(store, now, op) };
+    let Op::Poll { group, .. } = op else { return run_correctly(store, now, op) };
     match store.rehearse(now, op)? {
         Reply::HandedOut { deliveries, .. } if !deliveries.is_empty() => {}
-        _ => return rightly(store, now, op),
+        _ => return run_correctly(store, now, op),
     }
     pause(BETWEEN_POLLS_US);
     alone(store, |conn, sql| {

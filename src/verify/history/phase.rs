@@ -239,9 +239,9 @@ fn count(figures: &mut HistoryFigures, recorded: &RecordedHistory, verdicts: &Ve
     figures.inconclusive = u64::from(verdicts.is_inconclusive());
     if verdicts.by_commit_order != HistoryVerdict::Inconclusive {
         figures.numbered = 1;
-        let told = of(&|entry| entry.place().is_some_and(|place| place.changed));
+        let answered = of(&|entry| entry.place().is_some_and(|place| place.changed));
         let taken = recorded.history.end.as_ref().map_or(0, |end| end.commit_seq);
-        figures.unanswered_done = taken.saturating_sub(told);
+        figures.unanswered_done = taken.saturating_sub(answered);
     }
 }
 

@@ -300,7 +300,7 @@ mod processes {
 
     fn begin(harness: &RecordingRun<'_>, program: &Path, seat: &mut Seat) -> Result<()> {
         let part = harness.part(seat.lane, seat.life, seat.left);
-        let told = serde_json::to_string(&part).map_err(std::io::Error::other)?;
+        let text = serde_json::to_string(&part).map_err(std::io::Error::other)?;
         let mut child = Command::new(program)
             .arg("history-client")
             .stdin(Stdio::piped())
@@ -308,7 +308,7 @@ mod processes {
             .stderr(Stdio::piped())
             .spawn()?;
         if let Some(mut stdin) = child.stdin.take() {
-            stdin.write_all(told.as_bytes())?;
+            stdin.write_all(text.as_bytes())?;
         }
         seat.child = Some(child);
         Ok(())

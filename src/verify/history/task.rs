@@ -14,7 +14,7 @@ use fencepost_model::vocabulary::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::history::client::{HistoryClient, Theme};
-use crate::history::mutant::{HistoryMutant, statements, wrongly};
+use crate::history::mutant::{HistoryMutant, run_mutant, statements};
 use crate::history::record::{CommitPlace, HistoryAnswer, HistoryChance, JournalLine, clock_ns};
 use crate::rig::recovery::in_words;
 use fencepost::error::{Error, Result};
@@ -156,8 +156,8 @@ pub fn run_task(part: &ClientTask) -> Result<()> {
         let now = watch.now();
         journal.write(&JournalLine::Called { at_ns: clock_ns(), now, op: op.clone() })?;
         let done = match part.mutant {
-            Some(mutant) => wrongly(mutant, &mut store, &mut journal, &mut chance, now, &op),
-            None => rightly(&mut store, now, &op),
+            Some(mutant) => run_mutant(mutant, &mut store, &mut journal, &mut chance, now, &op),
+            None => run_correctly(&mut store, now, &op),
         };
         let (answer, lost) = answered(done);
         journal.write(&JournalLine::Answered { at_ns: clock_ns(), answer: answer.clone() })?;
@@ -173,7 +173,7 @@ pub fn run_task(part: &ClientTask) -> Result<()> {
 }
 
 /// Does an operation as it is meant to be done.
-pub(super) fn rightly(store: &mut Store, now: Timestamp, op: &Op) -> Result<HistoryAnswer> {
+pub(super) fn run_correctly(store: &mut Store, now: Timestamp, op: &Op) -> Result<HistoryAnswer> {
     let done = store.apply_numbered(now, op)?;
     let place = CommitPlace { commit_seq: done.commit_seq, changed: done.changed };
     Ok(HistoryAnswer::Replied { reply: done.reply, place: Some(place) })

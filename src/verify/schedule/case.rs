@@ -78,7 +78,7 @@ pub struct ScheduledClient {
     pub acts: Vec<ClientAct>,
     /// How long it waits for a lock, in milliseconds.
     pub patience_ms: u32,
-    /// The mutant that it is, if it is one.
+    /// Its mutant, if it is one.
     #[serde(default, rename = "mistake", skip_serializing_if = "Option::is_none")]
     pub mutant: Option<ClientMutant>,
 }

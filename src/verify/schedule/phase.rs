@@ -452,7 +452,7 @@ fn search_case(
 ) -> Result<()> {
     let checker = OrderChecker::new(case, &start.moment);
     let seen = Arc::<Mutex<(BTreeMap<i32, u64>, Option<BrokenBySchedule>)>>::default();
-    let (keep, told) = (Arc::clone(&seen), case.clone());
+    let (keep, of) = (Arc::clone(&seen), case.clone());
     let explored = connections.explore(case, search, false, move |run| {
         let mut seen = keep.lock().unwrap_or_else(PoisonError::into_inner);
         for (code, count) in &run.busy {
@@ -460,7 +460,7 @@ fn search_case(
         }
         let violation = checker.check(run).err();
         seen.1 = violation.map(|violation| BrokenBySchedule {
-            case: told.clone(),
+            case: of.clone(),
             choices: run.choices.clone(),
             violation,
         });

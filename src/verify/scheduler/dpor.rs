@@ -202,7 +202,7 @@ mod tests {
 
     /// Three clients: two add one to the same number in two steps, one works on a number of its own. What came out, and
     /// how often.
-    fn counting(search: &Strategy, told: bool) -> (Explored, BTreeMap<u64, u64>) {
+    fn counting(search: &Strategy, with_footprints: bool) -> (Explored, BTreeMap<u64, u64>) {
         let board = Arc::<Board>::default();
         let found = Arc::<Mutex<BTreeMap<u64, u64>>>::default();
         let (shared, results) = (Arc::clone(&board), Arc::clone(&found));
@@ -214,7 +214,7 @@ mod tests {
                     let (numbers, board) = (Arc::clone(&numbers), Arc::clone(&shared));
                     shuttle::thread::spawn(move || {
                         let footprint = |write| {
-                            if told {
+                            if with_footprints {
                                 board.note(Footprint::slots(which..which + 1, write));
                             }
                         };

@@ -32,7 +32,7 @@ pub(super) unsafe extern "C" fn lock(file: *mut ffi::sqlite3_file, wanted: c_int
     let footprint = Footprint::file_lock(level(wanted));
     open.shared.pause(Point::Lock(level(wanted)), footprint);
     let outcome = open.shared.disk().lock(open.file, open.id, level(wanted));
-    open.shared.tell(outcome, footprint)
+    open.shared.report_lock(outcome, footprint)
 }
 
 pub(super) unsafe extern "C" fn unlock(file: *mut ffi::sqlite3_file, wanted: c_int) -> c_int {
@@ -104,7 +104,7 @@ pub(super) unsafe extern "C" fn shm_lock(
         return ffi::SQLITE_OK;
     }
     let outcome = open.shared.disk().shm_lock(open.file, open.id, slots, exclusive);
-    open.shared.tell(outcome, footprint)
+    open.shared.report_lock(outcome, footprint)
 }
 
 pub(super) unsafe extern "C" fn shm_barrier(_file: *mut ffi::sqlite3_file) {

@@ -36,10 +36,10 @@ pub(super) fn by_loop(mutant: RunLoopMutant, rule: &str) -> Result<String, NotSh
     let rng = TestRng::from_seed(RngAlgorithm::ChaCha, &bytes);
     let mut runner = TestRunner::new_with_rng(Config::default(), rng);
     let strategy = scenario();
-    let mut told: Vec<(usize, String)> = Vec::new();
+    let mut explained: Vec<(usize, String)> = Vec::new();
     for _ in 0..SCENARIOS_MAX {
         let Ok(mut tree) = strategy.new_tree(&mut runner) else { break };
-        if told.len() == CHOICE {
+        if explained.len() == CHOICE {
             break;
         }
         if caught(mutant, &tree.current())?.is_none() {
@@ -50,10 +50,10 @@ pub(super) fn by_loop(mutant: RunLoopMutant, rule: &str) -> Result<String, NotSh
             return Err(NotShown::BrokenWithoutIt);
         }
         let caught = caught(mutant, &scenario)?.ok_or(NotShown::Survived)?;
-        told.push((scenario.faults.len() + scenario.accidents.len(), explain(&scenario, &caught)));
+        explained.push((scenario.faults.len() + scenario.accidents.len(), explain(&scenario, &caught)));
     }
     // The fewer accidents, the better it shows what the mutant does by itself.
-    let least = told
+    let least = explained
         .into_iter()
         .min_by_key(|(outside, explanation)| (*outside, explanation.lines().count(), explanation.len()));
     least.map(|(_, explanation)| explanation).ok_or(NotShown::Survived)
@@ -109,7 +109,7 @@ fn explain(scenario: &Scenario, caught: &LoopCaught) -> String {
 
 /// The same text, with times counted from the beginning of the run. Nothing else in it is as large a number.
 fn since(began: u64, text: &str) -> String {
-    let mut told = String::new();
+    let mut shifted = String::new();
     let mut digits = String::new();
     for letter in text.chars().chain(['\n']) {
         if letter.is_ascii_digit() {
@@ -117,14 +117,14 @@ fn since(began: u64, text: &str) -> String {
             continue;
         }
         match digits.parse::<u64>() {
-            Ok(at) if (began..began + RUN_MS_MAX).contains(&at) => told += &(at - began).to_string(),
-            _ => told += &digits,
+            Ok(at) if (began..began + RUN_MS_MAX).contains(&at) => shifted += &(at - began).to_string(),
+            _ => shifted += &digits,
         }
         digits.clear();
-        told.push(letter);
+        shifted.push(letter);
     }
-    told.pop();
-    told
+    shifted.pop();
+    shifted
 }
 
 /// Longer than any run takes, in milliseconds.
@@ -168,10 +168,10 @@ fn lines(what: &What) -> Vec<String> {
                 Who::Handler(_) => "a handler",
                 Who::Stranger => "another consumer",
             };
-            let told =
+            let answered_line =
                 |op, answered| format!("{who} {}  ->  {}", description::operation(op), words(answered));
             let matters = answers.iter().filter(|(op, answered)| !is_routine(op, answered));
-            matters.map(|(op, answered)| told(op, answered)).collect()
+            matters.map(|(op, answered)| answered_line(op, answered)).collect()
         }
         What::Began(token, of) => vec![format!("the handler of {} begins (token {token})", target(of))],
         What::Told(token, of) => {
