@@ -82,11 +82,12 @@ impl Verification<'_> {
         let outcome = phase.run(self.plan, &mut *self.progress)?;
         self.tallies.extend(outcome.tallies.map(|tallies| (phase.name(), tallies)));
         self.complaints.extend(outcome.complaints);
-        self.failure = outcome.failure.map(|failure| Failure {
+        let failure = outcome.failure.map(|failure| Failure {
             property: failure.property,
             explanation: failure.explanation,
             counterexample: failure.counterexample.into(),
         });
+        self.failure = self.failure.take().or(failure);
         let mut figures = outcome.figures;
         figures.set_seconds(began.elapsed().as_secs_f64());
         Ok(figures)
@@ -99,7 +100,7 @@ mod tests {
     use crate::moves::ScopeMoves;
     use crate::plan::{PhaseOutcome, Reach, Silent};
 
-    /// Counts how often it ran, and returns what it is told to.
+    /// A phase that returns what it was made with.
     struct Fixed {
         complaints: Vec<String>,
         failure: Option<Failure<ScopeMoves>>,
@@ -154,6 +155,8 @@ mod tests {
         assert_eq!((run.complaints.as_slice(), run.failure.is_none()), (&["pinned".to_owned()][..], true));
         let broken = Fixed { complaints: Vec::new(), failure: Some(failure("tokens_only_grow")) };
         run.phase(&broken).unwrap();
+        // A later phase that finds nothing takes nothing back.
+        run.phase(&Fixed { complaints: Vec::new(), failure: None }).unwrap();
         assert_eq!(run.failure.map(|failure| failure.property).as_deref(), Some("tokens_only_grow"));
         assert_eq!(run.complaints, ["pinned"], "an earlier complaint was forgotten");
     }
