@@ -93,7 +93,7 @@ statements! {
     /// Reads the counters, the bounds of the log and the epoch.
     StoreRead, Hot, []:
         "SELECT queue_last, record_last, token_last, log_first, log_head, epoch, commit_seq FROM store WHERE one = 1";
-    /// Takes the next number of a transaction that changes something: the order of all of them, whoever commits them.
+    /// Takes the next number of a transaction that changes something: the order of all transactions, in every process.
     CommitNumber, Hot, []:
         "UPDATE store SET commit_seq = commit_seq + 1 WHERE one = 1 AND typeof(commit_seq) = 'integer'";
     /// Reads the number of the last transaction that changed something.
@@ -184,7 +184,7 @@ statements! {
     CommandClaimed, Hot, ["G5", "G8"]: concat!("SELECT attempts, ", body!(), " FROM queue WHERE seq = :seq");
     /// Remembers that what was handed out could not be decoded.
     CommandMarkCorrupt, Hot, ["G5"]: "UPDATE queue SET corrupt = 1 WHERE seq = :seq";
-    /// Finds commands that nobody can ask for.
+    /// Finds commands whose name cannot be read.
     CommandsUnreadable, Hot, ["G5"]: concat!(
         "SELECT seq FROM queue INDEXED BY queue_unreadable WHERE seq >= 0 AND (",
         command_unreadable!(), ") ORDER BY seq LIMIT :max"
@@ -238,12 +238,12 @@ statements! {
         "SELECT seq FROM log INDEXED BY log_name WHERE name = :name AND seq > :position ORDER BY seq LIMIT :max";
     /// Reads what an event carries.
     EventRead, Hot, ["G5"]: concat!("SELECT ", body!(), " FROM log WHERE seq = :seq");
-    /// Finds events that nobody can ask for.
+    /// Finds events whose name cannot be read.
     EventsUnreadable, Hot, ["G5"]: concat!(
         "SELECT seq FROM log INDEXED BY log_unreadable WHERE seq >= 0 AND (",
         name_unreadable!(), ") ORDER BY seq LIMIT :max"
     );
-    /// Copies an event aside, column for column: for one group, or for all when nobody could read it.
+    /// Copies an event aside, column for column: for one group, or for all groups when its name cannot be read.
     EventAside, Hot, ["G5", "G7"]: concat!(
         "INSERT INTO records (record, kind, seq, epoch, group_name, place, cause, reason, attempts, moved_at, \
          unreadable, ", body!(), ") SELECT :record, 'event', seq, (SELECT epoch FROM store WHERE one = 1), \
@@ -433,7 +433,7 @@ statements! {
          sum(due_at > :now AND token IS NOT NULL), min(due_at) FROM queue WHERE (", command_unreadable!(),
         ") IS NOT TRUE GROUP BY name ORDER BY name"
     );
-    /// Counts the commands that nobody can ask for.
+    /// Counts the commands whose name cannot be read.
     OverviewUnreadable, Listing, ["G5"]: concat!(
         "SELECT count(*) FROM queue INDEXED BY queue_unreadable WHERE ", command_unreadable!()
     );

@@ -22,13 +22,13 @@ use crate::system::{at_stake, differing_lines};
 /// What connections do side by side, they could have done one after the other.
 pub const AN_ORDER: &str = "what_is_done_at_once_is_done_in_some_order";
 /// What is answered is done.
-pub const REAL_TIME: &str = "what_is_answered_is_seen_by_whoever_comes_after";
+pub const REAL_TIME: &str = "an_answer_is_seen_by_every_later_operation";
 /// Waiting is no failure.
-pub const WAITS: &str = "who_can_wait_is_not_turned_away";
+pub const WAITS: &str = "a_client_that_can_wait_gets_its_turn";
 /// Nothing fails for want of an order.
 pub const WORKS: &str = "nothing_fails_because_of_others";
 /// Every run ends.
-pub const ENDS: &str = "nobody_waits_for_ever";
+pub const ENDS: &str = "no_client_waits_for_ever";
 
 /// One order of the acts, and what the model does in it.
 #[derive(Clone, Debug)]
