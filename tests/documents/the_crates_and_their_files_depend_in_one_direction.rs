@@ -138,6 +138,42 @@ fn imports(root: &Path, without: &[&str]) -> BTreeMap<String, BTreeSet<String>> 
     imports
 }
 
+/// Which rooms of the library each room may import from. The bus and its deliveries are one room in two files.
+const ROOMS: [(&str, &[&str]); 13] = [
+    ("audit", &["clock", "error", "record", "sqlite"]),
+    ("bus", &["clock", "delivery", "error", "sqlite", "telemetry", "threads"]),
+    ("check", &["error", "sqlite"]),
+    ("clock", &[]),
+    ("consumer", &["bus", "delivery", "error", "handlers", "panics", "telemetry", "threads"]),
+    ("delivery", &["bus", "error"]),
+    ("error", &[]),
+    ("handlers", &["bus", "delivery", "error"]),
+    ("panics", &[]),
+    ("record", &["bus", "error", "sqlite", "telemetry"]),
+    ("sqlite", &["error", "threads"]),
+    ("telemetry", &[]),
+    ("threads", &["panics"]),
+];
+
+#[test]
+fn a_room_of_the_library_imports_only_from_the_rooms_that_are_named_for_it() {
+    let room = |file: &str| file.split("::").next().unwrap_or_default().to_owned();
+    let mut rooms = BTreeSet::new();
+    for (file, used) in imports(&workspace().join("src"), &["verify", "cli"]) {
+        let own = room(&file);
+        // The root, the hidden module that exports the inside, and tests are not rooms.
+        if ["lib", "internals"].contains(&own.as_str()) || file.ends_with("tests") {
+            continue;
+        }
+        let (_, allowed) = ROOMS.iter().find(|(name, _)| *name == own).unwrap_or_else(|| panic!("no room {own}"));
+        for used in used.iter().map(|used| room(used)).filter(|used| *used != own) {
+            assert!(allowed.contains(&used.as_str()), "{file} imports from {used}");
+        }
+        rooms.insert(own);
+    }
+    assert_eq!(rooms.len(), ROOMS.len(), "a room is gone: {rooms:?}");
+}
+
 #[test]
 fn no_file_imports_itself_through_others() {
     for (root, without) in [("src", &["verify", "cli"][..]), ("src/verify", &[]), ("src/cli", &[])] {
