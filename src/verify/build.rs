@@ -1,33 +1,33 @@
-//! Builds a second copy of the bus with every mutant in it, so that the checkers of threads and of the run loop can be seen
-//! to reject each of them without a rebuild.
+//! Makes a copy of the bus that contains every mutant, so that the tests can run each mutant without a rebuild.
 //!
-//! Each file in `mutants/` is a patch against the library in `src/`: the first paragraph says what goes wrong, and what
-//! follows is a unified diff (`git apply src/verify/mutants/threads/answers_slip.patch` applies one by hand). This script
-//! merges all patches into one copy of the rooms that they change. Wherever a patch changes something, the copy asks
-//! `mutated::on(..)` which text to take. The harnesses that drive the bus are copied beside it, since their types are
-//! those of the bus.
+//! Each file in `mutants/` is a patch against the library in `src/`. Its first paragraph says what the mutant does wrong and
+//! becomes the mutant's documentation. The rest is a unified diff: `git apply src/verify/mutants/threads/answers_slip.patch`
+//! applies one by hand. This script merges all patches into one copy of the modules that they change. Wherever a patch
+//! changes something, the copy asks `mutated::on(..)` whether that mutant is on. The harnesses are copied too, because they
+//! use the types of the bus.
 //!
-//! Invariant: no file of the library is changed, and the library knows no mutant.
+//! A published package does not contain the source of the library. There the script writes only the list of mutants, and
+//! the report says that these controls were skipped.
 //!
-//! A published package does not contain the source of the library. There the script writes the list of mutants alone, and
-//! the report says that these controls are not in the build.
+//! Invariant: no file of the library is changed, and the library contains no mutant.
+//! Does not depend on: what a mutant breaks.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::{env, fs};
 
-/// What is copied of the library: every room that a mutant changes, and the rooms that use their types.
+/// What is copied of the library: every module that a mutant changes, and the modules that use their types.
 const LIBRARY: &[&str] =
     &["bus", "consumer", "delivery", "handlers", "panics", "telemetry", "threads", "sqlite/wake"];
 
-/// What is copied of this crate: the harnesses that drive those rooms.
+/// What is copied of this crate: the harnesses that drive those modules.
 const HARNESSES: &[&str] = &["run_loop_harness", "thread_harness"];
 
 /// The kinds of mutants: a folder of patches, and the type that names them.
 const KINDS: &[(&str, &str, &str)] = &[
-    ("threads", "ThreadMutant", "A way to get the threads of a bus wrong."),
-    ("run_loop", "RunLoopMutant", "A way to get a run loop wrong."),
+    ("threads", "ThreadMutant", "A mutant of the threads of a bus."),
+    ("run_loop", "RunLoopMutant", "A mutant of the run loop."),
 ];
 
 struct Patch {
@@ -37,8 +37,8 @@ struct Patch {
     diff: String,
 }
 
-/// A change of some lines of a file, for one mutant. Without lines to remove it is an insertion.
-struct Change {
+/// A change of some lines of a file by one mutant. Without lines to remove it is an insertion.
+struct PatchChange {
     at: usize,
     removes: usize,
     adds: Vec<String>,
@@ -67,7 +67,7 @@ fn main() {
         }
     }
     write(&to.join("product.rs"), &root(&library));
-    // The copy is made from files whose lints are checked where they stand.
+    // The lints of the copied files are checked in the originals.
     let allow = "#[allow(warnings, unused, missing_docs, clippy::all, clippy::allow_attributes, clippy::unwrap_used)]";
     let modules = ["product"].iter().chain(HARNESSES).map(|module| format!("{allow}\npub mod {module};\n"));
     write(&to.join("modules.rs"), &modules.collect::<String>());
@@ -82,8 +82,7 @@ fn patches(here: &Path, kind: &str) -> Vec<Patch> {
     paths.sort();
     let read = |path: &PathBuf| {
         let text = fs::read_to_string(path).expect("a patch is text");
-        let (about, diff) =
-            text.split_once("\n\n").expect("a patch says what it is about, and then what it changes");
+        let (about, diff) = text.split_once("\n\n").expect("a patch has a first paragraph, and then a diff");
         let stem = path.file_stem().expect("a name").to_string_lossy();
         Patch { name: format!("{kind}/{stem}"), about: about.to_owned(), diff: diff.to_owned() }
     };
@@ -102,7 +101,7 @@ fn enumerations(patches: &[Vec<Patch>]) -> String {
         }
         let _ = writeln!(
             text,
-            "}}\n\nimpl {name} {{\n    /// All of them.\n    pub const ALL: &'static [Self] = &["
+            "}}\n\nimpl {name} {{\n    /// All mutants.\n    pub const ALL: &'static [Self] = &["
         );
         for variant in &variants {
             let _ = writeln!(text, "        Self::{variant},");
@@ -125,7 +124,7 @@ fn camel(name: &str) -> String {
     words.map(|word| word[..1].to_uppercase() + &word[1..]).collect()
 }
 
-/// A module and all that is below it, by the path from `root`.
+/// The files of a module and of its submodules, by their paths from `root`.
 fn sources(root: &Path, module: &str) -> BTreeMap<String, String> {
     let mut found = BTreeMap::new();
     let mut left = vec![format!("{module}.rs"), module.to_owned()];
@@ -149,7 +148,7 @@ fn copy_library(library: &Path, to: &Path, patches: &[Patch]) {
     for module in LIBRARY {
         all.extend(sources(library, module));
     }
-    let mut changes: BTreeMap<&str, Vec<Change>> = BTreeMap::new();
+    let mut changes: BTreeMap<&str, Vec<PatchChange>> = BTreeMap::new();
     let mut misfits = Vec::new();
     for patch in patches {
         match parse(patch, &all) {
@@ -161,7 +160,7 @@ fn copy_library(library: &Path, to: &Path, patches: &[Patch]) {
     }
     assert!(
         misfits.is_empty(),
-        "bring these mutants along with the change of the code:\n\n{}",
+        "these mutants no longer fit the code that they change; update their patches:\n\n{}",
         misfits.join("\n\n")
     );
     for (path, text) in &all {
@@ -174,7 +173,7 @@ fn copy_library(library: &Path, to: &Path, patches: &[Patch]) {
     }
 }
 
-/// A harness drives the copy as it drives the bus.
+/// The text of a harness that drives the copy.
 fn of_harness(text: &str) -> String {
     let mut text = text.replace("fencepost::", "crate::mutated::product::");
     for harness in HARNESSES {
@@ -183,7 +182,7 @@ fn of_harness(text: &str) -> String {
     text
 }
 
-/// The root of the copy: the library's own root, with the rooms that were copied in place of the library's.
+/// The root of the copy: the library's own root, with the copied modules in place of the library's.
 fn root(library: &Path) -> String {
     let lib = fs::read_to_string(library.join("lib.rs")).expect("the library has a root");
     println!("cargo::rerun-if-changed={}", library.join("lib.rs").display());
@@ -212,8 +211,11 @@ fn write(path: &Path, text: &str) {
     fs::write(path, text).expect("OUT_DIR can be written");
 }
 
-/// The changes of a patch, by file; or where it no longer fits.
-fn parse<'a>(patch: &Patch, all: &'a BTreeMap<String, String>) -> Result<Vec<(&'a str, Change)>, String> {
+/// The changes of a patch, by file. The error says where the patch no longer fits.
+fn parse<'a>(
+    patch: &Patch,
+    all: &'a BTreeMap<String, String>,
+) -> Result<Vec<(&'a str, PatchChange)>, String> {
     let mut changes = Vec::new();
     let mut file = None;
     let mut hunk: Vec<&str> = Vec::new();
@@ -232,15 +234,15 @@ fn parse<'a>(patch: &Patch, all: &'a BTreeMap<String, String>) -> Result<Vec<(&'
                 file = Some((path.as_str(), text.as_str()));
             }
         } else {
-            // An editor may have removed the blank that stands for an empty line of context.
+            // An editor may have removed the space that marks an empty line of context.
             hunk.push(if line.is_empty() { " " } else { line });
         }
     }
     Ok(changes)
 }
 
-/// Finds a hunk in its file by its text, and cuts it into changes. Comments may differ.
-fn place(patch: &Patch, path: &str, text: &str, hunk: &[&str]) -> Result<Vec<Change>, String> {
+/// Finds a hunk in its file by its text, and splits it into changes. Comments may differ.
+fn place(patch: &Patch, path: &str, text: &str, hunk: &[&str]) -> Result<Vec<PatchChange>, String> {
     let is_code = |line: &str| !line.starts_with("//");
     let hunk: Vec<(&str, &str)> = hunk.iter().map(|line| (&line[..1], line[1..].trim())).collect();
     let hunk: Vec<(&str, &str)> =
@@ -255,17 +257,22 @@ fn place(patch: &Patch, path: &str, text: &str, hunk: &[&str]) -> Result<Vec<Cha
             (found.len(), hunk.iter().map(|(kind, line)| format!("{kind} {line}")).collect());
         let lines = lines.join("\n");
         return Err(format!(
-            "src/verify/mutants/{name}.patch: the text before its change stands in src/{path} {count} times:\n{lines}"
+            "src/verify/mutants/{name}.patch: the lines that it changes occur in src/{path} {count} times, not once:\n{lines}"
         ));
     };
-    let (mut changes, mut at, mut open): (Vec<Change>, usize, bool) = (Vec::new(), start, false);
+    let (mut changes, mut at, mut open): (Vec<PatchChange>, usize, bool) = (Vec::new(), start, false);
     for (kind, line) in hunk {
         if kind == " " {
             (open, at) = (false, at + 1);
             continue;
         }
         if !open {
-            changes.push(Change { at: places[at], removes: 0, adds: Vec::new(), mutant: patch.name.clone() });
+            changes.push(PatchChange {
+                at: places[at],
+                removes: 0,
+                adds: Vec::new(),
+                mutant: patch.name.clone(),
+            });
             open = true;
         }
         let change = changes.last_mut().expect("one is open");
@@ -279,8 +286,8 @@ fn place(patch: &Patch, path: &str, text: &str, hunk: &[&str]) -> Result<Vec<Cha
     Ok(changes)
 }
 
-/// A file with all changes in it, each behind the question which mutant is on.
-fn merge(path: &str, text: &str, mut changes: Vec<Change>) -> String {
+/// A file with all changes in it. Each change applies only while its mutant is on.
+fn merge(path: &str, text: &str, mut changes: Vec<PatchChange>) -> String {
     changes.sort_by_key(|change| (change.at, change.removes));
     let lines: Vec<&str> = text.lines().collect();
     let (mut merged, mut at) = (String::new(), 0);
@@ -309,9 +316,9 @@ fn merge(path: &str, text: &str, mut changes: Vec<Change>) -> String {
     merged
 }
 
-/// The text that stands where some mutants change it.
-fn choose(original: &str, choices: &[Change]) -> String {
-    let on = |change: &Change| format!("crate::mutated::on({:?})", change.mutant);
+/// The code of one place that mutants change: it chooses by the mutant that is on.
+fn choose(original: &str, choices: &[PatchChange]) -> String {
+    let on = |change: &PatchChange| format!("crate::mutated::on({:?})", change.mutant);
     let adds: Vec<String> = choices.iter().map(|change| change.adds.join("\n")).collect();
     if original.is_empty() {
         let inserted = choices.iter().zip(&adds).map(|(change, text)| match as_let(text) {
@@ -327,9 +334,9 @@ fn choose(original: &str, choices: &[Change]) -> String {
             .map(|(change, value)| format!("if {} {{ {value} }} else ", on(change)));
         format!("{}{{ {original} }}", chain.collect::<String>())
     };
-    /// Takes a line apart: what stays, what is to be chosen, and what stays after it.
-    type Apart = fn(&str) -> Option<(&str, &str, &str)>;
-    let ways: [Apart; 4] = [of_let, of_condition, of_guard, of_arm];
+    /// Splits a line: what stays before, what is chosen, and what stays after.
+    type LineSplit = fn(&str) -> Option<(&str, &str, &str)>;
+    let ways: [LineSplit; 4] = [of_let, of_condition, of_guard, of_arm];
     for way in ways {
         let Some((head, own, tail)) = way(original) else { continue };
         let others: Vec<_> = adds.iter().filter_map(|text| way(text)).collect();
@@ -342,7 +349,7 @@ fn choose(original: &str, choices: &[Change]) -> String {
     value(original, &adds.iter().map(String::as_str).collect::<Vec<_>>())
 }
 
-/// A pattern and a value, if this is one `let` and nothing else.
+/// The pattern and the value, if the text is a single `let`.
 fn as_let(text: &str) -> Option<(&str, &str)> {
     text.strip_prefix("let ")?
         .strip_suffix(';')?
@@ -356,7 +363,7 @@ fn of_let(text: &str) -> Option<(&str, &str, &str)> {
     Some((&text[..value], &text[value..text.len() - 1], ";"))
 }
 
-/// `if CONDITION {` and its like.
+/// `if CONDITION {`, or the same with `while` or `match`.
 fn of_condition(text: &str) -> Option<(&str, &str, &str)> {
     let head = ["if ", "while ", "match "]
         .into_iter()

@@ -1,8 +1,9 @@
-//! The bus with every mutant of its Rust code in it, and the harnesses that drive it. The build script makes both
-//! (`build.rs`), from the library, from these harnesses, and from the patches in `mutants/`.
+//! A copy of the bus that contains every mutant of its Rust code, and the harnesses that drive it. The build script
+//! (`build.rs`) makes both from the library, from the harnesses, and from the patches in `mutants/`.
 //!
 //! Invariant: a mutant is on for one thread of the operating system, and only within [`ThreadMutant::with`] or
 //! [`RunLoopMutant::with`].
+//! Does not depend on: what a mutant breaks.
 
 use std::cell::Cell;
 
@@ -13,19 +14,24 @@ include!(concat!(env!("OUT_DIR"), "/mutated/modules.rs"));
 
 /// Why a mutant cannot be run in a build without the source of the library.
 pub const ABSENT: &str =
-    "the mutants of the Rust code are not in this build: they need a clone of the source";
+    "the mutants of the Rust code are not in this build; they need a clone of the source";
+
+/// Why the controls of the Rust code are skipped in this build, if they are.
+pub(crate) const fn skipped() -> Option<&'static str> {
+    if cfg!(fencepost_source) { None } else { Some(ABSENT) }
+}
 
 thread_local! {
     static ON: Cell<Option<&'static str>> = const { Cell::new(None) };
 }
 
-/// Whether the copy runs with this patch now. The copy asks wherever a patch changes it.
+/// Whether this mutant is on now. The copy asks wherever a patch changes it.
 #[cfg(fencepost_source)]
 fn on(patch: &'static str) -> bool {
     ON.get() == Some(patch)
 }
 
-/// Ends what [`with`] began, also when the work panics.
+/// Switches off the mutant that [`with`] switched on, also when the work panics.
 struct Off;
 
 impl Drop for Off {

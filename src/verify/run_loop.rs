@@ -1,10 +1,10 @@
-//! Holding the run loop against the policy of the model: each scenario runs in paused time, and is checked by what was
-//! seen.
+//! Checks the run loop: each scenario runs in paused time, and its notes are checked against the rules below.
 //!
-//! The specification is [`fencepost_model::policy`]: it says how each end of a handler is settled. The rules below say
-//! when. A mutant of the loop makes one known mistake, and [`breaks`] names the rule that must notice it.
+//! [`fencepost_model::policy`] specifies how a delivery is settled after each outcome of its handler. The rules add when.
+//! A mutant of the run loop has one known bug, and [`breaks`] names the rule that must reject it.
 //!
-//! Does not depend on: how the loop is written.
+//! Invariant: the same scenario gives the same notes and the same result.
+//! Does not depend on: the code of the run loop.
 
 pub mod notes;
 pub mod scenario;
@@ -16,11 +16,11 @@ use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 
 pub use crate::mutated::RunLoopMutant;
 use crate::run_loop::notes::Note;
-use crate::run_loop::scenario::Scenario;
+use crate::run_loop::scenario::RunScenario;
 
 macro_rules! rules {
     ($($(#[$doc:meta])* $name:ident,)+) => {
-        /// What a run loop keeps to.
+        /// A rule that the run loop must keep.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
         pub enum Rule {
             $($(#[$doc])* $name,)+
@@ -29,60 +29,60 @@ macro_rules! rules {
 }
 
 rules! {
-    /// Every settlement is what the policy function says of how the handler ended.
+    /// Every settlement is the one that the policy function gives for the outcome of the handler.
     SettlesByThePolicy,
-    /// Nothing is settled before its handler has ended.
+    /// No delivery is settled before its handler has ended.
     SettlesAfterTheEnd,
-    /// Under one token there is one settlement, repeated only while the store is busy.
+    /// A delivery is settled once under one token. The run loop repeats the request only while the store is busy.
     SettlesOnce,
-    /// Whatever is taken is settled, given back, lost, or reported as neither.
+    /// Every delivery is settled, released or lost, or the report says that none of these happened.
     SettlesEverything,
-    /// What could not be decoded goes to no handler (G5).
-    CorruptToNobody,
-    /// Nothing is dispatched once the time of its lease is over (G11).
+    /// A message that cannot be decoded goes to no handler (G5).
+    CorruptIsNotDispatched,
+    /// No delivery is dispatched after its lease has expired (G11).
     DispatchesInTime,
-    /// Nothing is dispatched twice under one token.
+    /// No delivery is dispatched twice under one token.
     DispatchesOnce,
-    /// Events go one after the other, each after the store has confirmed the lease (G9, G11).
+    /// Events are handled one after the other, each after the store has confirmed the lease (G9, G11).
     EventsInOrder,
-    /// Never more handlers are at work than there may be.
+    /// The number of running handlers never exceeds the configured concurrency.
     ConcurrencyKept,
-    /// Never more is claimed than there are free handlers.
+    /// No claim asks for more commands than there are free handlers.
     ClaimsForFreeHandlers,
-    /// With the heartbeat, a lease does not run out while its handler works.
+    /// With the heartbeat, a lease does not expire while its handler works.
     LeaseKept,
-    /// With the heartbeat, a handler is told when its lease is lost, and not before.
-    ToldOfLoss,
-    /// Nothing is settled under a token that is known to be lost.
+    /// With the heartbeat, a handler learns that its lease is lost within one lease, and not before it is lost.
+    LossIsReported,
+    /// The run loop does not settle under a token that it knows to be lost.
     LostIsNotSettled,
     /// A busy store never ends a run.
     BusyIsPatient,
-    /// An error that time does not cure ends it.
+    /// An error that is not retryable ends the run.
     ErrorsEnd,
-    /// After a shutdown nothing is taken or dispatched.
+    /// After a shutdown nothing is claimed or dispatched.
     NothingAfterShutdown,
-    /// A run that was dropped asks for nothing any more.
+    /// A run that was dropped sends no more requests.
     NothingAfterTheEnd,
-    /// Handlers may go on for the time of grace, and no longer.
+    /// After a shutdown, handlers continue for the grace period, and no longer.
     GraceGiven,
-    /// The policy to stop ends the run with what failed, and nothing else does.
+    /// A run ends as stopped, and names the failed delivery, exactly if the policy decided to stop.
     StopEnds,
-    /// A drain returns at once when nothing is due, and not before.
+    /// A drain returns as soon as nothing is due, and not before.
     DrainsExactly,
-    /// A run that is to end ends.
+    /// Every run ends after its reason to end.
     Ends,
-    /// The figures of the report are those that were seen.
+    /// The figures of the report are equal to those counted from the notes.
     ReportIsTrue,
-    /// What is sent from a handler carries on the trace of what is handled.
+    /// A message that a handler sends continues the trace of the handled message.
     TraceCarriedOn,
 }
 
-/// A rule that was broken, and by what.
+/// A broken rule, and what broke it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RuleBroken {
     /// The rule.
     pub rule: Rule,
-    /// What was seen.
+    /// What happened.
     pub what: String,
 }
 
@@ -94,22 +94,22 @@ impl fmt::Display for RuleBroken {
 
 impl std::error::Error for RuleBroken {}
 
-/// What a run did, and whether that kept the rules.
+/// The notes of a run, and the result of the check.
 #[derive(Clone, Debug)]
-pub struct Ran {
+pub struct CheckedRun {
     /// What happened, in order.
     pub notes: Vec<Note>,
     /// How the run ended, in words.
     pub ended: String,
-    /// The first rule that was broken, if one was.
+    /// The first broken rule, if there is one.
     pub checked: Result<(), RuleBroken>,
 }
 
-/// Runs a scenario with the run loop as it is, or with a mutant of it.
+/// Runs a scenario with the run loop, or with a mutant of it.
 ///
 /// # Errors
-/// There is no runtime; or a mutant is asked for, and this build has none, as a published package has not.
-pub fn run(scenario: &Scenario, mutant: Option<RunLoopMutant>) -> io::Result<Ran> {
+/// If no runtime can be built, or if a mutant is requested in a build without the library's source (a published package).
+pub fn run(scenario: &RunScenario, mutant: Option<RunLoopMutant>) -> io::Result<CheckedRun> {
     match mutant {
         None => crate::run_loop_harness::run(scenario),
         #[cfg(fencepost_source)]
@@ -119,7 +119,7 @@ pub fn run(scenario: &Scenario, mutant: Option<RunLoopMutant>) -> io::Result<Ran
     }
 }
 
-/// The rule that each mutant breaks, named before it was run.
+/// The rule that each mutant must break, named before the mutant ran.
 pub const fn breaks(mutant: RunLoopMutant) -> Rule {
     match mutant {
         RunLoopMutant::AckBeforeTheEnd => Rule::SettlesAfterTheEnd,
@@ -136,7 +136,7 @@ pub const fn breaks(mutant: RunLoopMutant) -> Rule {
         | RunLoopMutant::CursorIsNotReleased
         | RunLoopMutant::SettlementLostOnBusy => Rule::SettlesEverything,
         RunLoopMutant::NoHeartbeat | RunLoopMutant::OneHeartbeat => Rule::LeaseKept,
-        RunLoopMutant::LossIsNotTold => Rule::ToldOfLoss,
+        RunLoopMutant::LossIsNotReported => Rule::LossIsReported,
         RunLoopMutant::SettlesAlthoughLost => Rule::LostIsNotSettled,
         RunLoopMutant::SettlesTwice => Rule::SettlesOnce,
         RunLoopMutant::ReleasedIsNotReported => Rule::ReportIsTrue,
@@ -151,7 +151,7 @@ pub const fn breaks(mutant: RunLoopMutant) -> Rule {
 }
 
 /// Scenarios, the same for the same seed.
-pub fn scenarios(seed: u64) -> impl Iterator<Item = Scenario> {
+pub fn scenarios(seed: u64) -> impl Iterator<Item = RunScenario> {
     let mut bytes = [0; 32];
     bytes[..8].copy_from_slice(&seed.to_le_bytes());
     let rng = TestRng::from_seed(RngAlgorithm::ChaCha, &bytes);
@@ -160,10 +160,10 @@ pub fn scenarios(seed: u64) -> impl Iterator<Item = Scenario> {
     std::iter::from_fn(move || strategy.new_tree(&mut runner).ok().map(|tree| tree.current()))
 }
 
-/// How many scenarios a mutant survived until the rule that was named for it caught it; nothing if it survived all.
+/// How many scenarios a mutant survived until its rule rejected it; `None` if it survived all.
 ///
 /// # Errors
-/// There is no runtime.
+/// As [`run`].
 pub fn survived(mutant: RunLoopMutant, seed: u64, scenarios_max: usize) -> io::Result<Option<usize>> {
     for (count, scenario) in scenarios(seed).take(scenarios_max).enumerate() {
         if run(&scenario, Some(mutant))?.checked.is_err_and(|broken| broken.rule == breaks(mutant)) {

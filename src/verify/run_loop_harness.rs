@@ -1,7 +1,8 @@
-//! Runs a scenario on a bus in memory, in tokio's paused time, and checks what was seen.
+//! Runs a scenario on a bus in memory, in tokio's paused time, and checks its notes.
 //!
-//! Invariant: this harness exists twice, once with the run loop as it is and once with the copy that has the mutants
-//! (`mutated`); nothing in it knows which.
+//! Invariant: this harness is compiled twice, once over the library and once over the copy that contains the mutants
+//! (`mutated`).
+//! Does not depend on: which of the two it drives.
 
 mod account;
 mod answers;
@@ -9,22 +10,22 @@ mod checker;
 mod fixture;
 mod recording;
 
-use crate::run_loop::scenario::Scenario;
-use crate::run_loop::{Ran, RuleBroken};
+use crate::run_loop::scenario::RunScenario;
+use crate::run_loop::{CheckedRun, RuleBroken};
 use crate::run_loop_harness::checker::RunChecker;
-use crate::run_loop_harness::fixture::Played;
+use crate::run_loop_harness::fixture::PlayedRun;
 
 /// Runs a scenario, and checks it.
 ///
 /// # Errors
-/// There is no runtime.
-pub(crate) fn run(scenario: &Scenario) -> std::io::Result<Ran> {
+/// If no runtime can be built.
+pub(crate) fn run(scenario: &RunScenario) -> std::io::Result<CheckedRun> {
     let played = fixture::play(scenario)?;
     let checked = check(scenario, &played);
-    Ok(Ran { ended: format!("{:?}", played.ended), notes: played.notes, checked })
+    Ok(CheckedRun { ended: format!("{:?}", played.ended), notes: played.notes, checked })
 }
 
-fn check(scenario: &Scenario, played: &Played) -> Result<(), RuleBroken> {
+fn check(scenario: &RunScenario, played: &PlayedRun) -> Result<(), RuleBroken> {
     let mut checker = RunChecker::new(scenario);
     for note in &played.notes {
         checker.note(note)?;

@@ -1,7 +1,8 @@
 //! Runs scenarios on the threads of a bus, each in the schedules that a search chooses.
 //!
-//! Invariant: this harness exists twice, once with the bus as it is and once with the copy that has the mutants
-//! (`mutated`); nothing in it knows which.
+//! Invariant: this harness is compiled twice, once over the library and once over the copy that contains the mutants
+//! (`mutated`).
+//! Does not depend on: which of the two it drives.
 
 mod fixture;
 mod scenario;
@@ -14,13 +15,13 @@ use std::sync::Arc;
 use crate::rig::recorder::beside_others;
 use crate::scheduler::{Board, Strategy, explore};
 use crate::thread_harness::fixture::Fixture;
-use crate::thread_harness::scenario::Scenario;
+use crate::thread_harness::scenario::ThreadScenario;
 use crate::thread_harness::tasks::{Caught, TaskScheduler};
 use crate::threads::{ANSWERED, PromiseBroken, ThreadCounterexample, ThreadSearch};
 use fencepost::error::{Error, Result};
 use fencepost::internals::threads::scheduler;
 
-/// The names of all scenarios, and whether each is so small that all of its schedules are run.
+/// The names of all scenarios, and whether all schedules of each are run.
 pub(crate) fn scenarios() -> impl Iterator<Item = (&'static str, bool)> {
     scenario::all().map(|scenario| (scenario.name, scenario.whole))
 }
@@ -28,7 +29,7 @@ pub(crate) fn scenarios() -> impl Iterator<Item = (&'static str, bool)> {
 /// Searches the schedules of one scenario.
 ///
 /// # Errors
-/// There is no such scenario, or no store on the simulated disk.
+/// If there is no such scenario, or if the store on the simulated disk cannot be opened.
 pub(crate) fn search(scenario: &str, search: &Strategy) -> Result<ThreadSearch> {
     let scenario = scenario::by_name(scenario).ok_or(Error::NotFound)?;
     let _beside = beside_others();
@@ -40,26 +41,27 @@ pub(crate) fn search(scenario: &str, search: &Strategy) -> Result<ThreadSearch> 
     let explored = explore(search, &board, move || {
         let tasks = &fixture.tasks;
         tasks.begin();
-        fixture.set();
+        fixture.reset();
         match play(&fixture) {
             Ok(played) => {
-                tasks.until_acted();
+                tasks.until_tasks_ended();
                 drop(played.bus);
                 tasks.until_over();
-                if let Err(broken) = (played.judge)(&fixture) {
+                if let Err(broken) = (played.check)(&fixture) {
                     tasks.caught(broken);
                 }
             }
             Err(error) => {
-                tasks.caught(PromiseBroken::new(ANSWERED, format!("nothing can be played: {error}")));
+                tasks.caught(PromiseBroken::new(ANSWERED, format!("the scenario could not begin: {error}")));
             }
         }
     });
-    let broken = tasks.into_caught().map(|caught| told(scenario, caught));
+    let broken = tasks.into_caught().map(|caught| counterexample(scenario, caught));
     Ok(ThreadSearch { explored, broken })
 }
 
-fn told(scenario: &Scenario, caught: Caught) -> ThreadCounterexample {
-    let story = timeline::draw(&caught.lanes, &caught.notes);
-    ThreadCounterexample { wrong: caught.wrong, scenario: scenario.name, story, choices: caught.choices }
+fn counterexample(scenario: &ThreadScenario, caught: Caught) -> ThreadCounterexample {
+    let explanation = timeline::draw(&caught.lanes, &caught.notes);
+    let Caught { violation, choices, .. } = caught;
+    ThreadCounterexample { violation, scenario: scenario.name, explanation, choices }
 }

@@ -1,16 +1,17 @@
-//! The threads of a bus under a scheduler that decides everything: the writing thread and its requests, the watcher and its
-//! looks, signals, the tasks of a run and their heartbeats, and how all of them end.
+//! Searches the schedules of the bus's own threads: the writing thread, the watcher, the signals, the tasks of a run and
+//! their heartbeats, and the end of each.
 //!
-//! The code under test is the bus's own. It runs as coroutines of one thread, over the one seam by which the bus begins
-//! threads, waits and tells the time (`fencepost::internals::threads`). The store is the real one on the simulated
-//! [`disk`](crate::disk). The scheduler decides at each point of that seam (before each lock, each shared number and each
-//! message) which task goes on. A scenario says which tasks there are and what must come of them, as promises that are
-//! sentences. A mutant makes one known mistake; a scenario and a promise are named for it before it runs.
+//! The system under test is the library's own code. It runs as coroutines of one thread, over the seam by which the bus
+//! begins threads, waits and reads the time (`fencepost::internals::threads`). The store is the real one on the simulated
+//! [`disk`](crate::disk). At each point of that seam (before each lock, each shared number and each message) the scheduler
+//! chooses which task continues. A scenario names its tasks and checks the promises below. For each mutant a scenario and
+//! a promise are named before it runs.
 //!
-//! One step, and so not looked into: a call of SQLite, and a call of a channel, a signal or a lock of tokio or of the
-//! standard library. Time passes only when every task waits, except for a clock that a scenario sets. File system events
-//! are not heard: under the scheduler the watcher looks at a fixed interval, as it does where nothing tells of changes.
+//! Limits: a call of SQLite, and a call of a channel, a signal or a lock of tokio or of the standard library, is one step.
+//! Time passes only when all tasks wait, except where a scenario sets a clock. Under the scheduler the watcher gets no
+//! file system events and looks at a fixed interval.
 //!
+//! Invariant: the same scenario and the same choices give the same run.
 //! Does not depend on: how the bus keeps its promises.
 
 mod control;
@@ -20,43 +21,42 @@ use serde::Serialize;
 pub use crate::mutated::ThreadMutant;
 pub use control::{ThreadControl, controls};
 
-use crate::plan::Reach;
-use crate::pool;
+use crate::plan::{Controls, Reach};
 use crate::scheduler::{Explored, Strategy};
-use crate::thread_harness;
+use crate::{mutated, pool, thread_harness};
 use fencepost::error::Result;
 
-/// Whoever asks something of an open bus is answered.
-pub const ANSWERED: &str = "everyone_who_asks_is_answered";
-/// What is answered as done is committed by then, and stays.
+/// Every request to an open bus is answered.
+pub const ANSWERED: &str = "every_request_is_answered";
+/// An operation that is answered as done has been committed before its answer, and stays.
 pub const BEFORE_COMMIT: &str = "no_answer_comes_before_its_commit";
-/// An answer is that of what was asked, and nobody else's.
+/// Each request gets its own answer, and not that of another request.
 pub const OWN_ANSWER: &str = "each_answer_is_to_its_own_question";
-/// What is answered as not done is not there.
+/// An operation that is answered as not done has no effect.
 pub const DENIED: &str = "what_was_answered_as_not_done_did_not_happen";
-/// A transaction has its limit, so that nobody waits too long.
+/// A transaction takes a limited number of operations, so that no request waits too long.
 pub const SMALL: &str = "a_transaction_takes_no_more_than_it_may";
-/// A change of interest wakes a sleeper, wherever it falls, and no timer has to.
-pub const WOKEN: &str = "a_change_wakes_whoever_waits_for_it";
-/// A bus that is closed, or whose last clone goes, and a run that is shut down end, and answer everyone.
+/// A change of interest wakes its sleepers without a timer, whenever it comes.
+pub const WOKEN: &str = "a_change_wakes_every_waiter";
+/// When a bus is closed, its last clone is dropped, or a run is shut down, it ends and all waiting requests are answered.
 pub const SHUTDOWN: &str = "a_shutdown_ends_and_answers_everyone";
-/// What a run holds when it ends is settled or given back.
+/// Every delivery that a run holds when it ends is settled or released.
 pub const KEPT: &str = "what_a_shutdown_cuts_off_is_given_back";
-/// A lease is kept while its handler works, and what is handed out is settled once.
+/// A lease is kept while its handler works, and each delivery is settled once.
 pub const SETTLED: &str = "a_delivery_is_settled_once_however_long_it_takes";
-/// When all clones of a bus have gone, so have its threads and tasks.
+/// When all clones of a bus have been dropped, its threads and tasks have ended.
 pub const LEFT_BEHIND: &str = "no_task_is_left_behind";
 
 /// All promises.
 pub const PROMISES: &[&str] =
     &[ANSWERED, BEFORE_COMMIT, OWN_ANSWER, DENIED, SMALL, WOKEN, SHUTDOWN, KEPT, SETTLED, LEFT_BEHIND];
 
-/// A promise that was broken.
+/// A broken promise.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PromiseBroken {
     /// The promise.
     pub promise: &'static str,
-    /// What was found.
+    /// How it is broken.
     pub why: String,
 }
 
@@ -66,51 +66,45 @@ impl PromiseBroken {
     }
 }
 
-/// How far a search went.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+/// How far the searches went.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct ThreadFigures {
-    /// How many scenarios were played.
+    /// How many scenarios were run.
     pub scenarios: usize,
-    /// How many schedules of them, all together.
+    /// How many schedules were run, all scenarios together.
     pub schedules: u64,
-    /// At how many points somebody was chosen.
+    /// At how many points the scheduler chose a task.
     pub steps: u64,
-    /// Of how many scenarios no schedule is left within the bound of preemptions.
+    /// How many scenarios were exhausted: no schedule is left within the bound of their search.
     pub exhausted: usize,
-    /// Known mistakes.
+    /// The positive controls: mutants that were caught by the promise named for them, and again from the same choices.
     pub controls: Controls,
+    /// Why the controls were skipped, if they were: the mutants need the source of the library.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub controls_skipped: Option<&'static str>,
 }
 
-/// How many known mistakes were caught.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
-pub struct Controls {
-    /// By the promise that is named for them, and again from the same choices.
-    pub caught: usize,
-    /// Of how many.
-    pub total: usize,
-}
-
-/// What a run found.
+/// What a run of all searches and controls found.
 #[derive(Debug)]
 pub struct ThreadsFound {
     /// How far it went.
     pub figures: ThreadFigures,
     /// What is wrong with the search itself.
     pub complaints: Vec<String>,
-    /// A promise that was broken.
+    /// A counterexample, if a promise was broken.
     pub broken: Option<ThreadCounterexample>,
 }
 
-/// A promise that was broken, and the choices that show it again.
+/// A broken promise, and the choices that replay it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ThreadCounterexample {
-    /// The promise, and what was found.
-    pub wrong: PromiseBroken,
+    /// The promise, and how it is broken.
+    pub violation: PromiseBroken,
     /// The scenario.
     pub scenario: &'static str,
     /// What each task did, one lane each.
-    pub story: String,
-    /// Which task went on, wherever several could. [`replay`] takes them.
+    pub explanation: String,
+    /// Which task continued at each point where several could. [`replay`] takes them.
     pub choices: Vec<u8>,
 }
 
@@ -119,7 +113,7 @@ pub struct ThreadCounterexample {
 pub struct ThreadSearch {
     /// How far it went.
     pub explored: Explored,
-    /// A promise that was broken.
+    /// A counterexample, if a promise was broken.
     pub broken: Option<ThreadCounterexample>,
 }
 
@@ -128,11 +122,11 @@ pub fn scenarios() -> impl Iterator<Item = &'static str> {
     thread_harness::scenarios().map(|(name, _)| name)
 }
 
-/// Searches the schedules of one scenario, of the bus as it is or with a mutant of it.
+/// Searches the schedules of one scenario, with the bus or with a mutant of it.
 ///
 /// # Errors
-/// There is no such scenario, or no store on the simulated disk; or a mutant is asked for, and this build has none, as a
-/// published package has not.
+/// If there is no such scenario, if the store on the simulated disk cannot be opened, or if a mutant is requested in a
+/// build without the library's source (a published package).
 pub fn search(scenario: &str, mutant: Option<ThreadMutant>, search: &Strategy) -> Result<ThreadSearch> {
     match mutant {
         None => thread_harness::search(scenario, search),
@@ -143,7 +137,7 @@ pub fn search(scenario: &str, mutant: Option<ThreadMutant>, search: &Strategy) -
     }
 }
 
-/// Runs a scenario once more, by these choices.
+/// Runs a scenario again by these choices.
 ///
 /// # Errors
 /// As [`search`].
@@ -151,18 +145,18 @@ pub fn replay(scenario: &str, mutant: Option<ThreadMutant>, choices: &[u8]) -> R
     search(scenario, mutant, &Strategy::Replay(choices.to_vec()))
 }
 
-/// The same failure from fewer choices, where the rest is what everyone does by itself.
+/// Finds the same failure with fewer choices. After them each task continues until it waits.
 ///
 /// # Errors
 /// As [`search`].
 pub fn shorten(broken: ThreadCounterexample, mutant: Option<ThreadMutant>) -> Result<ThreadCounterexample> {
     let (mut shortest, mut least) = (broken, 0);
-    // Halving, as if what is enough stayed enough: where it does not, this is only less short.
+    // A binary search for the shortest prefix. If a longer prefix can fail to show it, the result is only longer.
     while least < shortest.choices.len() {
         let half = usize::midpoint(least, shortest.choices.len());
         let choices = shortest.choices[..half].to_vec();
         let again = replay(shortest.scenario, mutant, &choices)?.broken;
-        match again.filter(|again| again.wrong.promise == shortest.wrong.promise) {
+        match again.filter(|again| again.violation.promise == shortest.violation.promise) {
             Some(again) => shortest = ThreadCounterexample { choices, ..again },
             None => least = half + 1,
         }
@@ -170,7 +164,7 @@ pub fn shorten(broken: ThreadCounterexample, mutant: Option<ThreadMutant>) -> Re
     Ok(shortest)
 }
 
-/// A search by this many departures at most.
+/// A search of all schedules that depart at most so often from the default order.
 fn departing(departures: u32) -> Strategy {
     Strategy::Departing { departures, schedules_max: 1_000_000 }
 }
@@ -198,8 +192,8 @@ enum Done {
     Caught(std::result::Result<(), String>),
 }
 
-/// Plays all scenarios in their schedules, and makes all known mistakes. `at` is told of each part and how many there
-/// are.
+/// Runs all searches and all controls. `at` is called with the name of each part when it begins, and with the number of
+/// parts. A build without the library's source has no mutants: there the controls are skipped, and the figures say so.
 ///
 /// # Errors
 /// If it could not be run.
@@ -213,7 +207,9 @@ pub fn run(
         let all = searches(scenario, reach, seed).into_iter();
         all.map(move |search| ThreadPart::Search(scenario, search))
     });
-    let parts: Vec<ThreadPart> = searches.chain(controls().map(ThreadPart::Control)).collect();
+    let skipped = mutated::skipped();
+    let controls = controls().filter(|_| skipped.is_none()).map(ThreadPart::Control);
+    let parts: Vec<ThreadPart> = searches.chain(controls).collect();
     let begin = |part: &ThreadPart| match part {
         ThreadPart::Search(scenario, _) => at(scenario, parts.len()),
         ThreadPart::Control(control) => at(control.scenario, parts.len()),
@@ -224,6 +220,7 @@ pub fn run(
     });
     let mut found = ThreadsFound { figures: ThreadFigures::default(), complaints: Vec::new(), broken: None };
     found.figures.scenarios = scenarios().count();
+    found.figures.controls_skipped = skipped;
     for (part, outcome) in parts.iter().zip(outcomes) {
         found.add(part, outcome?);
     }
@@ -242,7 +239,7 @@ impl ThreadsFound {
                 self.figures.exhausted += usize::from(exhaustive && explored.exhausted);
                 let name = scenario;
                 if let Some(why) = explored.ended {
-                    self.complaints.push(format!("{name}: the search ended before its time: {why}"));
+                    self.complaints.push(format!("{name}: the search ended early: {why}"));
                 }
                 if explored.misfit {
                     self.complaints.push(format!("{name}: the same choices did not lead the same way"));
@@ -250,11 +247,8 @@ impl ThreadsFound {
                 self.broken = self.broken.take().or(searched.broken);
             }
             (ThreadPart::Control(control), Done::Caught(caught)) => {
-                self.figures.controls.total += 1;
-                match caught {
-                    Ok(()) => self.figures.controls.caught += 1,
-                    Err(why) => self.complaints.push(format!("{:?}: {why}", control.mutant)),
-                }
+                let name = format!("{:?}", control.mutant);
+                self.complaints.extend(self.figures.controls.count(&name, caught));
             }
             _ => {}
         }

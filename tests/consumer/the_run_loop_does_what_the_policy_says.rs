@@ -1,7 +1,10 @@
-//! The run loop does what the policy function of the model says, and every known mutant of the loop is noticed.
+//! Checks the run loop against the policy function of the model, and that every mutant of the run loop is caught.
 //!
-//! Scenarios are played in paused time. Each failure prints its scenario, and keeps it beside this file, in one that ends
-//! in `.regressions`.
+//! Scenarios run in paused time. A failure prints its scenario, and keeps its seed beside this file, in a file whose name
+//! ends in `.regressions`.
+//!
+//! Invariant: every settlement is the one that the policy gives, and no rule of `fencepost_verify::run_loop` is broken.
+//! Does not depend on: the code of the run loop.
 
 use std::time::Duration;
 
@@ -62,7 +65,7 @@ fn drain() -> RunOptions {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_settlement_that_was_taken_back_settled_nothing() {
+async fn a_settlement_that_was_rolled_back_settles_nothing() {
     let bus = paused();
     bus.send(Message::command("work")).await.unwrap();
     let handlers = {
@@ -83,7 +86,7 @@ async fn a_settlement_that_was_taken_back_settled_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_event_that_was_nacked_by_hand_lets_go_of_those_behind_it() {
+async fn an_event_that_its_handler_nacks_is_handled_again_before_later_events() {
     let bus = paused();
     for text in ["first", "second"] {
         bus.publish(Message::event("work").text(text)).await.unwrap();
@@ -108,7 +111,7 @@ async fn an_event_that_was_nacked_by_hand_lets_go_of_those_behind_it() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn events_that_a_shutdown_gave_back_are_in_the_report() {
+async fn events_that_a_shutdown_releases_are_in_the_report() {
     let bus = paused();
     for _ in 0..3 {
         bus.publish(Message::event("work")).await.unwrap();
@@ -129,7 +132,7 @@ async fn events_that_a_shutdown_gave_back_are_in_the_report() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_run_that_stops_gives_the_others_the_time_of_grace_and_no_more() {
+async fn a_run_that_stops_gives_other_handlers_the_grace_period_and_no_more() {
     let bus = paused();
     for text in ["fails", "hangs"] {
         bus.send(Message::command("work").text(text)).await.unwrap();
@@ -148,7 +151,7 @@ async fn a_run_that_stops_gives_the_others_the_time_of_grace_and_no_more() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_second_replica_stands_by_until_the_first_is_gone() {
+async fn a_second_replica_stands_by_until_the_first_has_ended() {
     let bus = paused();
     bus.publish(Message::event("work")).await.unwrap();
     let run = |hangs: bool, shutdown: &CancellationToken| {
@@ -167,7 +170,7 @@ async fn a_second_replica_stands_by_until_the_first_is_gone() {
     tokio::time::sleep(Duration::from_secs(1)).await;
     let stands_by = run(false, &second);
     tokio::time::sleep(Duration::from_secs(60)).await;
-    assert!(!stands_by.is_finished(), "it went away");
+    assert!(!stands_by.is_finished(), "the second replica ended");
     first.cancel();
     assert_eq!(holds.await.unwrap().unwrap().released.len(), 1);
     tokio::time::sleep(Duration::from_secs(60)).await;
@@ -176,7 +179,7 @@ async fn a_second_replica_stands_by_until_the_first_is_gone() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_event_that_failed_comes_again_at_its_time() {
+async fn an_event_that_was_nacked_is_delivered_again_after_its_delay() {
     let bus = paused();
     bus.publish(Message::event("work")).await.unwrap();
     let begun = tokio::time::Instant::now();

@@ -1,9 +1,9 @@
-//! Every seed and every finding of the fuzz targets is played without a fuzzer. The seeds in the folder are those that
-//! the targets name.
+//! Runs every seed and every finding of the fuzz targets without a fuzzer. The seeds in the folder are those that the
+//! targets name.
 //!
-//! `FENCEPOST_WRITE_SEEDS=1 cargo test --all-features --test processes what_fuzzing_found` writes the seeds. With
-//! `FENCEPOST_CORPUS` set to a folder of corpora, such as `fuzz/corpus`, these are played as well: to measure what they
-//! reach.
+//! `FENCEPOST_WRITE_SEEDS=1 cargo test --all-features --test processes what_fuzzing_found` writes the seeds. If
+//! `FENCEPOST_CORPUS` names a folder of corpora, they run as well, to measure what they reach. The path must be absolute,
+//! such as `"$PWD/fuzz/corpus"`, since cargo runs this test in `src/cli`.
 
 #![expect(clippy::unwrap_used, reason = "a failed step of a test is a failed test")]
 
@@ -33,7 +33,19 @@ fn files(folder: &Path) -> BTreeMap<String, Vec<u8>> {
     entries.map(Result::unwrap).map(read).collect()
 }
 
-/// Plays everything there is for a target.
+/// The folder of grown corpora, if one is named.
+fn grown_corpora() -> Option<PathBuf> {
+    let corpora = PathBuf::from(std::env::var_os("FENCEPOST_CORPUS")?);
+    assert!(
+        corpora.is_dir(),
+        "FENCEPOST_CORPUS names {}, which is not a folder; give an absolute path, since cargo runs this test in {}",
+        corpora.display(),
+        env!("CARGO_MANIFEST_DIR")
+    );
+    Some(corpora)
+}
+
+/// Runs all inputs of a target.
 fn replay(name: &str) {
     let target = all().find(|target| target.name == name).unwrap();
     let seeds: BTreeMap<String, Vec<u8>> = (target.seeds)().into_iter().collect();
@@ -51,8 +63,7 @@ fn replay(name: &str) {
         there == seeds,
         "the seeds of {name} are not those that it names: write them anew, and look at them"
     );
-    let grown = std::env::var_os("FENCEPOST_CORPUS").map(|corpora| files(&Path::new(&corpora).join(name)));
-    let grown = grown.unwrap_or_default();
+    let grown = grown_corpora().map(|corpora| files(&corpora.join(name))).unwrap_or_default();
     for (file, bytes) in there.iter().chain(&files(&folder("regressions", name))).chain(&grown) {
         println!("{name}: {file}");
         (target.run)(bytes);

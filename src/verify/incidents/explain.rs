@@ -99,9 +99,9 @@ fn by_threads(mutant: threads::ThreadMutant, breaks: &str) -> Result<String, Not
     named(control.breaks, breaks)?;
     let all = Schedules::Departing { departures: 1, schedules_max: 1_000_000 };
     let broken = threads::search(control.scenario, Some(mutant), &all)?.broken;
-    let broken = broken.filter(|broken| broken.wrong.promise == breaks).ok_or(NotShown::Survived)?;
+    let broken = broken.filter(|broken| broken.violation.promise == breaks).ok_or(NotShown::Survived)?;
     let broken = threads::shorten(broken, Some(mutant))?;
-    let (explanation, violation) = (without_rounds(broken.story.trim_end()), broken.wrong);
+    let (explanation, violation) = (without_rounds(broken.explanation.trim_end()), broken.violation);
     Ok(format!(
         "{}\n\n{explanation}\n\nfound: {}\nbroken: {}\n",
         broken.scenario,

@@ -44,8 +44,8 @@ const INCIDENTS: &[Incident] = &[
                 missed, another instance takes the execution over, as it should, and then the first one comes \
                 back. It goes on working, for nothing tells it; a failing heartbeat was a line in the log. The \
                 question led to a state of the heartbeat that a handler can ask for.",
-        shown: ShownBy::Loop(Mutant::LossIsNotTold),
-        breaks: "ToldOfLoss",
+        shown: ShownBy::Loop(Mutant::LossIsNotReported),
+        breaks: "LossIsReported",
     },
     Incident {
         title: "Kept in the hand until it is stale",

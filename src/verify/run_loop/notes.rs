@@ -1,45 +1,47 @@
-//! What happened in a run: what its loop asked of the bus, what it was answered, and what its handlers did.
+//! The notes of a run: the requests of the run loop, the answers of the bus, and what its handlers did.
+//!
+//! Does not depend on: the run loop, the harness.
 
 use fencepost_model::op::{Op, Reply, Target};
 use fencepost_model::policy::HandlerOutcome;
 use fencepost_model::vocabulary::{Timestamp, Token};
 
-/// Who asked.
+/// The sender of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Who {
+pub enum Requester {
     /// The run loop, or the heartbeat of one of its handlers.
     Run,
     /// The handler of the delivery with this token.
     Handler(Token),
     /// Another consumer.
-    Stranger,
+    OtherConsumer,
 }
 
-/// What the store said.
+/// An answer of the store.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Answer {
-    /// It did as it was asked, or refused.
+pub enum RunAnswer {
+    /// The store applied the operation or refused it.
     Reply(Reply),
-    /// It was busy, and did nothing.
+    /// The store was busy and changed nothing.
     Busy,
-    /// It is closed, and did nothing.
+    /// The store is closed and changed nothing.
     Closed,
 }
 
-/// What happened.
+/// An event of a run.
 #[derive(Clone, Debug)]
-pub enum What {
-    /// These operations were asked for, together.
-    Asked(Who, Vec<Op>),
-    /// They were answered; with latency the one who asked learns of it later.
-    Answered(Who, Vec<(Op, Answer)>),
+pub enum RunEvent {
+    /// These operations were requested together.
+    Asked(Requester, Vec<Op>),
+    /// The store answered them. If the answer is slow, the requester receives it later.
+    Answered(Requester, Vec<(Op, RunAnswer)>),
     /// A handler began.
     Began(Token, Target),
-    /// A handler was told that its lease is lost.
-    Told(Token, Target),
+    /// A handler learnt that its lease is lost.
+    LossReported(Token, Target),
     /// A handler ended, or was cut off.
     Ended(Token, Target, HandlerOutcome),
-    /// The run was told to shut down.
+    /// The shutdown of the run was requested.
     Shutdown,
     /// The future of the run was dropped.
     Dropped,
@@ -47,11 +49,11 @@ pub enum What {
     Returned,
 }
 
-/// One thing that happened, and when.
+/// An event of a run, and its time.
 #[derive(Clone, Debug)]
 pub struct Note {
-    /// When.
+    /// The time.
     pub at: Timestamp,
-    /// What.
-    pub what: What,
+    /// The event.
+    pub what: RunEvent,
 }

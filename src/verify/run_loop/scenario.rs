@@ -1,6 +1,7 @@
-//! What a run loop is put through: its options, the messages, how their handlers end, and what goes wrong.
+//! Scenarios for the run loop: options, messages, what their handlers do, faults of the store, and other consumers.
 //!
-//! Every scenario is drawn from a seed, and plays the same each time. This module knows nothing of loops.
+//! Invariant: the same seed gives the same scenarios.
+//! Does not depend on: the run loop, the harness.
 
 use fencepost_model::policy::{FailurePolicy, RetryPolicy};
 use fencepost_model::vocabulary::Kind;
@@ -13,7 +14,7 @@ pub(crate) const NAME: &str = "work";
 pub(crate) const ONWARD: &str = "onward";
 /// The group that its events are read for.
 pub(crate) const GROUP: &str = "service";
-/// A trace that a message has of its own.
+/// A trace that a handler sets on the message it sends.
 pub(crate) const OWN_TRACE: &str = "00-of-its-own";
 
 /// The trace of a message.
@@ -21,155 +22,156 @@ pub(crate) fn trace_of(index: usize) -> String {
     format!("00-trace-{index}")
 }
 
-/// What a call to the store meets with.
+/// A fault of one call of the store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Fault {
-    /// This and so many more calls find it busy.
+pub enum StoreFault {
+    /// This call and so many more are answered as busy.
     Busy(u8),
-    /// From this call on it is closed.
+    /// From this call on the store is closed.
     Closed,
-    /// The answer comes this much later than its commit, in milliseconds.
+    /// The answer arrives so many milliseconds after the commit.
     Slow(u16),
 }
 
 /// How a handler ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum End {
-    /// It returns.
+pub enum HandlerEnd {
+    /// It succeeds.
     Handled,
-    /// It fails, and may succeed later; perhaps it says when, in milliseconds.
+    /// It fails with a retryable error, with or without a delay in milliseconds.
     Retryable(Option<u16>),
-    /// It fails for good.
+    /// It fails with a permanent error.
     Permanent,
-    /// It asks to park.
+    /// It asks to park the delivery.
     Park,
     /// It panics.
     Panic,
-    /// It settles in a transaction of its own, and then ends like this.
-    Transaction(Then),
-    /// It acks within a transaction of the bus that is taken back, and fails.
+    /// It settles in a transaction of its delivery, and then ends like this.
+    Transaction(AfterSettling),
+    /// It acks within a transaction of the bus that is rolled back, and fails.
     TakenBack,
-    /// It settles by hand: nacks.
+    /// It nacks the delivery itself, with a delay in milliseconds.
     NackByHand(u16),
-    /// It settles by hand: dead-letters.
+    /// It dead-letters the delivery itself.
     DeadLetterByHand,
-    /// It gives the delivery back by hand.
+    /// It releases the delivery itself.
     ReleaseByHand,
 }
 
-/// How a handler ends that has settled its delivery itself.
+/// How a handler ends after it has settled its delivery itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Then {
-    /// It returns.
+pub enum AfterSettling {
+    /// It succeeds.
     Return,
-    /// It fails all the same.
+    /// It fails.
     Fail,
-    /// It panics all the same.
+    /// It panics.
     Panic,
 }
 
-/// What a handler does.
+/// What a handler does in one attempt.
 #[derive(Clone, Copy, Debug)]
-pub struct Script {
+pub struct HandlerScript {
     /// How long it works, in milliseconds.
     pub work_ms: u16,
-    /// Whether it extends its lease by hand when it begins, by so many milliseconds.
+    /// If set, it first extends its lease itself by so many milliseconds.
     pub extends_ms: Option<u16>,
-    /// Whether it sends a message on: none, one as it is, or one with a trace of its own.
+    /// If set, it sends a message: with a trace of its own (`true`), or without (`false`).
     pub sends: Option<bool>,
     /// How it ends.
-    pub end: End,
+    pub end: HandlerEnd,
 }
 
-/// A message that is there before the run, or comes later.
+/// A message that is sent before the run, or during it.
 #[derive(Clone, Debug)]
-pub struct Planned {
+pub struct PlannedMessage {
     /// A command or an event.
     pub kind: Kind,
-    /// When it comes, in milliseconds after the start.
+    /// When it is sent, in milliseconds after the start. 0 means before the run.
     pub at_ms: u16,
     /// Whether it carries a trace.
     pub traced: bool,
     /// Whether its row is damaged.
     pub corrupt: bool,
-    /// What its handler does, attempt by attempt; afterwards it is handled.
-    pub scripts: Vec<Script>,
+    /// What its handler does, attempt by attempt. Further attempts succeed.
+    pub scripts: Vec<HandlerScript>,
 }
 
-/// How a run is brought to an end.
+/// How a run ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Stop {
+pub enum RunStop {
     /// It drains.
     Drained,
-    /// It is shut down after so many milliseconds.
+    /// Its shutdown is requested after so many milliseconds.
     Shutdown(u16),
-    /// It drains, and is shut down after so many milliseconds if it still runs.
+    /// It drains. If it still runs after so many milliseconds, its shutdown is requested.
     DrainedOrShutdown(u16),
     /// Its future is dropped after so many milliseconds.
     Dropped(u16),
 }
 
-/// What happens to a run from outside.
+/// An act of another consumer or of an operator.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Accident {
-    /// The lease of a command is taken over by another consumer.
+    /// The lease of a command expires, and another consumer claims the command.
     CommandStolen,
-    /// The cursor is taken over by another consumer.
+    /// The lease of the cursor expires, and another consumer polls.
     CursorStolen,
-    /// All that was put aside is redriven.
+    /// Every dead or parked message is redriven.
     Redriven,
 }
 
-/// What a run loop is put through.
+/// A scenario for the run loop.
 #[derive(Clone, Debug)]
-pub struct Scenario {
+pub struct RunScenario {
     /// The messages.
-    pub messages: Vec<Planned>,
-    /// What becomes of those that fail for good.
+    pub messages: Vec<PlannedMessage>,
+    /// The failure policy.
     pub policy: FailurePolicy,
-    /// How failed attempts wait.
+    /// The delays before further attempts.
     pub retry: RetryPolicy,
-    /// How many attempts there are.
+    /// The maximum number of attempts.
     pub attempts_max: u32,
-    /// How many handlers there are for commands.
+    /// The maximum number of concurrent command handlers.
     pub concurrency: usize,
-    /// How much is taken at once.
+    /// The maximum number of messages per claim or poll.
     pub batch: u32,
-    /// How long a lease lasts, in milliseconds.
+    /// The length of a lease, in milliseconds.
     pub lease_ms: u16,
-    /// Whether it is extended.
+    /// Whether leases are extended by the heartbeat.
     pub heartbeat: bool,
-    /// How long handlers may go on after a shutdown, in milliseconds.
+    /// The grace period after a shutdown, in milliseconds.
     pub grace_ms: u16,
     /// How the run ends.
-    pub stop: Stop,
-    /// Which calls to the store fail.
-    pub faults: Vec<(u16, Fault)>,
-    /// What happens from outside, and when, in milliseconds after the start.
+    pub stop: RunStop,
+    /// The faults, by the number of the call.
+    pub faults: Vec<(u16, StoreFault)>,
+    /// Acts of other consumers, by their time in milliseconds after the start.
     pub accidents: Vec<(u16, Accident)>,
 }
 
-fn end() -> impl Strategy<Value = End> {
-    let then = prop_oneof![Just(Then::Return), Just(Then::Fail), Just(Then::Panic)];
+fn end() -> impl Strategy<Value = HandlerEnd> {
+    let then =
+        prop_oneof![Just(AfterSettling::Return), Just(AfterSettling::Fail), Just(AfterSettling::Panic)];
     prop_oneof![
-        4 => Just(End::Handled),
-        3 => prop_oneof![Just(None), (0..400_u16).prop_map(Some)].prop_map(End::Retryable),
-        3 => Just(End::Permanent),
-        1 => Just(End::Park),
-        2 => Just(End::Panic),
-        2 => then.prop_map(End::Transaction),
-        1 => Just(End::TakenBack),
-        1 => (0..400_u16).prop_map(End::NackByHand),
-        1 => Just(End::DeadLetterByHand),
-        1 => Just(End::ReleaseByHand),
+        4 => Just(HandlerEnd::Handled),
+        3 => prop_oneof![Just(None), (0..400_u16).prop_map(Some)].prop_map(HandlerEnd::Retryable),
+        3 => Just(HandlerEnd::Permanent),
+        1 => Just(HandlerEnd::Park),
+        2 => Just(HandlerEnd::Panic),
+        2 => then.prop_map(HandlerEnd::Transaction),
+        1 => Just(HandlerEnd::TakenBack),
+        1 => (0..400_u16).prop_map(HandlerEnd::NackByHand),
+        1 => Just(HandlerEnd::DeadLetterByHand),
+        1 => Just(HandlerEnd::ReleaseByHand),
     ]
 }
 
-fn script() -> impl Strategy<Value = Script> {
+fn script() -> impl Strategy<Value = HandlerScript> {
     let work_ms = prop_oneof![3 => Just(0), 3 => 1..60_u16, 2 => 60..400_u16, 1 => 400..3_000_u16];
     let extends_ms = prop_oneof![8 => Just(None), 1 => (1..2_000_u16).prop_map(Some)];
     let sends = prop_oneof![3 => Just(None), 1 => any::<bool>().prop_map(Some)];
-    (work_ms, extends_ms, sends, end()).prop_map(|(work_ms, extends_ms, sends, end)| Script {
+    (work_ms, extends_ms, sends, end()).prop_map(|(work_ms, extends_ms, sends, end)| HandlerScript {
         work_ms,
         extends_ms,
         sends,
@@ -177,28 +179,29 @@ fn script() -> impl Strategy<Value = Script> {
     })
 }
 
-fn planned() -> impl Strategy<Value = Planned> {
+fn planned() -> impl Strategy<Value = PlannedMessage> {
     let kind = prop_oneof![Just(Kind::Command), Just(Kind::Event)];
     let at_ms = prop_oneof![4 => Just(0), 1 => 1..800_u16];
     let corrupt = prop::bool::weighted(0.12);
-    (kind, at_ms, any::<bool>(), corrupt, vec(script(), 1..4))
-        .prop_map(|(kind, at_ms, traced, corrupt, scripts)| Planned { kind, at_ms, traced, corrupt, scripts })
+    (kind, at_ms, any::<bool>(), corrupt, vec(script(), 1..4)).prop_map(
+        |(kind, at_ms, traced, corrupt, scripts)| PlannedMessage { kind, at_ms, traced, corrupt, scripts },
+    )
 }
 
-fn stop() -> impl Strategy<Value = Stop> {
+fn stop() -> impl Strategy<Value = RunStop> {
     prop_oneof![
-        4 => Just(Stop::Drained),
-        4 => (0..1_500_u16).prop_map(Stop::Shutdown),
-        2 => (0..1_500_u16).prop_map(Stop::DrainedOrShutdown),
-        1 => (0..1_500_u16).prop_map(Stop::Dropped),
+        4 => Just(RunStop::Drained),
+        4 => (0..1_500_u16).prop_map(RunStop::Shutdown),
+        2 => (0..1_500_u16).prop_map(RunStop::DrainedOrShutdown),
+        1 => (0..1_500_u16).prop_map(RunStop::Dropped),
     ]
 }
 
-fn fault() -> impl Strategy<Value = (u16, Fault)> {
+fn fault() -> impl Strategy<Value = (u16, StoreFault)> {
     let fault = prop_oneof![
-        5 => (0..7_u8).prop_map(Fault::Busy),
-        1 => Just(Fault::Closed),
-        4 => (1..500_u16).prop_map(Fault::Slow),
+        5 => (0..7_u8).prop_map(StoreFault::Busy),
+        1 => Just(StoreFault::Closed),
+        4 => (1..500_u16).prop_map(StoreFault::Slow),
     ];
     (0..25_u16, fault)
 }
@@ -210,7 +213,7 @@ fn accident() -> impl Strategy<Value = (u16, Accident)> {
 }
 
 /// Any scenario.
-pub fn scenario() -> impl Strategy<Value = Scenario> {
+pub fn scenario() -> impl Strategy<Value = RunScenario> {
     let policy = prop_oneof![
         Just(FailurePolicy::Retry),
         Just(FailurePolicy::DeadLetter),
@@ -230,7 +233,7 @@ pub fn scenario() -> impl Strategy<Value = Scenario> {
         |(messages, policy, retry, sizes, times, stop, (faults, accidents))| {
             let (attempts_max, concurrency, batch) = sizes;
             let (lease_ms, heartbeat, grace_ms) = times;
-            Scenario {
+            RunScenario {
                 messages,
                 policy,
                 retry,

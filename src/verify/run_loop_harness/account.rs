@@ -1,20 +1,23 @@
-//! The end of the account: whether a run ended as it should, left nothing behind, and reports what it did.
+//! The final part of the check: how the run ended, what it left behind, and whether its report is correct.
+//!
+//! Invariant: the expected report is computed from the notes alone.
+//! Does not depend on: the code of the run loop.
 
 use fencepost_model::op::{Settled, Target};
 use fencepost_model::state::LogRow;
 
-use crate::run_loop::notes::What;
+use crate::run_loop::notes::RunEvent;
 use crate::run_loop::scenario::NAME;
 use crate::run_loop::{Rule, RuleBroken};
-use crate::run_loop_harness::checker::{ByHand, RunChecker, hold};
-use crate::run_loop_harness::fixture::Played;
+use crate::run_loop_harness::checker::{RunChecker, SettledByHandler, hold};
+use crate::run_loop_harness::fixture::PlayedRun;
 use fencepost::internals::consumer::report::{RunCause, RunReport};
 
-/// What a run may take to end beyond its grace: five questions to a busy store, each after a longer wait.
-const LAST_WORDS_MS: u64 = 4_000;
+/// How long a run may take to end after its grace period: five requests to a busy store, each after a longer wait.
+const END_MS_MAX: u64 = 4_000;
 
 impl RunChecker<'_> {
-    pub(super) fn close(&self, played: &Played) -> Result<(), RuleBroken> {
+    pub(super) fn close(&self, played: &PlayedRun) -> Result<(), RuleBroken> {
         let Some(ended) = &played.ended else {
             return hold(Rule::Ends, self.dropped, || "the run never ended".to_owned());
         };
@@ -22,15 +25,15 @@ impl RunChecker<'_> {
             Ok(report) => report,
             Err(error) => &error.report,
         };
-        let returned = played.notes.iter().position(|note| matches!(note.what, What::Returned));
+        let returned = played.notes.iter().position(|note| matches!(note.what, RunEvent::Returned));
         let Some((at, before)) = returned.and_then(|at| Some((at, at.checked_sub(1)?))) else {
             return Ok(());
         };
         let (at, before) = (played.notes[at].at, played.notes[before].at);
-        self.ends_rightly(ended.as_ref().err().map(|error| &error.cause))?;
+        self.ends_correctly(ended.as_ref().err().map(|error| &error.cause))?;
         if let Some(stop_at) = self.stop_at {
-            let last = stop_at.plus(u64::from(self.scenario.grace_ms) + LAST_WORDS_MS + 4 * self.slow_ms);
-            hold(Rule::Ends, at <= last, || format!("told to end at {stop_at}, it ended at {at}"))?;
+            let last = stop_at.plus(u64::from(self.scenario.grace_ms) + END_MS_MAX + 4 * self.slow_ms);
+            hold(Rule::Ends, at <= last, || format!("its reason to end was at {stop_at}, it ended at {at}"))?;
         } else {
             let prompt = at == before || self.slow_ms > 0;
             hold(Rule::DrainsExactly, prompt, || format!("nothing happened between {before} and {at}"))?;
@@ -40,7 +43,7 @@ impl RunChecker<'_> {
         self.reports(report)
     }
 
-    fn ends_rightly(&self, cause: Option<&RunCause>) -> Result<(), RuleBroken> {
+    fn ends_correctly(&self, cause: Option<&RunCause>) -> Result<(), RuleBroken> {
         match cause {
             Some(RunCause::Bus(error)) => {
                 hold(Rule::BusyIsPatient, !error.is_retryable(), || "a busy store ended the run".to_owned())?;
@@ -53,13 +56,15 @@ impl RunChecker<'_> {
             None => {
                 hold(Rule::StopEnds, self.stops.is_empty(), || format!("not stopped for {:?}", self.stops))?;
                 let unnoticed = self.counts.closed && !self.shutdown;
-                hold(Rule::ErrorsEnd, !unnoticed, || "the store was closed, and all is well".to_owned())
+                hold(Rule::ErrorsEnd, !unnoticed, || {
+                    "the store was closed, and the run ended without an error".to_owned()
+                })
             }
         }
     }
 
-    /// Where nothing came from outside, a drain leaves nothing that was due when each loop looked last.
-    fn nothing_is_due(&self, played: &Played) -> Result<(), RuleBroken> {
+    /// If no message came late and no other consumer acted, a drain leaves nothing that was due at its last claim or poll.
+    fn nothing_is_due(&self, played: &PlayedRun) -> Result<(), RuleBroken> {
         let late = self.scenario.messages.iter().any(|planned| planned.at_ms > 0);
         if late || self.slow_ms > 0 || !self.scenario.accidents.is_empty() {
             return Ok(());
@@ -81,14 +86,14 @@ impl RunChecker<'_> {
         Ok(())
     }
 
-    /// What was taken is settled, given back, lost, or reported as neither.
+    /// Every delivery is settled, released or lost, or the report says that none of these happened.
     fn leaves_nothing(&self, report: &RunReport) -> Result<(), RuleBroken> {
         for ((token, target), seen) in &self.seen {
             let command = matches!(target, Target::Command(_));
             let mine = command || seen.ended.is_some() || self.line.contains(&(*token, target.clone()));
             let over = seen.done || seen.by_hand.is_some() || seen.known_lost();
-            let told = report.abandoned.contains(target);
-            hold(Rule::SettlesEverything, over || told || !mine, || {
+            let reported = report.abandoned.contains(target);
+            hold(Rule::SettlesEverything, over || reported || !mine, || {
                 format!("{target:?} under {token} is left")
             })?;
         }
@@ -106,12 +111,12 @@ impl RunChecker<'_> {
         let past = self.past.iter().map(|(key, seen)| (key, seen));
         for ((token, target), seen) in self.seen.iter().chain(past) {
             match &seen.by_hand {
-                // It was cut off before it knew that it had settled.
+                // The handler was cancelled before it received the answer to its settlement.
                 Some(_) if seen.ended == Some(fencepost_model::policy::HandlerOutcome::Cancelled) => {
                     return Ok(());
                 }
-                Some(ByHand::Settled(by_hand)) => settled.push(by_hand.clone()),
-                Some(ByHand::Released) => expected.released.push(target.clone()),
+                Some(SettledByHandler::Settled(by_hand)) => settled.push(by_hand.clone()),
+                Some(SettledByHandler::Released) => expected.released.push(target.clone()),
                 None if seen.known_lost() => expected.stale += 1,
                 None if seen.done => {}
                 None => {

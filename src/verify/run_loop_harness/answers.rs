@@ -1,22 +1,25 @@
-//! The judge's view of answers: what was handed out, settled, extended and lost, as the store said.
+//! What the checker learns from the answers of the store: deliveries that were handed out, settled, extended or lost.
+//!
+//! Invariant: the state of a delivery follows the answers of the store, not the requests.
+//! Does not depend on: the code of the run loop.
 
 use fencepost_model::op::{Delivery, Lease, Op, Refusal, Reply, Settled, Target};
 use fencepost_model::vocabulary::Token;
 
 use crate::run_loop::Rule;
-use crate::run_loop::notes::{Answer, Who};
-use crate::run_loop_harness::checker::{ByHand, Checked, RunChecker, Seen, hold};
+use crate::run_loop::notes::{Requester, RunAnswer};
+use crate::run_loop_harness::checker::{Checked, RunChecker, SeenDelivery, SettledByHandler, hold};
 
 impl RunChecker<'_> {
-    pub(super) fn answered(&mut self, who: Who, op: &Op, answer: &Answer) -> Checked {
+    pub(super) fn answered(&mut self, requester: Requester, op: &Op, answer: &RunAnswer) -> Checked {
         let reply = match answer {
-            Answer::Reply(reply) => reply,
-            Answer::Busy | Answer::Closed => {
-                if let (Who::Run, Op::Extend { token, .. }) = (who, op) {
+            RunAnswer::Reply(reply) => reply,
+            RunAnswer::Busy | RunAnswer::Closed => {
+                if let (Requester::Run, Op::Extend { token, .. }) = (requester, op) {
                     self.of_token(*token, |seen| seen.disturbed = true);
-                } else if who == Who::Run && *answer == Answer::Busy {
+                } else if requester == Requester::Run && *answer == RunAnswer::Busy {
                     self.counts.busy += 1;
-                } else if who == Who::Run {
+                } else if requester == Requester::Run {
                     self.counts.closed = true;
                     self.stops_now();
                 }
@@ -25,14 +28,14 @@ impl RunChecker<'_> {
         };
         match (op, reply) {
             (_, Reply::HandedOut { deliveries, dead_lettered }) => {
-                if who == Who::Run {
+                if requester == Requester::Run {
                     self.counts.buried += dead_lettered.len() as u64;
                 }
-                if let (Who::Run, Op::Poll { .. }) = (who, op) {
+                if let (Requester::Run, Op::Poll { .. }) = (requester, op) {
                     self.line.clear();
                 }
                 for delivery in deliveries {
-                    self.handed_out(who, delivery);
+                    self.handed_out(requester, delivery);
                 }
                 Ok(())
             }
@@ -40,9 +43,9 @@ impl RunChecker<'_> {
                 self.line.clear();
                 Ok(())
             }
-            (Op::Settle { target, token, .. }, reply) => self.settled(who, *token, target, reply),
+            (Op::Settle { target, token, .. }, reply) => self.settled(requester, *token, target, reply),
             (Op::Release { lease, token }, reply) => {
-                self.released(who, *token, lease, reply);
+                self.released(requester, *token, lease, reply);
                 Ok(())
             }
             (Op::Extend { token, .. }, Reply::Extended { until }) => {
@@ -52,12 +55,12 @@ impl RunChecker<'_> {
                     if seen.at_work() && !seen.disturbed && kept && now >= seen.until {
                         late = Some(seen.until);
                     }
-                    seen.disturbed |= who != Who::Run && *until < seen.until;
+                    seen.disturbed |= requester != Requester::Run && *until < seen.until;
                     seen.until = *until;
                 });
                 hold(Rule::LeaseKept, late.is_none(), || format!("extended at {now}, but due at {late:?}"))
             }
-            (Op::Extend { token, .. }, Reply::Refused(_)) if who != Who::Run => {
+            (Op::Extend { token, .. }, Reply::Refused(_)) if requester != Requester::Run => {
                 self.of_token(*token, |seen| seen.refused_by_hand |= seen.at_work());
                 Ok(())
             }
@@ -69,18 +72,18 @@ impl RunChecker<'_> {
         self.scenario.heartbeat && self.slow_ms == 0 && self.scenario.lease_ms >= 20
     }
 
-    fn of_token(&mut self, token: Token, mut change: impl FnMut(&mut Seen)) {
+    fn of_token(&mut self, token: Token, mut change: impl FnMut(&mut SeenDelivery)) {
         self.seen.iter_mut().filter(|((of, _), _)| *of == token).for_each(|(_, seen)| change(seen));
     }
 
-    fn handed_out(&mut self, who: Who, delivery: &Delivery) {
+    fn handed_out(&mut self, requester: Requester, delivery: &Delivery) {
         let (now, lease) = (self.now, delivery.target.lease());
         for ((token, target), seen) in &mut self.seen {
             if *token != delivery.token && target.lease() == lease && !seen.done && seen.by_hand.is_none() {
                 seen.taken_at.get_or_insert(now);
             }
         }
-        if who != Who::Run {
+        if requester != Requester::Run {
             return;
         }
         let key = (delivery.token, delivery.target.clone());
@@ -88,20 +91,21 @@ impl RunChecker<'_> {
             self.line.push(key.clone());
             self.of_token(delivery.token, |seen| seen.until = delivery.lease_until);
         }
-        // What was settled comes again under the same token where it is redriven, or the nack of an entry.
+        // A settled delivery returns under the same token after a redrive, or after the nack of an entry.
         let known = self.seen.remove(&key);
-        let (over, known): (Vec<_>, Vec<_>) = known.into_iter().partition(|seen: &Seen| seen.is_over());
+        let (over, known): (Vec<_>, Vec<_>) =
+            known.into_iter().partition(|seen: &SeenDelivery| seen.is_over());
         self.past.extend(over.into_iter().map(|seen| (key.clone(), seen)));
         let known = known.into_iter().find(|seen| seen.began);
         self.seen.insert(
             key,
-            known.unwrap_or(Seen {
+            known.unwrap_or(SeenDelivery {
                 sound: delivery.body.is_sound(),
                 attempt: delivery.attempt,
                 until: delivery.lease_until,
                 began: false,
                 ended: None,
-                told: false,
+                loss_reported: false,
                 refused_by_hand: false,
                 taken_at: None,
                 disturbed: false,
@@ -112,15 +116,15 @@ impl RunChecker<'_> {
         );
     }
 
-    fn settled(&mut self, who: Who, token: Token, target: &Target, reply: &Reply) -> Checked {
+    fn settled(&mut self, requester: Requester, token: Token, target: &Target, reply: &Reply) -> Checked {
         let event = matches!(target, Target::Event { .. });
         match reply {
             Reply::Settled(settled) => {
-                match who {
-                    Who::Run => self.counts.settled.push(settled.clone()),
-                    _ => {
-                        self.with(token, target, |seen| seen.by_hand = Some(ByHand::Settled(settled.clone())))
-                    }
+                match requester {
+                    Requester::Run => self.counts.settled.push(settled.clone()),
+                    _ => self.with(token, target, |seen| {
+                        seen.by_hand = Some(SettledByHandler::Settled(settled.clone()))
+                    }),
                 }
                 let taken = self.seen.get(&(token, target.clone())).and_then(|seen| seen.taken_at);
                 self.line.retain(|(_, waiting)| waiting != target);
@@ -129,7 +133,7 @@ impl RunChecker<'_> {
                 }
                 hold(Rule::LostIsNotSettled, taken.is_none(), || format!("{target:?} belonged to another"))?;
             }
-            _ if who == Who::Run => {
+            _ if requester == Requester::Run => {
                 self.counts.refused += 1;
                 if !matches!(target, Target::Command(_)) {
                     self.line.clear();
@@ -137,23 +141,27 @@ impl RunChecker<'_> {
             }
             _ => self.with(token, target, |seen| seen.refused_by_hand = true),
         }
-        if who == Who::Run {
+        if requester == Requester::Run {
             self.with(token, target, |seen| seen.done = true);
         }
         Ok(())
     }
 
-    fn released(&mut self, who: Who, token: Token, lease: &Lease, reply: &Reply) {
+    fn released(&mut self, requester: Requester, token: Token, lease: &Lease, reply: &Reply) {
         let good = *reply == Reply::Released;
         let handling = self.seen.iter().find(|((of, _), seen)| *of == token && seen.at_work());
         let target = match lease {
             Lease::Command(seq) => Some(Target::Command(*seq)),
             Lease::Cursor(_) => handling.map(|((_, target), _)| target.clone()),
         };
-        match (who, target) {
-            (Who::Handler(_), Some(target)) => {
+        match (requester, target) {
+            (Requester::Handler(_), Some(target)) => {
                 self.with(token, &target, |seen| {
-                    if good { seen.by_hand = Some(ByHand::Released) } else { seen.refused_by_hand = true }
+                    if good {
+                        seen.by_hand = Some(SettledByHandler::Released)
+                    } else {
+                        seen.refused_by_hand = true
+                    }
                 });
                 if good && !matches!(target, Target::Command(_)) {
                     self.line.clear();

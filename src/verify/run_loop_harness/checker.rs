@@ -1,7 +1,7 @@
-//! The judge: holds what a run loop was seen to do against the policy function of the model.
+//! The checker: compares the notes of a run with the rules and with the policy function of the model.
 //!
-//! What always holds: it judges by notes alone, and knows nothing of how the loop is written. The first rule that is
-//! broken is the verdict.
+//! Invariant: the result depends on the scenario and the notes alone. It is the first broken rule.
+//! Does not depend on: the code of the run loop.
 
 use std::collections::BTreeMap;
 
@@ -9,40 +9,40 @@ use fencepost_model::op::{Lease, Op, Settled, Settlement, Target};
 use fencepost_model::policy::{AttemptDecision, HandlerOutcome, decide};
 use fencepost_model::vocabulary::{Timestamp, Token};
 
-use crate::run_loop::notes::{Note, What, Who};
-use crate::run_loop::scenario::{Fault, OWN_TRACE, Scenario, Stop, trace_of};
+use crate::run_loop::notes::{Note, Requester, RunEvent};
+use crate::run_loop::scenario::{OWN_TRACE, RunScenario, RunStop, StoreFault, trace_of};
 use crate::run_loop::{Rule, RuleBroken};
 use fencepost::telemetry::TRACEPARENT;
 
 /// How a handler settled its delivery itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum ByHand {
+pub(super) enum SettledByHandler {
     Settled(Settled),
     Released,
 }
 
-/// A delivery, as far as it was seen.
+/// A delivery, as far as the notes show it.
 #[derive(Clone, Debug)]
-pub(super) struct Seen {
+pub(super) struct SeenDelivery {
     pub(super) sound: bool,
     pub(super) attempt: u32,
     pub(super) until: Timestamp,
     pub(super) began: bool,
     pub(super) ended: Option<HandlerOutcome>,
-    pub(super) told: bool,
-    /// Its handler was refused a settlement.
+    pub(super) loss_reported: bool,
+    /// The store refused a request of its handler.
     pub(super) refused_by_hand: bool,
-    /// When another was handed it.
+    /// When the store gave its lease to another consumer.
     pub(super) taken_at: Option<Timestamp>,
-    /// Its lease could not be extended in time, or was cut short by hand.
+    /// Its lease could not be extended in time, or its handler shortened it.
     pub(super) disturbed: bool,
-    pub(super) by_hand: Option<ByHand>,
+    pub(super) by_hand: Option<SettledByHandler>,
     pub(super) asked: Option<Op>,
-    /// The store answered, and it was not busy.
+    /// The store answered the settlement or release, and was not busy.
     pub(super) done: bool,
 }
 
-impl Seen {
+impl SeenDelivery {
     pub(super) const fn is_over(&self) -> bool {
         self.done || self.by_hand.is_some()
     }
@@ -53,11 +53,11 @@ impl Seen {
 
     /// Whether the loop knows that the lease is lost.
     pub(super) fn known_lost(&self) -> bool {
-        self.told || self.refused_by_hand && self.ended != Some(HandlerOutcome::Cancelled)
+        self.loss_reported || self.refused_by_hand && self.ended != Some(HandlerOutcome::Cancelled)
     }
 }
 
-/// What was counted.
+/// Figures counted from the notes.
 #[derive(Debug, Default)]
 pub(super) struct Counts {
     pub(super) settled: Vec<Settled>,
@@ -66,26 +66,26 @@ pub(super) struct Counts {
     pub(super) busy: u64,
     pub(super) panicked: u64,
     pub(super) released: Vec<Target>,
-    /// The store answered an operation of the loop with an error that time does not cure.
+    /// The store answered a request of the run loop with an error that is not retryable.
     pub(super) closed: bool,
 }
 
 pub(super) struct RunChecker<'a> {
-    pub(super) scenario: &'a Scenario,
-    pub(super) seen: BTreeMap<(Token, Target), Seen>,
-    /// What was seen, and came again under the same token.
-    pub(super) past: Vec<((Token, Target), Seen)>,
-    /// The events that the loop has in hand, in order.
+    pub(super) scenario: &'a RunScenario,
+    pub(super) seen: BTreeMap<(Token, Target), SeenDelivery>,
+    /// Earlier deliveries that came again under the same token.
+    pub(super) past: Vec<((Token, Target), SeenDelivery)>,
+    /// The events that the run loop holds, in order.
     pub(super) line: Vec<(Token, Target)>,
     pub(super) counts: Counts,
     pub(super) shutdown: bool,
     pub(super) dropped: bool,
     /// When the run had a reason to end.
     pub(super) stop_at: Option<Timestamp>,
-    /// What the policy stopped for.
+    /// The deliveries for which the policy decided to stop.
     pub(super) stops: Vec<Target>,
     pub(super) slow_ms: u64,
-    /// When commands, and when events, were last looked for.
+    /// The times of the last claim and of the last poll.
     pub(super) looked: (Timestamp, Timestamp),
     pub(super) now: Timestamp,
 }
@@ -97,9 +97,9 @@ pub(super) fn hold(rule: Rule, holds: bool, what: impl FnOnce() -> String) -> Ch
 }
 
 impl<'a> RunChecker<'a> {
-    pub(super) fn new(scenario: &'a Scenario) -> Self {
+    pub(super) fn new(scenario: &'a RunScenario) -> Self {
         let slow = scenario.faults.iter().map(|(_, fault)| match fault {
-            Fault::Slow(ms) => u64::from(*ms),
+            StoreFault::Slow(ms) => u64::from(*ms),
             _ => 0,
         });
         Self {
@@ -121,33 +121,35 @@ impl<'a> RunChecker<'a> {
     pub(super) fn note(&mut self, note: &Note) -> Checked {
         self.now = note.at;
         match &note.what {
-            What::Asked(Who::Run, ops) => ops.iter().try_for_each(|op| self.asked(op, ops)),
-            What::Asked(Who::Handler(_), ops) => ops.iter().try_for_each(|op| self.sent(op)),
-            What::Asked(Who::Stranger, _) => Ok(()),
-            What::Answered(who, answers) => {
-                answers.iter().try_for_each(|(op, answer)| self.answered(*who, op, answer))
+            RunEvent::Asked(Requester::Run, ops) => ops.iter().try_for_each(|op| self.asked(op, ops)),
+            RunEvent::Asked(Requester::Handler(_), ops) => ops.iter().try_for_each(|op| self.sent(op)),
+            RunEvent::Asked(Requester::OtherConsumer, _) => Ok(()),
+            RunEvent::Answered(requester, answers) => {
+                answers.iter().try_for_each(|(op, answer)| self.answered(*requester, op, answer))
             }
-            What::Began(token, target) => self.began(*token, target),
-            What::Told(token, target) => {
+            RunEvent::Began(token, target) => self.began(*token, target),
+            RunEvent::LossReported(token, target) => {
                 let taken =
                     self.seen.get(&(*token, target.clone())).is_some_and(|seen| seen.taken_at.is_some());
-                self.with(*token, target, |seen| seen.told = true);
+                self.with(*token, target, |seen| seen.loss_reported = true);
                 let known = taken || self.counts.closed || !self.scenario.accidents.is_empty();
                 let fenced = known || self.slow_ms > 0 || !self.scenario.heartbeat;
-                hold(Rule::ToldOfLoss, fenced || self.has_faults(), || format!("told of a loss: {target:?}"))
+                hold(Rule::LossIsReported, fenced || self.has_faults(), || {
+                    format!("reported as lost, but not lost: {target:?}")
+                })
             }
-            What::Ended(token, target, outcome) => self.ended(*token, target, outcome),
-            What::Shutdown => {
+            RunEvent::Ended(token, target, outcome) => self.ended(*token, target, outcome),
+            RunEvent::Shutdown => {
                 self.shutdown = true;
                 self.stops_now();
                 Ok(())
             }
-            What::Dropped => {
+            RunEvent::Dropped => {
                 self.dropped = true;
                 self.stops_now();
                 Ok(())
             }
-            What::Returned => {
+            RunEvent::Returned => {
                 let at_work = self.seen.values().filter(|seen| seen.at_work()).count();
                 hold(Rule::SettlesEverything, at_work == 0, || format!("{at_work} handlers are left at work"))
             }
@@ -162,7 +164,7 @@ impl<'a> RunChecker<'a> {
         self.stop_at.get_or_insert(self.now);
     }
 
-    pub(super) fn with(&mut self, token: Token, target: &Target, change: impl FnOnce(&mut Seen)) {
+    pub(super) fn with(&mut self, token: Token, target: &Target, change: impl FnOnce(&mut SeenDelivery)) {
         if let Some(seen) = self.seen.get_mut(&(token, target.clone())) {
             change(seen);
         }
@@ -201,15 +203,15 @@ impl<'a> RunChecker<'a> {
                 self.gives_back(*token, &Target::Command(*seq), op)
             }
             Op::Release { lease: Lease::Cursor(_), .. } => {
-                let drains = !matches!(self.scenario.stop, Stop::Shutdown(_) | Stop::Dropped(_));
+                let drains = !matches!(self.scenario.stop, RunStop::Shutdown(_) | RunStop::Dropped(_));
                 let ends = self.stop_at.is_some() || drains;
-                hold(Rule::SettlesByThePolicy, ends, || "the cursor was given back for nothing".to_owned())
+                hold(Rule::SettlesByThePolicy, ends, || "the cursor was released without a reason".to_owned())
             }
             _ => Ok(()),
         }
     }
 
-    /// Something is to be taken.
+    /// Checks a claim or poll.
     fn takes(&self) -> Checked {
         let stopped = self.shutdown || self.slow_ms == 0 && self.stop_at.is_some_and(|at| at < self.now);
         hold(Rule::NothingAfterShutdown, !stopped, || "something was claimed after a shutdown".to_owned())
@@ -250,14 +252,16 @@ impl<'a> RunChecker<'a> {
         if seen.is_some_and(|seen| !seen.began && !seen.is_over()) {
             let over = seen.is_some_and(|seen| self.now >= seen.until) || self.stop_at.is_some();
             self.with(token, target, |seen| seen.asked = Some(op.clone()));
-            return hold(Rule::SettlesByThePolicy, over, || format!("{target:?} was given back for nothing"));
+            return hold(Rule::SettlesByThePolicy, over, || {
+                format!("{target:?} was released without a reason")
+            });
         }
         let expected = self.expected(token, target, op)?;
         let fits = matches!(expected, Some(AttemptDecision::Release | AttemptDecision::Stop(_)));
         hold(Rule::SettlesByThePolicy, fits, || format!("{target:?} was released, but {expected:?} is due"))
     }
 
-    /// What is due to a delivery that is settled now.
+    /// What the policy decides for a delivery that is settled now.
     fn expected(
         &mut self,
         token: Token,
@@ -283,7 +287,7 @@ impl<'a> RunChecker<'a> {
         })?;
         hold(Rule::LostIsNotSettled, !seen.known_lost(), || format!("{target:?} is known to be lost"))?;
         seen.asked = Some(op.clone());
-        Ok(seen.verdict(self.scenario, token))
+        Ok(seen.decision(self.scenario, token))
     }
 
     fn began(&mut self, token: Token, target: &Target) -> Checked {
@@ -301,7 +305,7 @@ impl<'a> RunChecker<'a> {
         let Some(seen) = self.seen.get_mut(&(token, target.clone())) else {
             return hold(Rule::DispatchesOnce, false, || format!("{target:?} was never handed out"));
         };
-        hold(Rule::CorruptToNobody, seen.sound, || format!("{target:?} is corrupt"))?;
+        hold(Rule::CorruptIsNotDispatched, seen.sound, || format!("{target:?} is corrupt"))?;
         hold(Rule::DispatchesOnce, !seen.began, || format!("{target:?} was dispatched twice under {token}"))?;
         hold(Rule::DispatchesInTime, now < seen.until, || {
             format!("{target:?} was dispatched at {now}, after {}", seen.until)
@@ -316,15 +320,16 @@ impl<'a> RunChecker<'a> {
         let grace_ms = u64::from(self.scenario.grace_ms);
         let Some(seen) = self.seen.get_mut(&(token, target.clone())) else { return Ok(()) };
         seen.ended = Some(outcome.clone());
-        let stops = matches!(seen.verdict(self.scenario, token), Some(AttemptDecision::Stop(_)));
+        let stops = matches!(seen.decision(self.scenario, token), Some(AttemptDecision::Stop(_)));
         let fenced = seen.by_hand.is_some() || seen.known_lost();
-        // An accident may also end a lease without a hand-out: what is exhausted is dead at once.
+        // An act of another consumer can also end a lease without a delivery: an exhausted command is dead at once.
         let kept = seen.disturbed
             || seen.taken_at.is_some()
             || seen.known_lost()
             || seen.by_hand.is_some()
             || now < seen.until;
-        let told = seen.told || seen.disturbed || seen.taken_at.is_none_or(|at| now <= at.plus(lease_ms));
+        let reported =
+            seen.loss_reported || seen.disturbed || seen.taken_at.is_none_or(|at| now <= at.plus(lease_ms));
         if matches!(outcome, HandlerOutcome::Panicked { .. }) {
             self.counts.panicked += 1;
         }
@@ -336,7 +341,9 @@ impl<'a> RunChecker<'a> {
             self.stops_now();
         }
         hold(Rule::LeaseKept, kept || !keeps, || format!("{target:?} lost its lease while it was handled"))?;
-        hold(Rule::ToldOfLoss, told || !beats || !calm, || format!("{target:?} was not told of its loss"))?;
+        hold(Rule::LossIsReported, reported || !beats || !calm, || {
+            format!("the lost lease of {target:?} was not reported to its handler")
+        })?;
         let over = self.stop_at.map(|at| at.plus(grace_ms));
         if *outcome == HandlerOutcome::Cancelled {
             let fair = self.dropped || over.is_some_and(|over| now >= over);
@@ -347,9 +354,9 @@ impl<'a> RunChecker<'a> {
     }
 }
 
-impl Seen {
-    /// What the policy says of it.
-    fn verdict(&self, scenario: &Scenario, token: Token) -> Option<AttemptDecision> {
+impl SeenDelivery {
+    /// What the policy decides for it.
+    fn decision(&self, scenario: &RunScenario, token: Token) -> Option<AttemptDecision> {
         let corrupt = HandlerOutcome::Corrupt { reason: "the row could not be decoded".into() };
         let outcome = if self.sound { self.ended.as_ref()? } else { &corrupt };
         Some(decide(scenario.policy, &scenario.retry, self.attempt, token, outcome))

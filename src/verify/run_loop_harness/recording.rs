@@ -1,7 +1,7 @@
-//! What a run loop asked of its bus, what it was answered, and what its handlers did, in one sequence.
+//! Takes the notes of a run in one sequence, and makes the planned calls of the store fail.
 //!
-//! What always holds: a note is taken at the moment that it tells of, answers at the moment of their commit. The
-//! backend here is told which calls are to fail, and knows nothing of what a loop ought to do.
+//! Invariant: each note is taken when its event happens, and the note of an answer at its commit.
+//! Does not depend on: the rules.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -11,39 +11,39 @@ use fencepost_model::op::{Op, Reply};
 use fencepost_model::vocabulary::{Timestamp, Token};
 use futures_core::future::BoxFuture;
 
-use crate::run_loop::notes::{Answer, Note, What, Who};
-use crate::run_loop::scenario::Fault;
+use crate::run_loop::notes::{Note, Requester, RunAnswer, RunEvent};
+use crate::run_loop::scenario::StoreFault;
 use fencepost::clock::Clock;
 use fencepost::error::{Error, Result};
 use fencepost::internals::bus::Bus;
 use fencepost::internals::bus::backend::Backend;
-use fencepost::internals::bus::erased::{Anything, Work};
+use fencepost::internals::bus::erased::{Transacted, Work};
 use fencepost::internals::bus::request::Limits;
 use fencepost::internals::bus::signals::{Interest, Signals};
 use fencepost::internals::sqlite::{Overview, Undone};
 
 tokio::task_local! {
-    /// The delivery whose handler asks something of the bus itself.
+    /// The delivery whose handler sends the request.
     pub(super) static HANDLING: Token;
 }
 
-/// More notes than any run takes that goes anywhere: after these nothing is answered any more.
+/// No run that makes progress takes so many notes. After them no request is answered.
 const NOTES_MAX: usize = 10_000;
 
 /// The notes of a run.
 #[derive(Clone, Debug)]
-pub(super) struct Record {
+pub(super) struct NoteLog {
     notes: Arc<Mutex<Vec<Note>>>,
     clock: Arc<dyn Clock>,
 }
 
-impl Record {
+impl NoteLog {
     pub(super) fn new(clock: Arc<dyn Clock>) -> Self {
         Self { notes: Arc::default(), clock }
     }
 
-    /// Takes a note; says whether there is room for more.
-    pub(super) fn note(&self, what: What) -> bool {
+    /// Takes a note. Returns whether there is room for more.
+    pub(super) fn note(&self, what: RunEvent) -> bool {
         let mut notes = self.notes();
         notes.push(Note { at: self.clock.now(), what });
         notes.len() < NOTES_MAX
@@ -59,74 +59,72 @@ impl Record {
     }
 }
 
-/// A backend that takes notes, and fails when it is told to.
+/// A backend that takes notes, and fails as planned.
 #[derive(Debug)]
-pub(super) struct Recording {
+pub(super) struct RecordingBackend {
     pub(super) inner: Arc<dyn Backend>,
-    pub(super) record: Record,
+    pub(super) record: NoteLog,
     pub(super) faults: Mutex<Faults>,
 }
 
-/// Which calls fail.
+/// The planned faults.
 #[derive(Debug, Default)]
 pub(super) struct Faults {
     calls: u16,
     busy: u8,
     closed: bool,
-    planned: BTreeMap<u16, Fault>,
+    planned: BTreeMap<u16, StoreFault>,
 }
 
 impl Faults {
-    pub(super) fn new(planned: &[(u16, Fault)]) -> Self {
+    pub(super) fn new(planned: &[(u16, StoreFault)]) -> Self {
         Self { planned: planned.iter().copied().collect(), ..Self::default() }
     }
 
-    /// What the next call meets with.
-    fn next(&mut self) -> (Option<Answer>, u16) {
+    /// The fault and the latency of the next call.
+    fn next(&mut self) -> (Option<RunAnswer>, u16) {
         let mut slow_ms = 0;
         match self.planned.remove(&self.calls) {
-            Some(Fault::Busy(more)) => self.busy = more + 1,
-            Some(Fault::Closed) => self.closed = true,
-            Some(Fault::Slow(by_ms)) => slow_ms = by_ms,
+            Some(StoreFault::Busy(more)) => self.busy = more + 1,
+            Some(StoreFault::Closed) => self.closed = true,
+            Some(StoreFault::Slow(by_ms)) => slow_ms = by_ms,
             None => {}
         }
         self.calls = self.calls.saturating_add(1);
         let busy = self.busy > 0;
         self.busy = self.busy.saturating_sub(1);
-        let answer = if self.closed { Some(Answer::Closed) } else { busy.then_some(Answer::Busy) };
+        let answer = if self.closed { Some(RunAnswer::Closed) } else { busy.then_some(RunAnswer::Busy) };
         (answer, slow_ms)
     }
 }
 
-impl Recording {
-    /// Takes note of a question; says what is to go wrong.
-    fn asked(&self, who: Who, ops: &[Op]) -> (Option<Answer>, u16, bool) {
-        let room = self.record.note(What::Asked(who, ops.to_vec()));
+impl RecordingBackend {
+    /// Takes a note of a request. Returns its fault, its latency, and whether there is room for more notes.
+    fn asked(&self, requester: Requester, ops: &[Op]) -> (Option<RunAnswer>, u16, bool) {
+        let room = self.record.note(RunEvent::Asked(requester, ops.to_vec()));
         let mut faults = self.faults.lock().unwrap_or_else(PoisonError::into_inner);
         let (fault, slow_ms) = faults.next();
         (fault, slow_ms, room)
     }
 }
 
-fn failed(answer: &Answer) -> Error {
-    if *answer == Answer::Busy { Error::Busy } else { Error::Closed }
+fn failed(answer: &RunAnswer) -> Error {
+    if *answer == RunAnswer::Busy { Error::Busy } else { Error::Closed }
 }
 
-fn answer_of(reply: &Result<Reply>) -> Answer {
+fn answer_of(reply: &Result<Reply>) -> RunAnswer {
     match reply {
-        Ok(reply) => Answer::Reply(reply.clone()),
-        Err(error) if error.is_retryable() => Answer::Busy,
-        Err(Error::Refused { refusal }) => Answer::Reply(Reply::Refused(refusal.clone())),
-        Err(_) => Answer::Closed,
+        Ok(reply) => RunAnswer::Reply(reply.clone()),
+        Err(error) if error.is_retryable() => RunAnswer::Busy,
+        Err(Error::Refused { refusal }) => RunAnswer::Reply(Reply::Refused(refusal.clone())),
+        Err(_) => RunAnswer::Closed,
     }
 }
 
-type Transacted = Result<(Option<Reply>, Anything), Undone<Anything>>;
-
-impl Backend for Recording {
+impl Backend for RecordingBackend {
     fn apply_all(&self, ops: Vec<Op>) -> BoxFuture<'static, Vec<Result<Reply>>> {
-        let who = HANDLING.try_with(|token| Who::Handler(*token)).unwrap_or(Who::Run);
-        let (fault, slow_ms, room) = self.asked(who, &ops);
+        let requester = HANDLING.try_with(|token| Requester::Handler(*token)).unwrap_or(Requester::Run);
+        let (fault, slow_ms, room) = self.asked(requester, &ops);
         let (inner, record) = (Arc::clone(&self.inner), self.record.clone());
         Box::pin(async move {
             if !room {
@@ -137,7 +135,7 @@ impl Backend for Recording {
                 None => inner.apply_all(ops.clone()).await,
             };
             let answers = ops.into_iter().zip(replies.iter().map(answer_of)).collect();
-            record.note(What::Answered(who, answers));
+            record.note(RunEvent::Answered(requester, answers));
             if slow_ms > 0 {
                 tokio::time::sleep(Duration::from_millis(slow_ms.into())).await;
             }
@@ -150,8 +148,8 @@ impl Backend for Recording {
     }
 
     fn transact(&self, op: Option<Op>, work: Work) -> BoxFuture<'static, Transacted> {
-        let who = HANDLING.try_with(|token| Who::Handler(*token)).unwrap_or(Who::Run);
-        let (fault, slow_ms, _) = self.asked(who, op.as_slice());
+        let requester = HANDLING.try_with(|token| Requester::Handler(*token)).unwrap_or(Requester::Run);
+        let (fault, slow_ms, _) = self.asked(requester, op.as_slice());
         let (inner, record) = (Arc::clone(&self.inner), self.record.clone());
         Box::pin(async move {
             let done = match fault {
@@ -159,14 +157,14 @@ impl Backend for Recording {
                 None => inner.transact(op.clone(), work).await,
             };
             let answer = match &done {
-                Ok((reply, _)) => reply.clone().map(Answer::Reply),
+                Ok((reply, _)) => reply.clone().map(RunAnswer::Reply),
                 Err(Undone::Store(Error::Refused { refusal })) => {
-                    Some(Answer::Reply(Reply::Refused(refusal.clone())))
+                    Some(RunAnswer::Reply(Reply::Refused(refusal.clone())))
                 }
-                Err(Undone::Store(Error::Busy)) => Some(Answer::Busy),
-                Err(_) => Some(Answer::Closed),
+                Err(Undone::Store(Error::Busy)) => Some(RunAnswer::Busy),
+                Err(_) => Some(RunAnswer::Closed),
             };
-            record.note(What::Answered(who, op.into_iter().zip(answer).collect()));
+            record.note(RunEvent::Answered(requester, op.into_iter().zip(answer).collect()));
             if slow_ms > 0 {
                 tokio::time::sleep(Duration::from_millis(slow_ms.into())).await;
             }

@@ -102,7 +102,7 @@ impl ThreadSchedule {
 }
 
 fn explain_threads(broken: &threads::ThreadCounterexample) -> String {
-    format!("{}\nfound: {}\nbroken: {}\n", broken.story, broken.wrong.why, broken.wrong.promise)
+    format!("{}\nfound: {}\nbroken: {}\n", broken.explanation, broken.violation.why, broken.violation.promise)
 }
 
 /// What pieces of work found.
@@ -334,7 +334,7 @@ impl Phase for SchedulePhase {
         found.figures.threads = of_threads.figures;
         found.complaints.extend(of_threads.complaints);
         let of_threads = of_threads.broken.map(|broken| Failure {
-            property: broken.wrong.promise.to_owned(),
+            property: broken.violation.promise.to_owned(),
             explanation: explain_threads(&broken),
             counterexample: BrokenSchedule::Threads(ThreadSchedule {
                 scenario: broken.scenario.to_owned(),
@@ -564,13 +564,15 @@ impl PhaseFigures for ScheduleFigures {
             self.seconds
         );
         let threads = &self.threads;
+        let controls = match threads.controls_skipped {
+            Some(why) => format!("controls skipped: {why}"),
+            None => format!("{} of {} controls caught", threads.controls.caught, threads.controls.total),
+        };
         let _ = writeln!(
             text,
-            "          threads of a bus: {} scenarios, {} schedules, {} of {} controls caught",
+            "          threads of a bus: {} scenarios, {} schedules, {controls}",
             threads.scenarios,
-            grouped(threads.schedules),
-            threads.controls.caught,
-            threads.controls.total
+            grouped(threads.schedules)
         );
     }
 }

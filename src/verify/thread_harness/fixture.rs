@@ -1,7 +1,9 @@
-//! The fixture: a disk in memory, a bus on it, and others who look at the file or commit to it past the bus.
+//! The fixture: a simulated disk, a bus on it, and a second connection that reads the file or commits to it, as another
+//! process does.
 //!
-//! What always holds: the bus is the real one, opened as anyone opens it, with its threads; a run begins with the same
-//! disk each time. This module judges nothing but what an answer says at the moment at which it is there.
+//! Invariant: the bus is opened with all of its threads, by the library's own builder, and each run begins with the same
+//! disk.
+//! Does not depend on: the scenarios, how schedules are chosen.
 
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -21,32 +23,32 @@ use fencepost::internals::bus::Bus;
 use fencepost::internals::bus::sqlite::SqliteBus;
 use fencepost::internals::sqlite::{OpenOptions, Store};
 
-/// The name of the commands and events in all scenes.
+/// The name of the commands and events in all scenarios.
 pub(super) const NAME: &str = "work";
 
-/// Another name, that no consumer asks for.
+/// Another name, which no consumer handles.
 pub(super) const OTHER: &str = "other";
 
-/// A fixture. It is set anew before each run.
+/// A fixture. It is reset before each run.
 pub(super) struct Fixture {
     pub(super) tasks: TaskScheduler,
     pub(super) clock: Arc<TaskClock>,
-    /// Another connection, as another process has one. It stays open over all runs, and the disk is exchanged under it.
+    /// The connection of another process. It stays open over all runs, and the disk is exchanged under it.
     elsewhere: Mutex<Store>,
     mounted: Mounted,
     empty: DiskImage,
-    /// What each question was answered.
-    answers: Mutex<Vec<(String, Answer)>>,
+    /// The answer to each command that was sent, by its text.
+    answers: Mutex<Vec<(String, SendAnswer)>>,
 }
 
-/// What a question was answered.
+/// The answer to a command that was sent.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Answer {
-    /// It is done, under this number.
+pub(super) enum SendAnswer {
+    /// It is stored, under this number.
     Done(Seq),
-    /// Nothing was done: the bus is closed.
+    /// It is not stored: the bus is closed.
     Closed,
-    /// Nobody knows.
+    /// It is unknown whether it is stored.
     Unknown,
 }
 
@@ -60,13 +62,13 @@ impl Fixture {
         Ok(Self { tasks, clock, elsewhere, mounted, empty, answers: Mutex::default() })
     }
 
-    /// Sets the fixture for the next run.
-    pub(super) fn set(&self) {
+    /// Resets the fixture for the next run.
+    pub(super) fn reset(&self) {
         self.mounted.disk().exchange(&self.empty);
         self.answers.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }
 
-    /// A bus on the disk, whose threads have begun and wait.
+    /// Opens a bus on the disk. Its threads have begun, and wait.
     pub(super) fn bus(&self, waiting_max: usize) -> Result<SqliteBus> {
         let options = options(&self.mounted);
         let bus = SqliteBus::builder(FILE)
@@ -83,54 +85,54 @@ impl Fixture {
         self.elsewhere.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What has been committed.
+    /// The committed state.
     pub(super) fn committed(&self) -> Result<State> {
         self.elsewhere().snapshot()
     }
 
-    /// How many transactions have changed something.
+    /// The number of transactions that changed something.
     pub(super) fn commits(&self) -> Result<u64> {
         self.elsewhere().commit_seq()
     }
 
-    /// Does an operation past the bus, as another process does.
+    /// Applies an operation on the second connection, as another process does.
     pub(super) fn commit_elsewhere(&self, op: &Op) -> Result<Reply> {
         self.elsewhere().apply(self.clock.now(), op)
     }
 
-    /// Sends a command with this text, and looks at the moment of the answer whether that is true.
+    /// Sends a command with this text, and checks the answer as soon as it arrives.
     pub(super) async fn send(&self, bus: &SqliteBus, text: &str) {
         let sent = bus.backend().apply_all(vec![command(NAME, text)]).await.pop();
         self.answered(text, sent.unwrap_or(Err(Error::Closed)));
     }
 
-    /// Takes note of the answer to a command with this text.
+    /// Notes and checks the answer to a command with this text.
     pub(super) fn answered(&self, text: &str, answer: Result<Reply>) {
         let answer = match answer {
-            Ok(Reply::Accepted { seq, .. }) => Answer::Done(seq),
-            Err(Error::Closed) => Answer::Closed,
-            Err(Error::Indeterminate { .. }) => Answer::Unknown,
+            Ok(Reply::Accepted { seq, .. }) => SendAnswer::Done(seq),
+            Err(Error::Closed) => SendAnswer::Closed,
+            Err(Error::Indeterminate { .. }) => SendAnswer::Unknown,
             other => {
                 let why = format!("{text} was answered {other:?}");
                 return self.tasks.caught(PromiseBroken::new(ANSWERED, why));
             }
         };
         self.tasks.note(match &answer {
-            Answer::Done(seq) => format!("is told that {text} is there, at {seq}"),
-            Answer::Closed => format!("is told that {text} was not sent"),
-            Answer::Unknown => format!("is told that nobody knows of {text}"),
+            SendAnswer::Done(seq) => format!("is answered: {text} is there, at {seq}"),
+            SendAnswer::Closed => format!("is answered: {text} was not sent"),
+            SendAnswer::Unknown => format!("is answered: {text} is indeterminate"),
         });
-        if let Answer::Done(seq) = &answer {
+        if let SendAnswer::Done(seq) = &answer {
             match self.committed() {
-                Ok(state) => self.is_there(&state, text, *seq),
+                Ok(state) => self.check_stored(&state, text, *seq),
                 Err(error) => self.tasks.caught(PromiseBroken::new(ANSWERED, error.to_string())),
             }
         }
         self.answers.lock().unwrap_or_else(PoisonError::into_inner).push((text.to_owned(), answer));
     }
 
-    /// What is there now must be what was answered. (No fixture that sends like this takes it away again.)
-    fn is_there(&self, state: &State, text: &str, seq: Seq) {
+    /// Checks that the command is stored as answered. (No scenario that sends in this way removes a command.)
+    fn check_stored(&self, state: &State, text: &str, seq: Seq) {
         let found = state.queue.get(&seq).map(|command| text_of(&command.body));
         let (promise, found) = match found {
             Some(found) if found == text => return,
@@ -142,30 +144,30 @@ impl Fixture {
     }
 
     /// The answers so far.
-    pub(super) fn answers(&self) -> Vec<(String, Answer)> {
+    pub(super) fn answers(&self) -> Vec<(String, SendAnswer)> {
         self.answers.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Holds all answers against what is there in the end. Of a bus that nobody closes, each is that it is done.
-    pub(super) fn judge_answers(&self, asked: usize, closes: bool) -> std::result::Result<(), PromiseBroken> {
+    /// Checks all answers against the final state. If no task closes the bus, every command must be stored.
+    pub(super) fn check_answers(&self, asked: usize, closes: bool) -> std::result::Result<(), PromiseBroken> {
         let answers = self.answers();
         if answers.len() != asked {
-            let why = format!("{} of {asked} questions were answered", answers.len());
+            let why = format!("{} of {asked} requests were answered", answers.len());
             return Err(PromiseBroken::new(ANSWERED, why));
         }
         let state = self.committed().map_err(|error| PromiseBroken::new(ANSWERED, error.to_string()))?;
         for (text, answer) in answers {
             let there = state.queue.values().filter(|command| text_of(&command.body) == text).count();
             match answer {
-                Answer::Closed | Answer::Unknown if !closes => {
-                    let why = format!("{text} was answered with {answer:?}, and nobody has closed the bus");
+                SendAnswer::Closed | SendAnswer::Unknown if !closes => {
+                    let why = format!("{text} was answered with {answer:?}, and no task has closed the bus");
                     return Err(PromiseBroken::new(ANSWERED, why));
                 }
-                Answer::Done(_) if there != 1 => {
+                SendAnswer::Done(_) if there != 1 => {
                     let why = format!("{text} was answered as done, and is there {there} times");
                     return Err(PromiseBroken::new(BEFORE_COMMIT, why));
                 }
-                Answer::Closed if there != 0 => {
+                SendAnswer::Closed if there != 0 => {
                     return Err(PromiseBroken::new(
                         DENIED,
                         format!("{text} was answered as not done, and is there"),
@@ -188,7 +190,7 @@ pub(super) fn event(name: &str, text: &str) -> Op {
     Op::Publish { message: stored(Kind::Event, name, text) }
 }
 
-#[expect(clippy::unwrap_used, reason = "the names of all scenes are valid")]
+#[expect(clippy::unwrap_used, reason = "the names in all scenarios are valid")]
 fn stored(kind: Kind, name: &str, text: &str) -> Arc<Stored> {
     Arc::new(Stored::new(kind, Name::new(name).unwrap(), text.as_bytes()))
 }

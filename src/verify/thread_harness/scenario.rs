@@ -1,7 +1,7 @@
-//! The scenarios: who plays on a fixture, and what must have come of it.
+//! The scenarios: the tasks that use a fixture, and what must be true when they have ended.
 //!
-//! What always holds: those who play use the bus as anyone does. This module must not know how schedules are chosen,
-//! nor which mistakes are looked for.
+//! Invariant: tasks use the public interface of the bus, or that of its backend.
+//! Does not depend on: how schedules are chosen, the mutants.
 
 mod answers;
 mod ends;
@@ -14,49 +14,49 @@ use crate::threads::PromiseBroken;
 use fencepost::SqliteBus;
 use fencepost::error::Result;
 
-/// What is played, and judged.
+/// A scenario of the threads of a bus.
 #[derive(Clone, Copy)]
-pub(super) struct Scenario {
-    /// What it is called.
+pub(super) struct ThreadScenario {
+    /// Its name.
     pub(super) name: &'static str,
-    /// What is broken if somebody waits for ever.
+    /// The promise that is broken if a task waits for ever.
     pub(super) stuck: &'static str,
-    /// Sets those who play to work.
+    /// Begins the tasks.
     pub(super) play: Play,
-    /// Whether it is so small that all of its schedules are run.
+    /// Whether all of its schedules are run.
     pub(super) whole: bool,
 }
 
-type Play = fn(&Arc<Fixture>) -> Result<Played>;
+type Play = fn(&Arc<Fixture>) -> Result<PlayedTasks>;
 
-impl Scenario {
-    /// One whose schedules are run within a bound.
+impl ThreadScenario {
+    /// A scenario whose schedules are run within a bound.
     const fn bounded(name: &'static str, stuck: &'static str, play: Play) -> Self {
         Self { name, stuck, play, whole: false }
     }
 
-    /// One of which all schedules are run.
+    /// A scenario of which all schedules are run.
     const fn whole(name: &'static str, stuck: &'static str, play: Play) -> Self {
         Self { name, stuck, play, whole: true }
     }
 }
 
-/// What is left when those who play have ended.
-pub(super) struct Played {
-    /// A clone of the bus that is dropped then.
+/// What the fixture keeps until all tasks have ended.
+pub(super) struct PlayedTasks {
+    /// A clone of the bus, which is dropped then.
     pub(super) bus: Option<SqliteBus>,
-    /// What must be true when everyone has ended.
-    pub(super) judge: Judge,
+    /// Checks the run after all threads and tasks have ended.
+    pub(super) check: FinalCheck,
 }
 
-type Judge = Box<dyn FnOnce(&Fixture) -> std::result::Result<(), PromiseBroken>>;
+type FinalCheck = Box<dyn FnOnce(&Fixture) -> std::result::Result<(), PromiseBroken>>;
 
-/// All of them.
-pub(super) fn all() -> impl Iterator<Item = &'static Scenario> {
+/// All scenarios.
+pub(super) fn all() -> impl Iterator<Item = &'static ThreadScenario> {
     answers::ALL.iter().chain(wakes::ALL).chain(ends::ALL)
 }
 
 /// The scenario of this name.
-pub(super) fn by_name(name: &str) -> Option<&'static Scenario> {
+pub(super) fn by_name(name: &str) -> Option<&'static ThreadScenario> {
     all().find(|scenario| scenario.name == name)
 }

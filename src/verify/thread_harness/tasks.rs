@@ -1,9 +1,9 @@
-//! The tasks of a run: [`Board`](crate::scheduler::Board) decides which one goes on, time passes when
-//! everyone waits, and what everyone does is noted.
+//! The tasks of a run: [`Board`](crate::scheduler::Board) chooses which task continues, time passes when all tasks wait,
+//! and every step is noted.
 //!
-//! What always holds: the same choices give the same notes; nobody is let in while something of the tasks's is
-//! locked; a waker lets nobody in. A run ends when everyone has ended, or when everyone waits and no time helps. This
-//! module must not know what is played.
+//! Invariant: the same choices give the same notes. No other task continues while a lock of this module is held, or
+//! within a waker. A run ends when all tasks have ended, or when all tasks wait and no timer is left.
+//! Does not depend on: the scenarios.
 
 use std::collections::BTreeMap;
 use std::future::poll_fn;
@@ -22,81 +22,81 @@ use crate::threads::{LEFT_BEHIND, PromiseBroken};
 use fencepost::clock::Clock;
 use fencepost::internals::threads::scheduler::{Scheduler, Task};
 
-/// What whoever plays does next.
+/// A step of a task.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct TaskNote {
-    /// Who.
+    /// The lane of the task.
     pub(super) lane: usize,
-    /// When, since the run began.
+    /// The time since the run began.
     pub(super) at: Duration,
-    /// What.
+    /// The step.
     pub(super) what: String,
 }
 
-/// A run in which something was found wrong, up to there.
+/// A run in which a promise was broken, up to that point.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Caught {
-    pub(super) wrong: PromiseBroken,
+    pub(super) violation: PromiseBroken,
     pub(super) lanes: BTreeMap<usize, String>,
     pub(super) notes: Vec<TaskNote>,
     pub(super) choices: Vec<u8>,
 }
 
-/// No run takes longer, in its own time, before nothing is expected of it any more.
+/// No timer later than this is waited for, in the run's own time.
 const LONGEST: Duration = Duration::from_secs(5);
 
-/// What the clock of a bus says when a run begins.
+/// The time of the clock of a bus when a run begins, in milliseconds.
 const BEGAN_AT: u32 = 1_000_000;
 
-struct State {
+struct TaskState {
     began: Instant,
     passed: Duration,
     timers: BTreeMap<(Duration, u64), Waker>,
     timers_made: u64,
-    /// Those of the bus that were begun and have not ended.
+    /// The threads and tasks of the bus that have begun and not ended.
     live: BTreeMap<u64, &'static str>,
-    /// Those of the play.
-    acting: usize,
+    /// How many tasks of the scenario have not ended.
+    running: usize,
     begun: u64,
     lanes: BTreeMap<usize, String>,
     notes: Vec<TaskNote>,
     caught: Option<Caught>,
-    /// What is broken if somebody waits for ever.
+    /// The promise that is broken if a task waits for ever.
     stuck: &'static str,
     main: Main,
 }
 
-/// What the one who began the run waits for.
+/// What the main task of the run waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Main {
-    Plays,
-    /// Everyone else waits.
+    Runs,
+    /// All other tasks wait.
     UntilQuiet,
-    /// Those who play have ended.
-    UntilActed,
-    /// Everyone has ended.
+    /// The tasks of the scenario have ended.
+    UntilTasksEnded,
+    /// All threads and tasks have ended.
     UntilOver,
 }
 
-/// What to do when everyone waits.
+/// What to do when all tasks wait.
 enum Idle {
-    /// Tell the one who began the run.
-    Told,
-    /// Tell it, and end.
+    /// Wake the main task.
+    Signalled,
+    /// Wake it, and end.
     Over,
-    /// Wake those whose time has come.
+    /// Wake the tasks whose timers are due.
     Passed(Vec<Waker>),
-    /// No time helps.
+    /// No timer is left.
     Stuck(PromiseBroken),
 }
 
-/// Directs. Clones direct the same stage.
+/// The scheduler of the tasks of a run. Clones share their state.
 #[derive(Clone)]
 pub(super) struct TaskScheduler(Arc<Inner>);
 
 struct Inner {
     board: Arc<Board>,
-    state: Mutex<State>,
+    state: Mutex<TaskState>,
     quiet: Notify,
     jumped: Notify,
     ahead_ms: Mutex<u64>,
@@ -110,76 +110,76 @@ impl std::fmt::Debug for TaskScheduler {
 
 impl TaskScheduler {
     pub(super) fn new(board: Arc<Board>, stuck: &'static str) -> Self {
-        let state = State {
+        let state = TaskState {
             began: Instant::now(),
             passed: Duration::ZERO,
             timers: BTreeMap::new(),
             timers_made: 0,
             live: BTreeMap::new(),
-            acting: 0,
+            running: 0,
             begun: 0,
             lanes: BTreeMap::new(),
             notes: Vec::new(),
             caught: None,
             stuck,
-            main: Main::Plays,
+            main: Main::Runs,
         };
         let (quiet, jumped) = (Notify::new(), Notify::new());
         Self(Arc::new(Inner { board, state: Mutex::new(state), quiet, jumped, ahead_ms: Mutex::new(0) }))
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, TaskState> {
         self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Begins a run, and the one who lets time pass.
+    /// Begins a run, and the task that lets time pass.
     pub(super) fn begin(&self) {
         let mut state = self.state();
         state.passed = Duration::ZERO;
         state.timers.clear();
         state.live.clear();
-        (state.acting, state.begun, state.timers_made) = (0, 0, 0);
+        (state.running, state.begun, state.timers_made) = (0, 0, 0);
         state.lanes.clear();
         state.notes.clear();
-        state.main = Main::Plays;
+        state.main = Main::Runs;
         drop(state);
         *self.0.ahead_ms.lock().unwrap_or_else(PoisonError::into_inner) = 0;
         let tasks = self.clone();
         drop(shuttle::thread::spawn(move || tasks.pass_time()));
     }
 
-    /// Lets time pass whenever everyone waits, until the run is over.
+    /// Lets time pass whenever all tasks wait, until the run is over.
     fn pass_time(&self) {
         loop {
-            // It is never told of a release, so it is let on when nobody else can go on.
+            // No release of a lock wakes this task: it continues when no other task can.
             self.0.board.refused(crate::disk::Footprint::default());
             self.0.board.sleep();
-            match self.everyone_waits() {
-                Idle::Told => self.0.quiet.notify_one(),
+            match self.when_all_wait() {
+                Idle::Signalled => self.0.quiet.notify_one(),
                 Idle::Over => return self.0.quiet.notify_one(),
                 Idle::Passed(due) => due.into_iter().for_each(Waker::wake),
-                Idle::Stuck(wrong) => {
-                    self.caught(wrong);
+                Idle::Stuck(violation) => {
+                    self.caught(violation);
                     self.0.board.abandon();
                 }
             }
         }
     }
 
-    fn everyone_waits(&self) -> Idle {
+    fn when_all_wait(&self) -> Idle {
         let mut state = self.state();
         match state.main {
-            Main::Plays => {}
+            Main::Runs => {}
             Main::UntilQuiet => {
-                state.main = Main::Plays;
-                return Idle::Told;
+                state.main = Main::Runs;
+                return Idle::Signalled;
             }
-            Main::UntilActed if state.acting == 0 => {
-                state.main = Main::Plays;
-                return Idle::Told;
+            Main::UntilTasksEnded if state.running == 0 => {
+                state.main = Main::Runs;
+                return Idle::Signalled;
             }
-            Main::UntilActed => {}
-            Main::UntilOver if state.acting == 0 && state.live.is_empty() => return Idle::Over,
+            Main::UntilTasksEnded => {}
+            Main::UntilOver if state.running == 0 && state.live.is_empty() => return Idle::Over,
             Main::UntilOver => {}
         }
         let next = state.timers.keys().next().map(|(at, _)| *at).filter(|at| *at <= LONGEST);
@@ -189,40 +189,43 @@ impl TaskScheduler {
             let due = std::mem::replace(&mut state.timers, later);
             return Idle::Passed(due.into_values().collect());
         }
-        Idle::Stuck(if state.acting > 0 {
-            PromiseBroken::new(state.stuck, format!("{} of those who play wait for ever", state.acting))
+        Idle::Stuck(if state.running > 0 {
+            PromiseBroken::new(
+                state.stuck,
+                format!("tasks of the scenario that wait for ever: {}", state.running),
+            )
         } else {
             let left: Vec<&str> = state.live.values().copied().collect();
             PromiseBroken::new(LEFT_BEHIND, format!("left behind: {}", left.join(", ")))
         })
     }
 
-    /// Waits until everyone else waits.
+    /// Waits until all other tasks wait.
     pub(super) fn until_quiet(&self) {
         self.state().main = Main::UntilQuiet;
         self.wait(std::pin::pin!(self.0.quiet.notified()));
     }
 
-    /// Waits until those who play have ended. If somebody never does, that is wrong.
-    pub(super) fn until_acted(&self) {
-        self.state().main = Main::UntilActed;
+    /// Waits until the tasks of the scenario have ended. It is a violation if one never ends.
+    pub(super) fn until_tasks_ended(&self) {
+        self.state().main = Main::UntilTasksEnded;
         self.wait(std::pin::pin!(self.0.quiet.notified()));
     }
 
-    /// Waits until everyone has ended. If somebody never does, that is wrong.
+    /// Waits until all threads and tasks have ended. It is a violation if one never ends.
     pub(super) fn until_over(&self) {
         self.state().main = Main::UntilOver;
         self.wait(std::pin::pin!(self.0.quiet.notified()));
     }
 
-    /// Begins someone who plays.
-    pub(super) fn act(&self, name: &'static str, act: impl Future<Output = ()> + Send + 'static) {
-        self.state().acting += 1;
+    /// Begins a task of the scenario.
+    pub(super) fn begin_task(&self, name: &'static str, work: impl Future<Output = ()> + Send + 'static) {
+        self.state().running += 1;
         let tasks = self.clone();
         drop(shuttle::thread::spawn(move || {
             tasks.enter(name);
-            tasks.wait(std::pin::pin!(act));
-            tasks.state().acting -= 1;
+            tasks.wait(std::pin::pin!(work));
+            tasks.state().running -= 1;
         }));
     }
 
@@ -231,12 +234,12 @@ impl TaskScheduler {
         self.state().lanes.insert(lane, name.to_owned());
     }
 
-    /// Takes note of what was found wrong, and ends the search with this run.
-    pub(super) fn caught(&self, wrong: PromiseBroken) {
+    /// Keeps the first violation, and ends the search with this run.
+    pub(super) fn caught(&self, violation: PromiseBroken) {
         let mut state = self.state();
         if state.caught.is_none() {
             let (lanes, notes) = (state.lanes.clone(), state.notes.clone());
-            state.caught = Some(Caught { wrong, lanes, notes, choices: self.0.board.choices() });
+            state.caught = Some(Caught { violation, lanes, notes, choices: self.0.board.choices() });
         }
         drop(state);
         self.0.board.stop();
@@ -251,7 +254,7 @@ impl TaskScheduler {
         self.state().passed
     }
 
-    /// Notes what whoever plays has seen.
+    /// Notes a step of the running task.
     pub(super) fn note(&self, what: impl Into<String>) {
         let lane = self.0.board.running();
         let mut state = self.state();
@@ -260,7 +263,7 @@ impl TaskScheduler {
     }
 }
 
-/// Sleeps by the tasks's time.
+/// A sleep in the run's own time.
 struct Sleep {
     tasks: TaskScheduler,
     until: Duration,
@@ -286,7 +289,7 @@ impl Drop for Sleep {
     }
 }
 
-/// Who waits for a future.
+/// A wait for a future.
 #[derive(Default)]
 struct Waits {
     woken: AtomicBool,
@@ -309,7 +312,7 @@ impl Scheduler for TaskScheduler {
         self.0.board.pause();
     }
 
-    /// Waits may be within waits, as where something is joined in a drop within a poll: each knows what woke it.
+    /// Waits can nest, since a drop within a poll can join a thread. Each wait has its own waker.
     fn wait(&self, mut future: Pin<&mut dyn Future<Output = ()>>) {
         let waits = Arc::new(Waits::default());
         let waker = Waker::from(Arc::clone(&waits));
@@ -362,7 +365,7 @@ impl Scheduler for TaskScheduler {
     }
 }
 
-/// The clock of a bus on the stage: it goes with the tasks's time, and can be set ahead.
+/// The clock of a bus under the scheduler: it follows the run's own time, and can be set ahead.
 #[derive(Clone, Debug)]
 pub(super) struct TaskClock(pub(super) TaskScheduler);
 

@@ -1,29 +1,30 @@
-//! A run as a timeline, one lane for each thread.
+//! Draws a run as a timeline, with one lane for each thread.
 //!
-//! This module knows nothing of threads but what they are called.
+//! Invariant: the same notes give the same text.
+//! Does not depend on: threads, of which it sees only the names.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-use super::tasks::TaskNote;
+use crate::thread_harness::tasks::TaskNote;
 
-/// No lane is wider, so that some fit on a screen; what is longer goes on in the next line.
+/// The width of a lane, so that several fit on a screen. A longer text continues in the next line.
 const LANE_CHARS_MAX: usize = 30;
 
-/// Draws what everyone did, from top to bottom.
+/// Draws all notes, from top to bottom.
 pub(super) fn draw(lanes: &BTreeMap<usize, String>, notes: &[TaskNote]) -> String {
     let mut columns: Vec<(usize, &str)> = Vec::new();
     for note in notes {
         if !columns.iter().any(|(lane, _)| *lane == note.lane) {
-            columns.push((note.lane, lanes.get(&note.lane).map_or("the play", String::as_str)));
+            columns.push((note.lane, lanes.get(&note.lane).map_or("the run", String::as_str)));
         }
     }
     columns.sort_unstable();
-    let mut story = String::from("   ms");
+    let mut explanation = String::from("   ms");
     for (_, name) in &columns {
-        let _ = write!(story, " | {name:LANE_CHARS_MAX$}");
+        let _ = write!(explanation, " | {name:LANE_CHARS_MAX$}");
     }
-    story = format!("{}\n", story.trim_end());
+    explanation = format!("{}\n", explanation.trim_end());
     for note in notes {
         let index = columns.iter().position(|(lane, _)| *lane == note.lane).unwrap_or_default();
         for (line, text) in wrapped(&note.what).into_iter().enumerate() {
@@ -33,13 +34,13 @@ pub(super) fn draw(lanes: &BTreeMap<usize, String>, notes: &[TaskNote]) -> Strin
                 let text = if column == index { text.as_str() } else { "" };
                 let _ = write!(row, " | {text:LANE_CHARS_MAX$}");
             }
-            let _ = writeln!(story, "{}", row.trim_end());
+            let _ = writeln!(explanation, "{}", row.trim_end());
         }
     }
-    story
+    explanation
 }
 
-/// A text in lines of at most so many characters, where its words allow that.
+/// A text in lines of at most [`LANE_CHARS_MAX`] characters. Only a longer word exceeds that.
 fn wrapped(text: &str) -> Vec<String> {
     let mut lines = vec![String::new()];
     for word in text.split(' ') {
@@ -69,8 +70,8 @@ mod tests {
         let note =
             |lane, ms, what: &str| TaskNote { lane, at: Duration::from_millis(ms), what: what.to_owned() };
         let notes =
-            [note(4, 0, "asks"), note(1, 12, "commits"), note(4, 12, "is told that a is there, at number 1")];
-        let expected = "   ms | writer                         | sender\n    0 |                                | asks\n   12 | commits                        |\n   12 |                                | is told that a is there, at\n      |                                | number 1\n";
+            [note(4, 0, "asks"), note(1, 12, "commits"), note(4, 12, "is answered: a is there, at number 1")];
+        let expected = "   ms | writer                         | sender\n    0 |                                | asks\n   12 | commits                        |\n   12 |                                | is answered: a is there, at\n      |                                | number 1\n";
         assert_eq!(draw(&lanes, &notes), expected);
     }
 }

@@ -1,7 +1,7 @@
-//! Known mistakes, each of which must be found in the scenario that is named for it, by the promise that it breaks.
+//! Positive controls: each mutant of the threads must be caught in the scenario named for it, by the promise named for it.
 //!
-//! What must be found is written here before it is looked for; a mistake that passes unnoticed fails the run. Each is
-//! found a second time from the choices that led to it.
+//! Invariant: a mutant that is not caught, or not caught again from the same choices, is a complaint of the phase.
+//! Does not depend on: how a mutant is made.
 
 use crate::plan::Reach;
 use crate::threads::{
@@ -10,18 +10,18 @@ use crate::threads::{
 };
 use fencepost::error::Result;
 
-/// A mistake, where it shows, and what must be said of it.
+/// A mutant, and the scenario and promise by which it must be caught.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ThreadControl {
-    /// The mistake.
+    /// The mutant.
     pub mutant: ThreadMutant,
-    /// The scenario in which it shows.
+    /// The scenario in which it must be caught.
     pub scenario: &'static str,
-    /// The promise that must be found broken.
+    /// The promise that must be broken.
     pub breaks: &'static str,
 }
 
-/// All of them.
+/// All controls.
 pub fn controls() -> impl Iterator<Item = ThreadControl> {
     ThreadMutant::ALL.iter().map(|mutant| {
         let (scenario, breaks) = shows(*mutant);
@@ -29,26 +29,26 @@ pub fn controls() -> impl Iterator<Item = ThreadControl> {
     })
 }
 
-/// Where a mistake shows, and what it breaks.
+/// The scenario in which a mutant is caught, and the promise it breaks.
 const fn shows(mutant: ThreadMutant) -> (&'static str, &'static str) {
     match mutant {
-        ThreadMutant::SignalsAreNotKept => ("one who waits and one who tells", WOKEN),
+        ThreadMutant::SignalsAreNotKept => ("a waiter and an announcer", WOKEN),
         ThreadMutant::ListensAfterTheLook => ("a consumer and a sender", WOKEN),
-        ThreadMutant::PokesBeforeItSleeps | ThreadMutant::ALookTellsNobody => {
-            ("a consumer and a stranger", WOKEN)
+        ThreadMutant::PokesBeforeItSleeps | ThreadMutant::ALookAnnouncesNothing => {
+            ("a consumer and another process", WOKEN)
         }
-        ThreadMutant::OwnCommitsHideOthers => ("a stranger among senders", WOKEN),
-        ThreadMutant::AnswersBeforeTheCommit => ("two who send", BEFORE_COMMIT),
+        ThreadMutant::OwnCommitsHideOthers => ("another process among senders", WOKEN),
+        ThreadMutant::AnswersBeforeTheCommit => ("two senders", BEFORE_COMMIT),
         ThreadMutant::ClosedAlthoughDone => ("a close among senders", DENIED),
         ThreadMutant::LateOnesAreKept => ("a close among senders", SHUTDOWN),
-        ThreadMutant::TheCloseIsNotTold => ("a close while a consumer sleeps", SHUTDOWN),
-        ThreadMutant::AnswersEndWithAGoneCaller => ("one who goes away", ANSWERED),
-        ThreadMutant::AnswersSlip => ("one who goes away", OWN_ANSWER),
+        ThreadMutant::TheCloseIsNotAnnounced => ("a close while a consumer sleeps", SHUTDOWN),
+        ThreadMutant::AnswersEndWithAGoneCaller => ("a caller that goes away", ANSWERED),
+        ThreadMutant::AnswersSlip => ("a caller that goes away", OWN_ANSWER),
         ThreadMutant::LooksWithoutEnd | ThreadMutant::WaitsForRoomWithoutEnd => {
             ("the last clone in the writing thread", SHUTDOWN)
         }
         ThreadMutant::TheWatcherHoldsTheLastSender | ThreadMutant::TheWatcherIsNotStopped => {
-            ("two who send", LEFT_BEHIND)
+            ("two senders", LEFT_BEHIND)
         }
         ThreadMutant::BatchesWithoutEnd => ("more than a transaction takes", SMALL),
         ThreadMutant::LeasesAreExtendedTooLate => ("a handler that outlasts its lease", SETTLED),
@@ -57,14 +57,15 @@ const fn shows(mutant: ThreadMutant) -> (&'static str, &'static str) {
     }
 }
 
-/// The seed of what is looked for by chance.
+/// The seed of the random searches.
 const SEED: u64 = 1;
 
 impl ThreadControl {
-    /// Looks for what must be found, within the bounds of the standard run; says what was found instead, if it was not.
+    /// Searches for the violation within the bounds of the standard run. The inner error says why the mutant was not
+    /// caught.
     ///
     /// # Errors
-    /// If it could not be run.
+    /// If the search could not be run.
     pub fn run(&self) -> Result<std::result::Result<(), String>> {
         let mut found = None;
         for how in searches(self.scenario, Reach::Standard, SEED) {
@@ -74,14 +75,17 @@ impl ThreadControl {
             }
         }
         let Some(broken) = found else {
-            return Ok(Err("nothing noticed it".to_owned()));
+            return Ok(Err("no promise was broken".to_owned()));
         };
-        if broken.wrong.promise != self.breaks {
-            return Ok(Err(format!("{} was not found broken, but {:?}", self.breaks, broken.wrong)));
+        if broken.violation.promise != self.breaks {
+            return Ok(Err(format!("{} was not found broken, but {:?}", self.breaks, broken.violation)));
         }
         let again = replay(self.scenario, Some(self.mutant), &broken.choices)?;
         if again.broken.as_ref() != Some(&broken) {
-            return Ok(Err(format!("it was found, and not again: {:?}, {:?}", broken.wrong, again.broken)));
+            return Ok(Err(format!(
+                "it was found, and not again: {:?}, {:?}",
+                broken.violation, again.broken
+            )));
         }
         Ok(Ok(()))
     }

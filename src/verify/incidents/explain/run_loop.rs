@@ -15,8 +15,8 @@ use proptest::strategy::{Strategy, ValueTree};
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 
 use crate::incidents::explain::{NotShown, named};
-use crate::run_loop::notes::{Answer, Note, What, Who};
-use crate::run_loop::scenario::{Scenario, scenario};
+use crate::run_loop::notes::{Note, Requester, RunAnswer, RunEvent};
+use crate::run_loop::scenario::{RunScenario, scenario};
 use crate::run_loop::{RuleBroken, RunLoopMutant, breaks, run};
 
 /// The seed of all scenarios.
@@ -66,14 +66,17 @@ struct LoopCaught {
 }
 
 /// Whether the rule that was named for a mutant catches it in a scenario.
-fn caught(mutant: RunLoopMutant, scenario: &Scenario) -> Result<Option<LoopCaught>, NotShown> {
+fn caught(mutant: RunLoopMutant, scenario: &RunScenario) -> Result<Option<LoopCaught>, NotShown> {
     let ran = run(scenario, Some(mutant)).map_err(NotShown::NoRuntime)?;
     let broken = ran.checked.err().filter(|broken| broken.rule == breaks(mutant));
     Ok(broken.map(|broken| LoopCaught { notes: ran.notes, broken }))
 }
 
 /// The last of ever smaller scenarios in which the mutant is caught.
-fn smaller(mutant: RunLoopMutant, tree: &mut impl ValueTree<Value = Scenario>) -> Result<Scenario, NotShown> {
+fn smaller(
+    mutant: RunLoopMutant,
+    tree: &mut impl ValueTree<Value = RunScenario>,
+) -> Result<RunScenario, NotShown> {
     let mut smallest = tree.current();
     let mut step = tree.simplify();
     for _ in 0..STEPS_MAX {
@@ -91,7 +94,7 @@ fn smaller(mutant: RunLoopMutant, tree: &mut impl ValueTree<Value = Scenario>) -
     Ok(smallest)
 }
 
-fn explain(scenario: &Scenario, caught: &LoopCaught) -> String {
+fn explain(scenario: &RunScenario, caught: &LoopCaught) -> String {
     let began = caught.notes.first().map(|note| note.at.get()).unwrap_or_default();
     let mut text = String::new();
     let mut last = String::new();
@@ -131,8 +134,8 @@ fn since(began: u64, text: &str) -> String {
 const RUN_MS_MAX: u64 = 3_600_000;
 
 /// What the loop is put through.
-fn preface(scenario: &Scenario) -> String {
-    let Scenario { lease_ms, concurrency, attempts_max, grace_ms, policy, stop, .. } = scenario;
+fn preface(scenario: &RunScenario) -> String {
+    let RunScenario { lease_ms, concurrency, attempts_max, grace_ms, policy, stop, .. } = scenario;
     let heartbeat = if scenario.heartbeat { "extended" } else { "not extended" };
     let mut text = format!(
         "lease {lease_ms} ms, {heartbeat}; handlers {concurrency}; attempts {attempts_max}; grace {grace_ms} ms; \
@@ -158,50 +161,50 @@ fn preface(scenario: &Scenario) -> String {
 }
 
 /// What happened, a line for each thing.
-fn lines(what: &What) -> Vec<String> {
+fn lines(what: &RunEvent) -> Vec<String> {
     match what {
         // A question is shown with its answer.
-        What::Asked(..) => Vec::new(),
-        What::Answered(who, answers) => {
+        RunEvent::Asked(..) => Vec::new(),
+        RunEvent::Answered(who, answers) => {
             let who = match who {
-                Who::Run => "the loop",
-                Who::Handler(_) => "a handler",
-                Who::Stranger => "another consumer",
+                Requester::Run => "the loop",
+                Requester::Handler(_) => "a handler",
+                Requester::OtherConsumer => "another consumer",
             };
             let answered_line =
                 |op, answered| format!("{who} {}  ->  {}", description::operation(op), words(answered));
             let matters = answers.iter().filter(|(op, answered)| !is_routine(op, answered));
             matters.map(|(op, answered)| answered_line(op, answered)).collect()
         }
-        What::Began(token, of) => vec![format!("the handler of {} begins (token {token})", target(of))],
-        What::Told(token, of) => {
+        RunEvent::Began(token, of) => vec![format!("the handler of {} begins (token {token})", target(of))],
+        RunEvent::LossReported(token, of) => {
             vec![format!("the handler of {} is told that its lease is lost (token {token})", target(of))]
         }
-        What::Ended(token, of, outcome) => {
+        RunEvent::Ended(token, of, outcome) => {
             vec![format!("the handler of {} ends: {outcome:?} (token {token})", target(of))]
         }
-        What::Shutdown => vec!["the run is told to shut down".to_owned()],
-        What::Dropped => vec!["the run is dropped".to_owned()],
-        What::Returned => vec!["the run returns".to_owned()],
+        RunEvent::Shutdown => vec!["the run is told to shut down".to_owned()],
+        RunEvent::Dropped => vec!["the run is dropped".to_owned()],
+        RunEvent::Returned => vec!["the run returns".to_owned()],
     }
 }
 
 /// Whether this was asked as it is asked all the time, and nothing came of it.
-fn is_routine(op: &Op, answered: &Answer) -> bool {
+fn is_routine(op: &Op, answered: &RunAnswer) -> bool {
     match (op, answered) {
-        (Op::Subscribe { .. }, Answer::Reply(_)) => true,
-        (_, Answer::Reply(Reply::HandedOut { deliveries, dead_lettered })) => {
+        (Op::Subscribe { .. }, RunAnswer::Reply(_)) => true,
+        (_, RunAnswer::Reply(Reply::HandedOut { deliveries, dead_lettered })) => {
             deliveries.is_empty() && dead_lettered.is_empty()
         }
         _ => false,
     }
 }
 
-fn words(answered: &Answer) -> String {
+fn words(answered: &RunAnswer) -> String {
     match answered {
-        Answer::Reply(reply) => description::reply(reply),
-        Answer::Busy => "busy".to_owned(),
-        Answer::Closed => "closed".to_owned(),
+        RunAnswer::Reply(reply) => description::reply(reply),
+        RunAnswer::Busy => "busy".to_owned(),
+        RunAnswer::Closed => "closed".to_owned(),
     }
 }
 

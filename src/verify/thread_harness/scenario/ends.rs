@@ -1,11 +1,14 @@
-//! Whatever ends, a bus, a run or a lease, ends for everyone: nobody waits for ever, and nothing is left behind.
+//! Scenarios of the end of a bus, a run or a lease: no task waits for ever, and no task or lease is left behind.
+//!
+//! Invariant: in each scenario one task ends a bus, a run or a lease while other tasks use it.
+//! Does not depend on: how schedules are chosen, the mutants.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use super::wakes::{FIRST_LOOK_MS, Handled, handlers, options};
-use super::{Played, Scenario};
+use super::{PlayedTasks, ThreadScenario};
 use crate::thread_harness::fixture::{Fixture, NAME, OTHER, command};
 use crate::threads::PromiseBroken;
 use crate::threads::{ANSWERED, KEPT, LEFT_BEHIND, SETTLED, SHUTDOWN};
@@ -16,48 +19,48 @@ use fencepost::internals::threads::{point, sleep};
 use fencepost::{Bus as _, BusConsumer as _, CancellationToken, RunCause, RunReport, SqliteBus};
 use fencepost_model::vocabulary::{Name, Names};
 
-pub(super) const ALL: &[Scenario] = &[
-    Scenario::bounded("a close among senders", SHUTDOWN, close_among_senders),
-    Scenario::bounded("a close while a consumer sleeps", SHUTDOWN, close_while_asleep),
-    Scenario::bounded("a close during a look", SHUTDOWN, close_during_a_look),
-    Scenario::bounded("the last clone in the writing thread", SHUTDOWN, last_clone),
-    Scenario::bounded("a run that is dropped", LEFT_BEHIND, dropped_run),
-    Scenario::bounded("a shutdown with a handler at work", SHUTDOWN, shutdown_at_work),
-    Scenario::bounded("a handler that outlasts its lease", SHUTDOWN, outlasts),
-    Scenario::bounded("a clock that leaps over a lease", SHUTDOWN, leaps),
+pub(super) const ALL: &[ThreadScenario] = &[
+    ThreadScenario::bounded("a close among senders", SHUTDOWN, close_among_senders),
+    ThreadScenario::bounded("a close while a consumer sleeps", SHUTDOWN, close_while_asleep),
+    ThreadScenario::bounded("a close during a look", SHUTDOWN, close_during_a_look),
+    ThreadScenario::bounded("the last clone in the writing thread", SHUTDOWN, last_clone),
+    ThreadScenario::bounded("a run that is dropped", LEFT_BEHIND, dropped_run),
+    ThreadScenario::bounded("a shutdown with a handler at work", SHUTDOWN, shutdown_at_work),
+    ThreadScenario::bounded("a handler that outlasts its lease", SHUTDOWN, outlasts),
+    ThreadScenario::bounded("a clock that jumps over a lease", SHUTDOWN, jumps),
 ];
 
-/// Two send and one closes: each is answered, and what was answered is true.
-fn close_among_senders(fixture: &Arc<Fixture>) -> Result<Played> {
+/// Two tasks send while a third closes the bus. Each is answered, and the answers are correct.
+fn close_among_senders(fixture: &Arc<Fixture>) -> Result<PlayedTasks> {
     let bus = fixture.bus(1)?;
-    for (who, text) in [("sender one", "a"), ("sender two", "b")] {
+    for (name, text) in [("sender one", "a"), ("sender two", "b")] {
         let (here, bus) = (Arc::clone(fixture), bus.clone());
-        fixture.tasks.act(who, async move { here.send(&bus, text).await });
+        fixture.tasks.begin_task(name, async move { here.send(&bus, text).await });
     }
     let here = Arc::clone(fixture);
-    fixture.tasks.act("closer", async move {
+    fixture.tasks.begin_task("closer", async move {
         if let Err(error) = bus.close().await {
             here.tasks.caught(PromiseBroken::new(SHUTDOWN, format!("a close was answered with {error}")));
         }
     });
-    Ok(Played { bus: None, judge: Box::new(|fixture| fixture.judge_answers(2, true)) })
+    Ok(PlayedTasks { bus: None, check: Box::new(|fixture| fixture.check_answers(2, true)) })
 }
 
-fn close_while_asleep(fixture: &Arc<Fixture>) -> Result<Played> {
+fn close_while_asleep(fixture: &Arc<Fixture>) -> Result<PlayedTasks> {
     close_at(fixture, 0)
 }
 
-fn close_during_a_look(fixture: &Arc<Fixture>) -> Result<Played> {
+fn close_during_a_look(fixture: &Arc<Fixture>) -> Result<PlayedTasks> {
     close_at(fixture, FIRST_LOOK_MS)
 }
 
-/// A consumer that sleeps learns of the end from nobody but the bus.
-fn close_at(fixture: &Arc<Fixture>, at_ms: u64) -> Result<Played> {
+/// A sleeping consumer learns of the close from the bus alone.
+fn close_at(fixture: &Arc<Fixture>, at_ms: u64) -> Result<PlayedTasks> {
     let bus = fixture.bus(8)?;
     let (handled, stop) = (Arc::new(Handled::default()), CancellationToken::new());
     let handlers = handlers(fixture, &handled, Duration::ZERO, &stop);
     let (here, its) = (Arc::clone(fixture), bus.clone());
-    fixture.tasks.act("consumer", async move {
+    fixture.tasks.begin_task("consumer", async move {
         match its.listen(handlers, options(&stop)).await {
             Err(error)
                 if matches!(error.cause, RunCause::Bus(Error::Closed | Error::Indeterminate { .. })) => {}
@@ -65,25 +68,25 @@ fn close_at(fixture: &Arc<Fixture>, at_ms: u64) -> Result<Played> {
         }
     });
     let here = Arc::clone(fixture);
-    fixture.tasks.act("closer", async move {
+    fixture.tasks.begin_task("closer", async move {
         sleep(Duration::from_millis(at_ms)).await;
         if let Err(error) = bus.close().await {
             here.tasks.caught(PromiseBroken::new(SHUTDOWN, format!("a close was answered with {error}")));
         }
     });
-    Ok(Played { bus: None, judge: Box::new(|_| Ok(())) })
+    Ok(PlayedTasks { bus: None, check: Box::new(|_| Ok(())) })
 }
 
-/// The last clone of the bus goes in work that the writing thread does, while a look is under way, or waits for room in
-/// a full line.
-fn last_clone(fixture: &Arc<Fixture>) -> Result<Played> {
+/// Work on the writing thread drops the last clone of the bus, while a look of the watcher runs or waits for room in a
+/// full request queue.
+fn last_clone(fixture: &Arc<Fixture>) -> Result<PlayedTasks> {
     let bus = fixture.bus(1)?;
     let (signals, names) =
         (Arc::clone(bus.backend().signals()), Name::new(NAME).map(|name| Names::from([name])));
     let waiter = signals.register(Interest::Commands(names.unwrap_or_default()));
-    fixture.tasks.act("sleeper", async move { waiter.wait().await });
+    fixture.tasks.begin_task("sleeper", async move { waiter.wait().await });
     let (here, asked) = (Arc::clone(fixture), bus.backend().apply_all(vec![command(OTHER, "b")]));
-    fixture.tasks.act("sender", async move {
+    fixture.tasks.begin_task("sender", async move {
         sleep(Duration::from_millis(FIRST_LOOK_MS)).await;
         here.answered("b", asked.await.pop().unwrap_or(Err(Error::Closed)));
     });
@@ -96,57 +99,57 @@ fn last_clone(fixture: &Arc<Fixture>) -> Result<Played> {
     });
     let asked = backend.transact(None, work);
     drop(backend);
-    fixture.tasks.act("owner", async move {
+    fixture.tasks.begin_task("owner", async move {
         sleep(Duration::from_millis(FIRST_LOOK_MS)).await;
         match asked.await {
             Ok(_) => {}
             Err(_) => here.tasks.caught(PromiseBroken::new(ANSWERED, "a transaction failed")),
         }
     });
-    Ok(Played { bus: None, judge: Box::new(|fixture| fixture.judge_answers(1, false)) })
+    Ok(PlayedTasks { bus: None, check: Box::new(|fixture| fixture.check_answers(1, false)) })
 }
 
-/// A run that is dropped takes its handlers with it.
-fn dropped_run(fixture: &Arc<Fixture>) -> Result<Played> {
+/// When a run is dropped, its handlers end.
+fn dropped_run(fixture: &Arc<Fixture>) -> Result<PlayedTasks> {
     let bus = fixture.bus(8)?;
     fixture.commit_elsewhere(&command(NAME, "a"))?;
     let (handled, stop) = (Arc::new(Handled::default()), CancellationToken::new());
     let handlers = handlers(fixture, &handled, Duration::MAX, &stop);
     let (its, dropped) = (bus.clone(), CancellationToken::new());
     let seen = dropped.clone();
-    fixture.tasks.act("consumer", async move {
+    fixture.tasks.begin_task("consumer", async move {
         tokio::select! {
             biased;
             () = seen.cancelled() => {}
             _ = its.listen(handlers, options(&stop)) => {}
         }
     });
-    fixture.tasks.act("who drops it", async move {
+    fixture.tasks.begin_task("dropper", async move {
         point("drops the run");
         dropped.cancel();
     });
-    Ok(Played { bus: Some(bus), judge: Box::new(|_| Ok(())) })
+    Ok(PlayedTasks { bus: Some(bus), check: Box::new(|_| Ok(())) })
 }
 
-/// What a shutdown cuts off is given back before the run ends.
-fn shutdown_at_work(fixture: &Arc<Fixture>) -> Result<Played> {
+/// A delivery whose handler a shutdown cancels is released before the run ends.
+fn shutdown_at_work(fixture: &Arc<Fixture>) -> Result<PlayedTasks> {
     let bus = fixture.bus(8)?;
     fixture.commit_elsewhere(&command(NAME, "a"))?;
     let (handled, stop) = (Arc::new(Handled::default()), CancellationToken::new());
     let handlers = handlers(fixture, &handled, Duration::from_millis(20), &CancellationToken::new());
     let run = options(&stop).grace(Duration::from_millis(5));
     let (here, its) = (Arc::clone(fixture), bus.clone());
-    fixture.tasks.act("consumer", async move {
+    fixture.tasks.begin_task("consumer", async move {
         match its.listen(handlers, run).await {
             Ok(report) if report.abandoned.is_empty() => {}
             other => here.tasks.caught(PromiseBroken::new(KEPT, format!("the run ended with {other:?}"))),
         }
     });
-    fixture.tasks.act("who shuts it down", async move {
+    fixture.tasks.begin_task("stopper", async move {
         point("shuts the run down");
         stop.cancel();
     });
-    let judge = |fixture: &Fixture| {
+    let check = |fixture: &Fixture| {
         let state = fixture.committed().map_err(|error| PromiseBroken::new(KEPT, error.to_string()))?;
         let kept = state.queue.values().find(|command| command.lease.is_some() || command.attempts > 0);
         match kept {
@@ -156,10 +159,10 @@ fn shutdown_at_work(fixture: &Arc<Fixture>) -> Result<Played> {
             None => Ok(()),
         }
     };
-    Ok(Played { bus: Some(bus), judge: Box::new(judge) })
+    Ok(PlayedTasks { bus: Some(bus), check: Box::new(check) })
 }
 
-/// What two runs did together.
+/// The reports of two runs together.
 #[derive(Default)]
 struct Together {
     acked: AtomicU64,
@@ -180,8 +183,8 @@ impl Together {
         }
     }
 
-    /// The command is acked, once, or it is there for the next.
-    fn judge(&self, fixture: &Fixture) -> std::result::Result<(), PromiseBroken> {
+    /// Checks that the command was acked once, or is still there without a lease.
+    fn check(&self, fixture: &Fixture) -> std::result::Result<(), PromiseBroken> {
         let state = fixture.committed().map_err(|error| PromiseBroken::new(SETTLED, error.to_string()))?;
         let left = state.queue.values().filter(|command| command.lease.is_none()).count() as u64;
         let acked = self.acked.load(Ordering::SeqCst);
@@ -190,53 +193,53 @@ impl Together {
             return Ok(());
         }
         let stale = self.stale.load(Ordering::SeqCst);
-        let why = format!("{acked} acks, {stale} of them too late, and it is left {left} times; {ended:?}");
+        let why = format!("{acked} acks, {stale} stale settlements, and it is left {left} times; {ended:?}");
         Err(PromiseBroken::new(SETTLED, why))
     }
 }
 
-/// How long a handler works. A lease lasts 30.
+/// How long a handler works. A lease lasts 30 ms.
 const WORK: Duration = Duration::from_millis(45);
 
-/// Two consumers, and one command that takes longer than its lease. The first ends when nothing is due any more, the
-/// second when a handler has ended.
+/// Two consumers, and one command whose handler works longer than its lease. The first consumer ends when nothing is due,
+/// the second when a handler has ended.
 fn two_consumers(fixture: &Arc<Fixture>, bus: &SqliteBus) -> Result<(Arc<Handled>, Arc<Together>)> {
     fixture.commit_elsewhere(&command(NAME, "a"))?;
     let (handled, together) = (Arc::new(Handled::default()), Arc::new(Together::default()));
     let over = CancellationToken::new();
     let drains = options(&CancellationToken::new()).drain();
-    for (who, run) in [("consumer one", drains), ("consumer two", options(&over))] {
+    for (name, run) in [("consumer one", drains), ("consumer two", options(&over))] {
         let handlers = handlers(fixture, &handled, WORK, &over);
         let (its, together) = (bus.clone(), Arc::clone(&together));
-        fixture.tasks.act(who, async move { together.add(its.listen(handlers, run).await) });
+        fixture.tasks.begin_task(name, async move { together.add(its.listen(handlers, run).await) });
     }
     Ok((handled, together))
 }
 
-/// The heartbeat keeps a lease for as long as its handler works.
-fn outlasts(fixture: &Arc<Fixture>) -> Result<Played> {
+/// The heartbeat keeps a lease while its handler works.
+fn outlasts(fixture: &Arc<Fixture>) -> Result<PlayedTasks> {
     let bus = fixture.bus(8)?;
     let (handled, together) = two_consumers(fixture, &bus)?;
-    let judge = move |fixture: &Fixture| {
-        together.judge(fixture)?;
+    let check = move |fixture: &Fixture| {
+        together.check(fixture)?;
         match handled.count.load(Ordering::SeqCst) {
             1 => Ok(()),
             count => Err(PromiseBroken::new(SETTLED, format!("it was handled {count} times"))),
         }
     };
-    Ok(Played { bus: Some(bus), judge: Box::new(judge) })
+    Ok(PlayedTasks { bus: Some(bus), check: Box::new(check) })
 }
 
-/// A clock that leaps ends a lease under its handler, at any moment: another may get the command, and one of them
-/// settles it, or gives it back.
-fn leaps(fixture: &Arc<Fixture>) -> Result<Played> {
+/// A clock that jumps expires a lease while its handler works. The other consumer may then get the command, and one of
+/// them settles or releases it.
+fn jumps(fixture: &Arc<Fixture>) -> Result<PlayedTasks> {
     let bus = fixture.bus(8)?;
     let (_, together) = two_consumers(fixture, &bus)?;
     let clock = Arc::clone(&fixture.clock);
-    fixture.tasks.act("who sets the clock", async move {
+    fixture.tasks.begin_task("clock setter", async move {
         sleep(WORK / 3).await;
         point("sets the clock ahead");
         clock.jump(40);
     });
-    Ok(Played { bus: Some(bus), judge: Box::new(move |fixture| together.judge(fixture)) })
+    Ok(PlayedTasks { bus: Some(bus), check: Box::new(move |fixture| together.check(fixture)) })
 }

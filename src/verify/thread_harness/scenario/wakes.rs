@@ -1,4 +1,7 @@
-//! Who sleeps is woken by a change, wherever it falls between its last look and its sleep.
+//! Scenarios of sleepers: a change wakes them, also if it comes between their last look and their sleep.
+//!
+//! Invariant: in each scenario one task sleeps until another task, or another process, changes something.
+//! Does not depend on: how schedules are chosen, the mutants.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
@@ -6,7 +9,7 @@ use std::time::Duration;
 
 use fencepost_model::vocabulary::Name;
 
-use super::{Played, Scenario};
+use super::{PlayedTasks, ThreadScenario};
 use crate::thread_harness::fixture::{Fixture, NAME, OTHER, command, event};
 use crate::threads::PromiseBroken;
 use crate::threads::{SHUTDOWN, WOKEN};
@@ -18,22 +21,22 @@ use fencepost::{
     SqliteBus,
 };
 
-pub(super) const ALL: &[Scenario] = &[
-    Scenario::whole("one who waits and one who tells", WOKEN, waits_and_tells),
-    Scenario::bounded("a consumer and a sender", WOKEN, consumer_and_sender),
-    Scenario::bounded("a group and a publisher", WOKEN, group_and_publisher),
-    Scenario::bounded("a consumer and a stranger", WOKEN, consumer_and_stranger),
-    Scenario::bounded("a stranger during a look", WOKEN, stranger_during_a_look),
-    Scenario::bounded("a stranger among senders", WOKEN, stranger_among_senders),
+pub(super) const ALL: &[ThreadScenario] = &[
+    ThreadScenario::whole("a waiter and an announcer", WOKEN, waiter_and_announcer),
+    ThreadScenario::bounded("a consumer and a sender", WOKEN, consumer_and_sender),
+    ThreadScenario::bounded("a group and a publisher", WOKEN, group_and_publisher),
+    ThreadScenario::bounded("a consumer and another process", WOKEN, consumer_and_other_process),
+    ThreadScenario::bounded("another process during a look", WOKEN, other_process_during_a_look),
+    ThreadScenario::bounded("another process among senders", WOKEN, other_process_among_senders),
 ];
 
-/// The smallest case: who waits looks, and sleeps; who tells changes something, and says so.
-fn waits_and_tells(fixture: &Arc<Fixture>) -> Result<Played> {
+/// The smallest case: the waiter looks and sleeps, the announcer changes something and announces it.
+fn waiter_and_announcer(fixture: &Arc<Fixture>) -> Result<PlayedTasks> {
     let (signals, changed) = (Arc::<Signals>::default(), Arc::<AtomicBool>::default());
     let name = Name::new(NAME).map_err(|_| Error::NotFound)?;
     let (interest, change) = (Interest::Commands([name.clone()].into()), Change::Command(name));
     let (here, seen) = (Arc::clone(&signals), Arc::clone(&changed));
-    fixture.tasks.act("who waits", async move {
+    fixture.tasks.begin_task("waiter", async move {
         let waiter = here.register(interest);
         while !{
             point("looks");
@@ -42,28 +45,28 @@ fn waits_and_tells(fixture: &Arc<Fixture>) -> Result<Played> {
             waiter.wait().await;
         }
     });
-    fixture.tasks.act("who tells", async move {
+    fixture.tasks.begin_task("announcer", async move {
         point("changes something");
         changed.store(true, Ordering::SeqCst);
         signals.announce(&[change]);
     });
-    Ok(Played { bus: None, judge: Box::new(|_| Ok(())) })
+    Ok(PlayedTasks { bus: None, check: Box::new(|_| Ok(())) })
 }
 
-/// A commit of another connection is noticed at the next look but one.
+/// A commit of another connection is noticed at the second look at the latest, in milliseconds.
 const LOOKS_MS: u32 = 20;
 
-/// The first look comes so long after somebody fell asleep.
+/// The first look comes so many milliseconds after a consumer fell asleep.
 pub(super) const FIRST_LOOK_MS: u64 = 10;
 
-/// What a consumer was handed, and when.
+/// How many messages the handlers of a consumer got, and when.
 #[derive(Default)]
 pub(super) struct Handled {
     pub(super) count: AtomicU32,
     at_ms: AtomicU32,
 }
 
-/// Handlers that take note, work for so long, and end the run.
+/// Handlers that take a note, work for so long, and end the run.
 pub(super) fn handlers(
     fixture: &Arc<Fixture>,
     handled: &Arc<Handled>,
@@ -93,7 +96,7 @@ pub(super) fn options(stop: &CancellationToken) -> RunOptions {
     RunOptions::new().concurrency(1).shutdown(stop.clone()).grace(Duration::from_millis(50))
 }
 
-/// A consumer until it has handled one message, and a clone of the bus.
+/// Begins a consumer, which ends after it has handled one message.
 fn consumer<F: Future<Output = Result<RunReport, RunError>> + Send>(
     fixture: &Arc<Fixture>,
     bus: &SqliteBus,
@@ -102,7 +105,7 @@ fn consumer<F: Future<Output = Result<RunReport, RunError>> + Send>(
     let (handled, stop) = (Arc::new(Handled::default()), CancellationToken::new());
     let handlers = handlers(fixture, &handled, Duration::ZERO, &stop);
     let (here, bus) = (Arc::clone(fixture), bus.clone());
-    fixture.tasks.act("consumer", async move {
+    fixture.tasks.begin_task("consumer", async move {
         match run(bus, handlers, options(&stop)).await {
             Ok(report) if report.acked == 1 && report.released.is_empty() => {}
             other => here.tasks.caught(PromiseBroken::new(SHUTDOWN, format!("the run ended with {other:?}"))),
@@ -111,8 +114,8 @@ fn consumer<F: Future<Output = Result<RunReport, RunError>> + Send>(
     handled
 }
 
-fn handled_within(bus: SqliteBus, handled: Arc<Handled>, most_ms: u32) -> Played {
-    let judge = move |_: &Fixture| {
+fn handled_within(bus: SqliteBus, handled: Arc<Handled>, most_ms: u32) -> PlayedTasks {
+    let check = move |_: &Fixture| {
         let (count, at_ms) = (handled.count.load(Ordering::SeqCst), handled.at_ms.load(Ordering::SeqCst));
         if count == 1 && at_ms <= most_ms {
             return Ok(());
@@ -120,20 +123,20 @@ fn handled_within(bus: SqliteBus, handled: Arc<Handled>, most_ms: u32) -> Played
         let why = format!("it was handled {count} times, after {at_ms} ms, and {most_ms} are allowed");
         Err(PromiseBroken::new(WOKEN, why))
     };
-    Played { bus: Some(bus), judge: Box::new(judge) }
+    PlayedTasks { bus: Some(bus), check: Box::new(check) }
 }
 
-/// Within a process no time has to pass: no timer, and no look at what others have committed.
-fn consumer_and_sender(fixture: &Arc<Fixture>) -> Result<Played> {
+/// Within one process a sender wakes a consumer without a timer and without a look of the watcher.
+fn consumer_and_sender(fixture: &Arc<Fixture>) -> Result<PlayedTasks> {
     let bus = fixture.bus(8)?;
     let handled =
         consumer(fixture, &bus, |bus, handlers, options| async move { bus.listen(handlers, options).await });
     let sent = bus.backend().apply_all(vec![command(NAME, "a")]);
-    fixture.tasks.act("sender", async move { drop(sent.await) });
+    fixture.tasks.begin_task("sender", async move { drop(sent.await) });
     Ok(handled_within(bus, handled, 0))
 }
 
-fn group_and_publisher(fixture: &Arc<Fixture>) -> Result<Played> {
+fn group_and_publisher(fixture: &Arc<Fixture>) -> Result<PlayedTasks> {
     let bus = fixture.bus(8)?;
     let handled =
         consumer(
@@ -142,46 +145,46 @@ fn group_and_publisher(fixture: &Arc<Fixture>) -> Result<Played> {
             |bus, handlers, options| async move { bus.subscribe(handlers, options).await },
         );
     let sent = bus.backend().apply_all(vec![event(NAME, "a")]);
-    fixture.tasks.act("publisher", async move { drop(sent.await) });
+    fixture.tasks.begin_task("publisher", async move { drop(sent.await) });
     Ok(handled_within(bus, handled, 0))
 }
 
-/// Commits on another connection, as another process does, when it is chosen: not before this time.
-fn stranger(fixture: &Arc<Fixture>, at_ms: u64) {
+/// Begins a task that commits on another connection, as another process does, at this time or later.
+fn other_process(fixture: &Arc<Fixture>, at_ms: u64) {
     let here = Arc::clone(fixture);
-    fixture.tasks.act("stranger", async move {
+    fixture.tasks.begin_task("another process", async move {
         fencepost::internals::threads::sleep(Duration::from_millis(at_ms)).await;
         point("commits on its own connection");
         if let Err(error) = here.commit_elsewhere(&command(NAME, "a")) {
-            here.tasks.caught(PromiseBroken::new(WOKEN, format!("a stranger could not send: {error}")));
+            here.tasks.caught(PromiseBroken::new(WOKEN, format!("another process could not send: {error}")));
         }
     });
 }
 
-fn consumer_and_stranger(fixture: &Arc<Fixture>) -> Result<Played> {
+fn consumer_and_other_process(fixture: &Arc<Fixture>) -> Result<PlayedTasks> {
     let bus = fixture.bus(8)?;
     let handled =
         consumer(fixture, &bus, |bus, handlers, options| async move { bus.listen(handlers, options).await });
-    stranger(fixture, 0);
+    other_process(fixture, 0);
     Ok(handled_within(bus, handled, LOOKS_MS))
 }
 
-/// The same at the moment of the first look.
-fn stranger_during_a_look(fixture: &Arc<Fixture>) -> Result<Played> {
+/// The same, with the commit at the time of the first look.
+fn other_process_during_a_look(fixture: &Arc<Fixture>) -> Result<PlayedTasks> {
     let bus = fixture.bus(8)?;
     let handled =
         consumer(fixture, &bus, |bus, handlers, options| async move { bus.listen(handlers, options).await });
-    stranger(fixture, FIRST_LOOK_MS);
+    other_process(fixture, FIRST_LOOK_MS);
     Ok(handled_within(bus, handled, LOOKS_MS))
 }
 
-/// What the bus itself commits for others must not hide what a stranger commits.
-fn stranger_among_senders(fixture: &Arc<Fixture>) -> Result<Played> {
+/// A commit of the bus itself must not hide the commit of another process.
+fn other_process_among_senders(fixture: &Arc<Fixture>) -> Result<PlayedTasks> {
     let bus = fixture.bus(8)?;
     let handled =
         consumer(fixture, &bus, |bus, handlers, options| async move { bus.listen(handlers, options).await });
-    stranger(fixture, 0);
+    other_process(fixture, 0);
     let sent = bus.backend().apply_all(vec![command(OTHER, "b")]);
-    fixture.tasks.act("sender", async move { drop(sent.await) });
+    fixture.tasks.begin_task("sender", async move { drop(sent.await) });
     Ok(handled_within(bus, handled, LOOKS_MS))
 }
