@@ -165,7 +165,8 @@ fn a_room_of_the_library_imports_only_from_the_rooms_that_are_named_for_it() {
         if ["lib", "internals"].contains(&own.as_str()) || file.ends_with("tests") {
             continue;
         }
-        let (_, allowed) = ROOMS.iter().find(|(name, _)| *name == own).unwrap_or_else(|| panic!("no room {own}"));
+        let (_, allowed) =
+            ROOMS.iter().find(|(name, _)| *name == own).unwrap_or_else(|| panic!("no room {own}"));
         for used in used.iter().map(|used| room(used)).filter(|used| *used != own) {
             assert!(allowed.contains(&used.as_str()), "{file} imports from {used}");
         }
