@@ -9,7 +9,8 @@ use clap::Args;
 use serde::Serialize;
 
 use crate::ended::{Ended, Failed};
-use crate::out::{Out, Plain};
+use crate::out::Out;
+use crate::plain::Plain;
 use fencepost::audit::{Audit, Verdict, audit};
 
 const AFTER_HELP: &str = "\

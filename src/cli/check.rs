@@ -7,7 +7,8 @@ use serde::Serialize;
 
 use crate::ended::{Ended, Failed};
 use crate::opening::now;
-use crate::out::{Out, Plain};
+use crate::out::Out;
+use crate::plain::Plain;
 use fencepost::check::{CheckReport, RepairReport, check, repair};
 
 const AFTER_HELP: &str = "\

@@ -9,7 +9,7 @@ use std::process::ExitCode;
 
 use fencepost_model::vocabulary::{Name, RecordId};
 
-use crate::out::Plain;
+use crate::plain::Plain;
 
 /// How a command ended, if it could run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -20,6 +20,7 @@ mod listen;
 mod opening;
 mod out;
 mod parse;
+mod plain;
 mod prune;
 mod records;
 mod send;
@@ -150,5 +151,5 @@ fn sentence(error: &clap::Error) -> String {
     let text = error.render().to_string();
     let sentence: Vec<&str> = text.lines().map(str::trim).take_while(|line| !line.is_empty()).collect();
     let sentence = sentence.join(" ");
-    format!("{}; see --help", out::Plain(sentence.trim_start_matches("error: ")))
+    format!("{}; see --help", plain::Plain(sentence.trim_start_matches("error: ")))
 }

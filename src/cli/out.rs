@@ -4,7 +4,7 @@
 //! Control characters in reasons, payloads and metadata never reach a terminal.
 //! Does not depend on: any command.
 
-use std::fmt::{self, Display, Write as _};
+use std::fmt::{Display, Write as _};
 use std::io::{self, BufWriter, ErrorKind, IsTerminal as _, StdoutLock, Write as _};
 use std::time::Duration;
 
@@ -77,18 +77,6 @@ impl Out {
     }
 }
 
-/// Text from a message or a file, with its control characters escaped.
-pub(super) struct Plain<'a>(pub(super) &'a str);
-
-impl Display for Plain<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.chars().try_for_each(|c| match c.is_control() {
-            true => write!(f, "{}", c.escape_default()),
-            false => f.write_char(c),
-        })
-    }
-}
-
 /// A time in RFC 3339, or in milliseconds after the year 9999.
 pub(super) fn time(at: Timestamp) -> String {
     let since = Duration::from_millis(at.get());
@@ -137,7 +125,7 @@ mod tests {
 
     #[test]
     fn control_characters_are_escaped() {
-        assert_eq!(Plain("a\u{1b}[2Jb\nü").to_string(), "a\\u{1b}[2Jb\\nü");
+        assert_eq!(crate::plain::Plain("a\u{1b}[2Jb\nü").to_string(), "a\\u{1b}[2Jb\\nü");
         assert_eq!(dump(b"one\ntwo"), "  one\n  two\n");
         let shown = dump(b"\x1b[2J");
         assert!(shown.contains("1b 5b 32 4a") && !shown.contains('\u{1b}'), "{shown}");

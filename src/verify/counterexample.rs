@@ -18,6 +18,10 @@ use fencepost::error::Error;
 
 /// A counterexample.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "a verification ends with the first counterexample, so there is one"
+)]
 pub enum Counterexample {
     /// Moves of a scope, of the model or of the store.
     Moves(ScopeMoves),

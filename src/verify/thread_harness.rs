@@ -17,7 +17,7 @@ use crate::scheduler::{Board, Strategy, explore};
 use crate::thread_harness::fixture::Fixture;
 use crate::thread_harness::scenario::ThreadScenario;
 use crate::thread_harness::tasks::{Caught, TaskScheduler};
-use crate::threads::{ANSWERED, PromiseBroken, ThreadCounterexample, ThreadSearch};
+use crate::threads::promises::{ANSWERED, PromiseBroken, ThreadCounterexample, ThreadSearch};
 use fencepost::error::{Error, Result};
 use fencepost::internals::threads::scheduler;
 

@@ -3,6 +3,8 @@
 //! The build script of fencepost-verify merges the patches whatever the comments around a change say. A reader applies one
 //! by hand, so here the lines around a change must be those of the file, comments included.
 
+#![expect(clippy::unwrap_used, reason = "a failed step of a test is a failed test")]
+
 use std::fs;
 use std::path::{Path, PathBuf};
 

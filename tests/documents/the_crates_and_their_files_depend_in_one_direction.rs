@@ -1,6 +1,8 @@
 //! The crates depend on each other in one direction, the library stays small, and no file of a crate imports itself through
 //! others.
 
+#![expect(clippy::unwrap_used, reason = "a failed step of a test is a failed test")]
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::process::Command;

@@ -9,12 +9,13 @@ use std::sync::{Arc, Mutex};
 
 use fencepost_verify::counterexample::Counterexample;
 use fencepost_verify::plan::{Phase as _, Plan, Reach, Silent};
+use fencepost_verify::schedule::case::acts;
 use fencepost_verify::schedule::case::{
     ClientAct as Act, ScheduleCase as Case, ScheduledClient as Client, WalAtStart as Wal,
 };
 use fencepost_verify::schedule::connections::{Connections as Stage, ScheduleRun as Run};
 use fencepost_verify::schedule::control;
-use fencepost_verify::schedule::phase::{SchedulePhase, acts};
+use fencepost_verify::schedule::phase::SchedulePhase;
 use fencepost_verify::schedule::replay::{ConnectionSchedule, look_for, replay, shrink, start_of};
 use fencepost_verify::scheduler::{Explored, Strategy as Search};
 use fencepost_verify::trace::Trace;

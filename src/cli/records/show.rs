@@ -10,7 +10,8 @@ use fencepost_model::vocabulary::{Message, Name, Raw, RawValue, RecordId};
 use serde::Serialize;
 
 use super::word;
-use crate::out::{Plain, dump, hex, time};
+use crate::out::{dump, hex, time};
+use crate::plain::Plain;
 use fencepost::internals::sqlite::{Listed, cause_word};
 
 /// What `list --json` prints for each record.

@@ -7,29 +7,8 @@
 use crate::history::commit_order::COMMIT_ORDER;
 use crate::history::linearizability::LINEARIZABLE;
 use crate::history::record::{History, HistoryAnswer, HistoryEntry};
+pub use crate::history::verdict::{HistoryVerdict, Rejection};
 use crate::history::{commit_order, linearizability, log};
-
-/// What a checker says.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum HistoryVerdict {
-    /// It may have happened so.
-    Allowed,
-    /// It may not.
-    Refused(Rejection),
-    /// The checker gave up, or has nothing to check by.
-    Inconclusive,
-}
-
-/// Why a history is refused.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Rejection {
-    /// The checker.
-    pub checker: &'static str,
-    /// Why.
-    pub why: String,
-    /// The operation at which it shows, if it is one.
-    pub entry: Option<usize>,
-}
 
 /// A client that waits for a lock gets the busy answer when the wait is over, and not before.
 pub const PATIENCE: &str = "who_waits_gets_the_lock";

@@ -15,8 +15,8 @@ use fencepost_model::op::Reply;
 use fencepost_model::state::State;
 use fencepost_model::step::apply;
 
-use crate::history::checkers::{HistoryVerdict, Rejection};
 use crate::history::record::{History, HistoryAnswer, HistoryEntry};
+use crate::history::verdict::{HistoryVerdict, Rejection};
 use crate::rig::recovery::digested;
 
 /// The name of this check.

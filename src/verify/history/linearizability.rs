@@ -22,8 +22,8 @@ use fencepost_model::state::State;
 use fencepost_model::step::apply;
 use fencepost_model::vocabulary::{Seq, Token};
 
-use crate::history::checkers::{HistoryVerdict, Rejection};
 use crate::history::record::{History, HistoryAnswer, HistoryChance, HistoryEntry};
+use crate::history::verdict::{HistoryVerdict, Rejection};
 use crate::rig::recovery::digested;
 
 /// The name of this check.

@@ -12,8 +12,8 @@ use fencepost_model::op::{Delivery, Lease, Op, Reply, Settled, Target};
 use fencepost_model::state::{Body, State};
 use fencepost_model::vocabulary::{Group, Message, Name, Seq, Timestamp, Token};
 
-use crate::history::checkers::Rejection;
 use crate::history::record::{History, HistoryAnswer};
+use crate::history::verdict::Rejection;
 
 /// An event that was acknowledged reaches every group that reads past it.
 pub const LOST: &str = "no_acknowledged_event_is_lost";

@@ -8,8 +8,8 @@ use fencepost_model::vocabulary::Timestamp;
 use rusqlite::{Connection, named_params};
 use serde::{Deserialize, Serialize};
 
+use crate::history::journal::{Journal, pause, run_correctly};
 use crate::history::record::{CommitPlace, HistoryAnswer, HistoryChance, JournalLine, clock_ns};
-use crate::history::task::{Journal, pause, run_correctly};
 use fencepost::error::{Error, Result};
 use fencepost::internals::sqlite::{StatementId as Sql, Statements, Store, Undone, execute};
 

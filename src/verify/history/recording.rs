@@ -13,11 +13,12 @@ use fencepost_model::state::State;
 use fencepost_model::vocabulary::Timestamp;
 
 use crate::history::client::{HistoryClient, Theme};
+use crate::history::journal::Journal;
 use crate::history::mutant::HistoryMutant;
 use crate::history::record::{
     History, HistoryAnswer, HistoryChance, HistoryEnd, HistoryEntry, JournalLine, clock_ns, read,
 };
-use crate::history::task::{ClientTask, EPOCH_MS, Journal, answered, options, run_task};
+use crate::history::task::{ClientTask, EPOCH_MS, answered, options, run_task};
 use crate::rig::recovery::contents;
 use fencepost::clock::{Clock as _, ManualClock};
 use fencepost::error::{Error, Result};
@@ -278,7 +279,7 @@ mod processes {
     use rustix::process::{Pid, Signal, kill_process};
 
     use super::{Error, HistoryChance, Path, RecordingRun, Result};
-    use crate::history::task::pause;
+    use crate::history::journal::pause;
 
     /// A seat, and the client in it.
     struct Seat {

@@ -4,18 +4,15 @@
 //! takes the time from the shared clock, moved by an offset of its own that jumps.
 //! Does not depend on: when it is killed, and what is allowed.
 
-use std::fs::File;
-use std::io::Write as _;
-use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::path::PathBuf;
 
-use fencepost_model::op::Op;
 use fencepost_model::vocabulary::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::history::client::{HistoryClient, Theme};
+use crate::history::journal::{Journal, pause, run_correctly};
 use crate::history::mutant::{HistoryMutant, run_mutant, statements};
-use crate::history::record::{CommitPlace, HistoryAnswer, HistoryChance, JournalLine, clock_ns};
+use crate::history::record::{HistoryAnswer, HistoryChance, JournalLine, clock_ns};
 use crate::rig::recovery::in_words;
 use fencepost::error::{Error, Result};
 use fencepost::internals::sqlite::{Durability, OpenOptions, Store};
@@ -60,21 +57,6 @@ pub(super) fn options(part: &ClientTask) -> OpenOptions {
     }
 }
 
-/// Where a client writes what it does.
-pub(super) struct Journal(File);
-
-impl Journal {
-    pub(super) fn create(path: &Path) -> Result<Self> {
-        Ok(Self(File::options().append(true).create_new(true).open(path)?))
-    }
-
-    pub(super) fn write(&mut self, line: &JournalLine) -> Result<()> {
-        let mut text = serde_json::to_string(line).map_err(std::io::Error::other)?;
-        text.push('\n');
-        Ok(self.0.write_all(text.as_bytes())?)
-    }
-}
-
 /// The time as one client has it.
 pub(super) struct ClientClock {
     began_ns: u64,
@@ -108,14 +90,6 @@ impl ClientClock {
             self.stands_at = if self.stands_at.is_some() { None } else { Some(now) };
         }
         self.stands_at.unwrap_or(now)
-    }
-}
-
-/// Waits this long.
-pub(super) fn pause(us: u64) {
-    let until = Instant::now() + Duration::from_micros(us);
-    while let Some(left) = until.checked_duration_since(Instant::now()) {
-        std::thread::park_timeout(left);
     }
 }
 
@@ -170,13 +144,6 @@ pub fn run_task(part: &ClientTask) -> Result<()> {
         }
     }
     store.close()
-}
-
-/// Does an operation as it is meant to be done.
-pub(super) fn run_correctly(store: &mut Store, now: Timestamp, op: &Op) -> Result<HistoryAnswer> {
-    let done = store.apply_numbered(now, op)?;
-    let place = CommitPlace { commit_seq: done.commit_seq, changed: done.changed };
-    Ok(HistoryAnswer::Replied { reply: done.reply, place: Some(place) })
 }
 
 /// What an outcome is in a history, and whether the store is lost with it.

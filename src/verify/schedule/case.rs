@@ -9,6 +9,10 @@ use fencepost_model::description;
 use fencepost_model::op::Op;
 use serde::{Deserialize, Serialize};
 
+use crate::rig::act;
+use crate::rig::act::{extra_send, next};
+use crate::rig::recorder::StartPoint;
+use crate::rig::setting::Level;
 use crate::schedule::mutant::ClientMutant;
 
 /// One thing that a client does, and is answered.
@@ -131,4 +135,30 @@ impl ScheduleCase {
             .collect();
         format!("{} {}: {}", self.start, self.wal.name(), clients.join(" | "))
     }
+}
+
+/// No client has more acts than this.
+pub(crate) const ACTS_MAX: usize = 16;
+
+/// The number of an act of a client, where acts of all clients stand in one line.
+pub fn number(client: usize, act: usize) -> usize {
+    client * ACTS_MAX + act
+}
+
+/// What can be done from a beginning: each kind of operation in its first form, and what else connections do.
+pub fn acts(start: &StartPoint) -> Vec<ClientAct> {
+    let mut acts: Vec<ClientAct> = next(&start.scope, Level::PowerLoss, &start.moment, false)
+        .into_iter()
+        .filter_map(|act| {
+            Some(match act {
+                act::Act::Apply(op) => ClientAct::Apply(op),
+                act::Act::Batch(ops) => ClientAct::Batch(ops),
+                act::Act::Effect(op) => ClientAct::Effect(op),
+                _ => return None,
+            })
+        })
+        .collect();
+    acts.push(ClientAct::Apply(Arc::new(extra_send("s1"))));
+    acts.extend([ClientAct::Read, ClientAct::Checkpoint, ClientAct::Empty, ClientAct::Reopen]);
+    acts
 }

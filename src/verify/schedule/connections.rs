@@ -17,9 +17,9 @@ use crate::disk::{Disk, DurableContent, Footprint, Mark, Mounted, Pace, Point, P
 use crate::rig::act::effects;
 use crate::rig::recorder::{BOOT, FILE, StartPoint, beside_others, options};
 use crate::rig::setting::{Level, Setting};
+use crate::schedule::case::number as number_of;
 use crate::schedule::case::{ClientAct, ScheduleCase, ScheduledClient, WalAtStart};
 use crate::schedule::mutant::{AnswerWatch, copy, empty};
-use crate::schedule::orders::number as number_of;
 use crate::scheduler::{Board, Explored, Strategy, explore};
 use fencepost::error::{Error, Result};
 use fencepost::internals::sqlite::{OpenOptions, Store, Undone};

@@ -6,10 +6,10 @@
 use fencepost_model::scope::cuts;
 
 use crate::rig::recorder::StartPoint;
+use crate::schedule::case::acts;
 use crate::schedule::case::{ClientAct, ScheduleCase, ScheduledClient, WalAtStart};
 use crate::schedule::mutant::ClientMutant;
 use crate::schedule::orders::{AN_ORDER, REAL_TIME, WAITS};
-use crate::schedule::phase::acts;
 
 /// A mutant, and the promise that must catch it.
 #[derive(Clone, Copy, Debug)]

@@ -15,6 +15,7 @@ use fencepost_model::vocabulary::Timestamp;
 use crate::rig::act::Moment;
 use crate::rig::promises::{NOTHING_LOST, Violation};
 use crate::rig::recovery::{Contents, digested, rebooted};
+use crate::schedule::case::number;
 use crate::schedule::case::{ClientAct, ScheduleCase};
 use crate::schedule::connections::{ClientAnswer, ScheduleRun, Spell};
 use crate::system::{at_stake, differing_lines};
@@ -181,7 +182,10 @@ impl OrderChecker {
             let mut left_out = not_called.clone();
             for (index, act) in under_way.iter().enumerate() {
                 if mask & 1 << index == 0 {
-                    left_out.insert((act / ACTS_MAX, act % ACTS_MAX));
+                    left_out.insert((
+                        act / crate::schedule::case::ACTS_MAX,
+                        act % crate::schedule::case::ACTS_MAX,
+                    ));
                 }
             }
             let busy = run.spells.iter().filter(|spell| matches!(spell.answer, ClientAnswer::Busy));
@@ -204,7 +208,8 @@ impl OrderChecker {
         }
         let words = |acts: &BTreeSet<usize>| {
             let name = |act: &usize| {
-                let (client, act) = (act / ACTS_MAX, act % ACTS_MAX);
+                let (client, act) =
+                    (act / crate::schedule::case::ACTS_MAX, act % crate::schedule::case::ACTS_MAX);
                 format!("client {}, {}", client + 1, self.case.clients[client].acts[act].describe())
             };
             acts.iter().map(name).collect::<Vec<_>>().join("; ")
@@ -283,14 +288,6 @@ impl OrderChecker {
         }
         Violation { property: AN_ORDER, why }
     }
-}
-
-/// No client has more acts than this.
-const ACTS_MAX: usize = 16;
-
-/// The number of an act of a client, where acts of all clients stand in one line.
-pub fn number(client: usize, act: usize) -> usize {
-    client * ACTS_MAX + act
 }
 
 fn stake(op: &Op) -> &'static str {

@@ -13,12 +13,9 @@ use serde::Serialize;
 use crate::plan::{
     Controls, Failure, Phase, PhaseFigures, PhaseOutcome, PhaseParts, Plan, Progress, Reach, grouped,
 };
-use crate::rig::act;
-use crate::rig::act::{extra_send, next};
 use crate::rig::promises::Violation;
 use crate::rig::recorder::StartPoint;
-use crate::rig::setting::Level;
-use crate::schedule::case::{ClientAct, ScheduleCase, ScheduledClient, WalAtStart};
+use crate::schedule::case::{ClientAct, ScheduleCase, ScheduledClient, WalAtStart, acts};
 use crate::schedule::connections::Connections;
 use crate::schedule::control::{LATE_MS, PATIENCE_MS, ScheduleControl};
 use crate::schedule::orders::{ENDS, OrderChecker};
@@ -114,24 +111,6 @@ struct ScheduleFindings {
     broken: Option<BrokenBySchedule>,
     /// What is wrong with the search itself.
     complaints: Vec<String>,
-}
-
-/// What can be done from a beginning: each kind of operation in its first form, and what else connections do.
-pub fn acts(start: &StartPoint) -> Vec<ClientAct> {
-    let mut acts: Vec<ClientAct> = next(&start.scope, Level::PowerLoss, &start.moment, false)
-        .into_iter()
-        .filter_map(|act| {
-            Some(match act {
-                act::Act::Apply(op) => ClientAct::Apply(op),
-                act::Act::Batch(ops) => ClientAct::Batch(ops),
-                act::Act::Effect(op) => ClientAct::Effect(op),
-                _ => return None,
-            })
-        })
-        .collect();
-    acts.push(ClientAct::Apply(Arc::new(extra_send("s1"))));
-    acts.extend([ClientAct::Read, ClientAct::Checkpoint, ClientAct::Empty, ClientAct::Reopen]);
-    acts
 }
 
 /// One piece of work.

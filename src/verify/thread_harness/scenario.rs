@@ -10,7 +10,7 @@ mod wakes;
 use std::sync::Arc;
 
 use crate::thread_harness::fixture::Fixture;
-use crate::threads::PromiseBroken;
+use crate::threads::promises::PromiseBroken;
 use fencepost::SqliteBus;
 use fencepost::error::Result;
 

@@ -18,7 +18,7 @@ use futures_core::future::BoxFuture;
 use tokio::sync::Notify;
 
 use crate::scheduler::Board;
-use crate::threads::{LEFT_BEHIND, PromiseBroken};
+use crate::threads::promises::{LEFT_BEHIND, PromiseBroken};
 use fencepost::clock::Clock;
 use fencepost::internals::threads::scheduler::{Scheduler, Task};
 

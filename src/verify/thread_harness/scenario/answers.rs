@@ -9,8 +9,8 @@ use std::task::Poll;
 
 use super::{PlayedTasks, ThreadScenario};
 use crate::thread_harness::fixture::{Fixture, NAME, command};
-use crate::threads::PromiseBroken;
-use crate::threads::{ANSWERED, SMALL};
+use crate::threads::promises::PromiseBroken;
+use crate::threads::promises::{ANSWERED, SMALL};
 use fencepost::error::{Error, Result};
 use fencepost::internals::bus::Bus as _;
 use fencepost::internals::bus::sqlite::BATCH_OPS_MAX;

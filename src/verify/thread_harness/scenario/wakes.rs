@@ -11,8 +11,8 @@ use fencepost_model::vocabulary::Name;
 
 use super::{PlayedTasks, ThreadScenario};
 use crate::thread_harness::fixture::{Fixture, NAME, OTHER, command, event};
-use crate::threads::PromiseBroken;
-use crate::threads::{SHUTDOWN, WOKEN};
+use crate::threads::promises::PromiseBroken;
+use crate::threads::promises::{SHUTDOWN, WOKEN};
 use fencepost::error::{Error, Result};
 use fencepost::internals::bus::signals::{Change, Interest, Signals};
 use fencepost::internals::threads::point;
