@@ -1,7 +1,7 @@
 //! Running handlers: the loop of the queue and the loop of a group, and one shutdown for both.
 //!
-//! What a run owes to each end of a handler is specified in [`fencepost_model::policy`]; the code here does not call it, and
-//! is held against it by `tests/consumer/the_run_loop_does_what_the_policy_says.rs`.
+//! [`fencepost_model::policy`] specifies how a delivery is settled after each outcome of its handler. The code here does not
+//! call it; `tests/consumer/the_run_loop_does_what_the_policy_says.rs` checks the code against it.
 //!
 //! Invariant: a retryable error never ends a run; when a run ends, each delivery that it took is settled, released, or
 //! reported as abandoned.

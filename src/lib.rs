@@ -1,8 +1,8 @@
 //! A durable message bus in one SQLite file, checked step for step against an executable specification.
 //!
 //! Commands wait in a queue. Each command is handled by one of the consumers that compete for its name, under a lease and a
-//! fencing token. Events stand in a log. Each event is handled by every consumer group, in order. A message that fails for
-//! good is set aside with all that is known of it.
+//! fencing token. Events are appended to a log. Each event is handled by every consumer group, in order. A message that fails
+//! permanently is dead-lettered or parked, with its content, its attempts and the last reason.
 //!
 //! ```
 //! # tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
@@ -32,7 +32,7 @@
 //! - [`check`] checks a file, and repairs it.
 //!
 //! The crate [`fencepost_model`] is the specification: read it to learn what the bus promises. The crate `fencepost-verify`
-//! holds this crate against it, and the crate `fencepost-cli` is the program `fencepost`.
+//! checks this crate against it, and the crate `fencepost-cli` is the program `fencepost`.
 //!
 //! # Crate features
 //!

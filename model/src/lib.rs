@@ -4,7 +4,8 @@
 //! operation is a value, and [`apply`] is a pure function. The crate has no storage, no clock, no thread and no I/O.
 //!
 //! The stores of fencepost are checked against this crate: after each operation the reply and the whole state must be
-//! equal. What this page does not promise, the bus does not promise.
+//! equal. What this page does not promise, the bus does not promise. Durability is outside of the model: what survives a killed
+//! process and a power cut is described in `docs/durability.md`.
 //!
 //! # Words
 //!

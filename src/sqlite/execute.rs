@@ -2,7 +2,7 @@
 //!
 //! Invariant: a refused operation has changed nothing, since every operation checks before it writes, and several in one are
 //! rolled back to a savepoint (G12).
-//! Does not depend on: who began the transaction. The control flow stands here, the work in the leaves.
+//! Does not depend on: who began the transaction. Only the dispatch is here; each operation is in a module of its own.
 
 use fencepost_model::op::{Lease, Op, Refusal, Reply, Target};
 use fencepost_model::vocabulary::Timestamp;

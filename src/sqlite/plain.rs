@@ -1,6 +1,6 @@
-//! The words of the bus in reports: numbers as numbers, names as strings.
+//! Serde adapters for the vocabulary of the model in reports: numbers as numbers, names as strings.
 //!
-//! They stand here, since the model serializes its words only with a feature.
+//! The library needs them because the model implements serde only with a feature.
 //!
 //! Invariant: a value is validated when it is read back.
 //! Does not depend on: the reports.

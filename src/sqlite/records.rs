@@ -1,4 +1,4 @@
-//! Dead letters and parked messages: their words, redriving, purging, repairing.
+//! Dead letters and parked messages: how they are encoded in columns, redriving, purging, repairing.
 //!
 //! Invariant: a redrive copies the columns as they are and deletes the record in the same transaction (G14). A record
 //! disappears only by a purge (G1). A repair replaces only what cannot be decoded, and returns the replaced columns (G5).

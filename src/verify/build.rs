@@ -252,6 +252,14 @@ fn place(patch: &Patch, path: &str, text: &str, hunk: &[&str]) -> Result<Vec<Pat
         text.lines().map(str::trim).enumerate().filter(|(_, line)| is_code(line)).unzip();
     let found: Vec<usize> = (0..lines.len()).filter(|at| lines[*at..].starts_with(&before)).collect();
     let [start] = found[..] else {
+        let after: Vec<&str> = hunk.iter().filter(|(kind, _)| *kind != "-").map(|(_, line)| *line).collect();
+        if found.is_empty() && (0..lines.len()).filter(|at| lines[*at..].starts_with(&after)).count() == 1 {
+            println!(
+                "cargo::warning=the library has the mutant {} in it: its patch was applied by hand",
+                patch.name
+            );
+            return Ok(Vec::new());
+        }
         let name = &patch.name;
         let (count, lines): (usize, Vec<String>) =
             (found.len(), hunk.iter().map(|(kind, line)| format!("{kind} {line}")).collect());

@@ -3,8 +3,8 @@
 //!
 //! The store works on a simulated [`disk`](super::disk). Each choice of fates for what was not durable is a crash
 //! image. SQLite recovers the image, and its content must be a state of the model: after all that was acknowledged, or
-//! with the one operation in flight; under [`ProcessCrash`](fencepost::internals::sqlite::Durability::ProcessCrash),
-//! after some prefix.
+//! with the one operation in flight. Under [`ProcessCrash`](fencepost::internals::sqlite::Durability::ProcessCrash), if the
+//! cut lost a write, it may be the state after some prefix.
 //!
 //! Does not depend on: how a disk fails (that is `disk`), and what operations do (that is the model).
 

@@ -1,12 +1,12 @@
-//! Holds the bus against its specification: exhaustively in lockstep, over crash images, under faults, over schedules,
-//! and by the histories of real processes.
+//! Checks the bus against its specification: exhaustively in lockstep, over crash images, under faults, over schedules, and
+//! by the histories of real processes.
 //!
-//! A verification is a [`plan::Plan`] of phases; [`run::run`] runs them. Each phase is a room of its own ([`model`],
-//! [`lockstep`], [`mutants`], [`crash`], [`faults`], [`schedule`], [`history`]) and uses the shared rooms [`rig`],
+//! A verification is a [`plan::Plan`] of phases; [`run::run`] runs them. Each phase is a module of its own ([`model`],
+//! [`lockstep`], [`mutants`], [`crash`], [`faults`], [`schedule`], [`history`]) and uses the shared modules [`rig`],
 //! [`scheduler`], [`disk`] and [`system`].
 //!
 //! Invariant: the store under test has no branch for being tested; every choice comes from a search order or from a
-//! printed seed; the rules of the model are called here and in the tests only.
+//! printed seed; the store and the run loops never call the rules of the model that they are checked against.
 
 pub mod counterexample;
 pub mod crash;

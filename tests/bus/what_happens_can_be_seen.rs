@@ -46,6 +46,12 @@ fn figures_go_through_the_facade() {
             for payload in ["good", "bad", "good"] {
                 bus.send(Message::command("bet").text(payload)).await.unwrap();
             }
+            // Two that are ready and one that is delayed, which no handler takes: the gauges tell them apart.
+            for _ in 0..2 {
+                bus.send(Message::command("other")).await.unwrap();
+            }
+            let later = std::time::Duration::from_secs(3_600);
+            bus.send(Message::command("other").delay(later)).await.unwrap();
             bus.publish(Message::event("placed")).await.unwrap();
             bus.subscribe_group("ledger", "placed", fencepost::Start::Earliest).await.unwrap();
             let handlers = Handlers::new().on_command("bet", |delivery: Delivery<String>| async move {
@@ -80,6 +86,8 @@ fn figures_go_through_the_facade() {
         "fencepost_attempts{} 3 values",
         "fencepost_lag{group=ledger,name=placed} 1",
         "fencepost_queue_depth{state=leased} 3",
+        "fencepost_queue_depth{state=ready} 2",
+        "fencepost_queue_depth{state=delayed} 1",
     ] {
         assert!(figures.iter().any(|figure| figure == expected), "no {expected} in {figures:#?}");
     }

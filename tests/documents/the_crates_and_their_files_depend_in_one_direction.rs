@@ -196,6 +196,34 @@ fn no_file_imports_itself_through_others() {
     }
 }
 
+/// What the implementations must not name: the rules that they are checked against. Of the store, the bus in memory is
+/// the model itself behind the methods of the bus.
+const RULES: [&str; 4] =
+    ["fencepost_model::step", "fencepost_model::invariant", "fencepost_model::apply", "policy::decide"];
+
+#[test]
+fn no_store_and_no_run_loop_names_the_rules_that_it_is_checked_against() {
+    let mut looked_at = 0;
+    for room in ["sqlite", "bus", "consumer", "delivery", "handlers", "threads"] {
+        let folder = workspace().join("src").join(room);
+        let nested = if folder.is_dir() { files(&folder, &[]) } else { Vec::new() };
+        for file in nested.into_iter().chain([folder.with_extension("rs")]) {
+            if file.ends_with("bus/memory.rs") {
+                continue;
+            }
+            let text = std::fs::read_to_string(&file).unwrap();
+            let code: String = text.lines().filter(|line| !line.trim_start().starts_with("//")).collect();
+            for rule in RULES {
+                assert!(!code.contains(rule), "{} names {rule}", file.display());
+            }
+            let lists = code.split("fencepost_model::{").skip(1).filter_map(|list| list.split('}').next());
+            assert!(lists.into_iter().all(|list| !list.contains("step") && !list.contains("invariant")));
+            looked_at += 1;
+        }
+    }
+    assert!(looked_at > 40, "{looked_at} files");
+}
+
 #[test]
 fn a_list_in_braces_is_read_member_by_member() {
     assert_eq!(paths("a::{b, c::{d, e}, f}"), ["a::b", "a::c::d", "a::c::e", "a::f"]);

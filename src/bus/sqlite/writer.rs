@@ -1,7 +1,8 @@
 //! The one thread that owns the writing connection.
 //!
-//! Invariant: all requests that wait go into one transaction, and are answered after its commit; requests are applied in the
-//! order in which they arrived; a consumer is woken after the answer was sent.
+//! Invariant: operations that wait share a transaction, up to `BATCH_OPS_MAX` of them, and are answered after its commit; a
+//! transaction of the caller has one of its own; requests are applied in the order in which they arrived; a consumer is woken
+//! after the answer was sent.
 //! Does not depend on: what operations do; the callers.
 
 use std::cell::RefCell;

@@ -15,7 +15,8 @@ use fencepost_verify::report::GuaranteeVerdict;
 use fencepost_verify::run::run as verify;
 use fencepost_verify::trace::Trace;
 
-/// Check the guarantees: on the model, on the store in lockstep with the model, and on known mutants.
+/// Check every guarantee: the model, the store in lockstep with it, mutants, power cuts, faults, schedules, and real
+/// processes.
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
     /// How much to check.
@@ -42,7 +43,7 @@ pub(crate) struct Arguments {
 enum ScopeName {
     /// Some scopes, and power cuts in single operations: less than a minute.
     Quick,
-    /// All scopes, power cuts in short sequences, and pairs of connections in every order: about five minutes on two cores.
+    /// All scopes, power cuts in short sequences, and pairs of connections in every order: about six minutes on two cores.
     Standard,
     /// All scopes with wider limits: no time limit.
     Deep,

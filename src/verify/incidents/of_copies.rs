@@ -1,4 +1,4 @@
-//! Incidents with identity: copies, ids, numbers that are given twice, and answers that are given too early.
+//! Incidents about identity: duplicated copies, reused ids and numbers, and answers that come too early.
 
 use crate::incidents::{Incident, IncidentGroup, ShownBy};
 use crate::threads::{BEFORE_COMMIT, ThreadMutant as Mutant};
