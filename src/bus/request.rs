@@ -252,3 +252,22 @@ fn unexpected<T>(reply: Reply) -> Result<T> {
         other => unreachable!("an operation was answered with another one's reply: {other:?}"),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn durations_are_milliseconds_cut_to_whole_ones_and_bounded() {
+        assert_eq!(ms(Duration::from_millis(1_234)), 1_234);
+        assert_eq!(ms(Duration::from_micros(1_999)), 1);
+        assert_eq!(ms(Duration::MAX), u64::MAX);
+    }
+
+    #[test]
+    fn a_bound_of_zero_is_one() {
+        assert_eq!((at_least_one(0).get(), at_least_one(7).get()), (1, 7));
+    }
+}

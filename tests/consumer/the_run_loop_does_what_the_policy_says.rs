@@ -86,6 +86,32 @@ async fn a_settlement_that_was_rolled_back_settles_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_settlement_in_a_transaction_that_was_committed_is_not_repeated() {
+    let bus = paused();
+    bus.send(Message::command("work")).await.unwrap();
+    let handlers = {
+        let bus = bus.clone();
+        Handlers::new().on_command("work", move |delivery: Delivery| {
+            let bus = bus.clone();
+            async move { bus.transaction(|tx: &Tx<'_>| tx.ack(delivery)).await.map_err(HandlerError::retryable) }
+        })
+    };
+    let report = bus.listen(handlers, drain()).await.unwrap();
+    assert_eq!((report.acked, report.stale), (1, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_payload_that_does_not_decode_is_a_permanent_failure_and_reaches_no_handler() {
+    let bus = paused();
+    bus.send(Message::command("work").text("no number")).await.unwrap();
+    let handlers = Handlers::new().on_command("work", |_: Delivery<fencepost::Json<u32>>| async {
+        panic!("the handler was called");
+    });
+    let report = bus.listen(handlers, drain()).await.unwrap();
+    assert_eq!((report.dead_lettered, report.retried, report.panicked), (1, 0, 0));
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_event_that_its_handler_nacks_is_handled_again_before_later_events() {
     let bus = paused();
     for text in ["first", "second"] {

@@ -170,10 +170,13 @@ fn what_is_found_broken_is_made_small_told_and_found_again_from_its_trace() {
     let trace = Trace::new(control.breaks, PowerCut { case: small.case, cut: small.cut });
     let read = Trace::read(&trace.write().unwrap()).unwrap();
     assert_eq!(read, trace);
+    assert!(read.counterexample.replay().unwrap().broken, "the replay of a trace says that it holds");
     let Counterexample::Cut(power) = read.counterexample else { panic!("another counterexample") };
     let again = replay(&power.case, &power.cut).unwrap();
     assert_eq!(again.violation.unwrap().property, control.breaks);
     insta::assert_snapshot!(again.explanation);
     let honest = Case { setting: Setting { mutant: None, ..power.case.setting }, ..power.case };
     assert!(replay(&honest, &power.cut).unwrap().violation.is_none());
+    let honest = Counterexample::Cut(PowerCut { case: honest, cut: power.cut });
+    assert!(!honest.replay().unwrap().broken, "the replay of a trace says that it is broken");
 }

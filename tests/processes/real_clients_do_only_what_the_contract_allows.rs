@@ -98,6 +98,7 @@ fn each_mistake_is_refused_by_the_judges_named_for_it_and_told_in_a_few_operatio
             let written = Trace::new(judge, small.clone()).write().unwrap();
             let read = Trace::read(&written).unwrap();
             assert_eq!(read.write().unwrap(), written);
+            assert!(read.counterexample.replay().unwrap().broken, "the replay of a trace says that it holds");
             let Counterexample::History(again) = read.counterexample else {
                 panic!("another counterexample")
             };

@@ -104,7 +104,9 @@ fn what_is_found_broken_is_made_small_told_and_found_again_from_its_trace() {
     assert!(small.choices.len() < broken.choices.len());
     let schedule = ConnectionSchedule { case: small.case, choices: small.choices };
     let written = Trace::new(control.breaks, Counterexample::Connections(schedule)).write().unwrap();
-    let Counterexample::Connections(scheduled) = Trace::read(&written).unwrap().counterexample else {
+    let read = Trace::read(&written).unwrap().counterexample;
+    assert!(read.replay().unwrap().broken, "the replay of a trace says that it holds");
+    let Counterexample::Connections(scheduled) = read else {
         panic!("another counterexample")
     };
     let told = || replay(&scheduled.case, &scheduled.choices).unwrap();
