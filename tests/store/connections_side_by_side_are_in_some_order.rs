@@ -106,9 +106,7 @@ fn what_is_found_broken_is_made_small_told_and_found_again_from_its_trace() {
     let written = Trace::new(control.breaks, Counterexample::Connections(schedule)).write().unwrap();
     let read = Trace::read(&written).unwrap().counterexample;
     assert!(read.replay().unwrap().broken, "the replay of a trace says that it holds");
-    let Counterexample::Connections(scheduled) = read else {
-        panic!("another counterexample")
-    };
+    let Counterexample::Connections(scheduled) = read else { panic!("another counterexample") };
     let told = || replay(&scheduled.case, &scheduled.choices).unwrap();
     assert_eq!(told().violation.unwrap().property, control.breaks);
     assert_eq!(told().explanation, told().explanation);
