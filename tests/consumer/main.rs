@@ -1,8 +1,8 @@
 //! A consumer settles each delivery as the policy says, sleeps while nothing is due, and wakes when something is.
 
-#[path = "../shared/role.rs"]
+#[path = "../common/role.rs"]
 mod role;
-#[path = "../shared/walk.rs"]
+#[path = "../common/walk.rs"]
 mod walk;
 
 mod a_consumer_wakes_when_something_is_due;

@@ -2,9 +2,9 @@
 //! or a finding says so, what can still be read is kept, and nothing is made up.
 
 mod alone;
-#[path = "../shared/role.rs"]
+#[path = "../common/role.rs"]
 mod role;
-#[path = "../shared/walk.rs"]
+#[path = "../common/walk.rs"]
 mod walk;
 
 mod a_changed_byte_is_noticed_or_does_no_harm;

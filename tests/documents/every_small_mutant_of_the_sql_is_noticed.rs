@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use fencepost::internals::sqlite::{StatementId, Statements};
 use fencepost_verify::mutation::examine::{Noticed, examine};
-use fencepost_verify::mutation::{StatementMutant as Mutant, all, check as judge};
+use fencepost_verify::mutation::{StatementMutant as Mutant, all, check as check_all};
 
 /// One mutant in this many is examined.
 const ONE_IN: usize = 10;
@@ -36,7 +36,7 @@ fn a_mutant_is_noticed_or_known_to_make_no_difference() {
     let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     let (mut by, mut wrong): (BTreeMap<&str, usize>, _) = (BTreeMap::new(), Vec::new());
     let mut begun = 0;
-    let examined = judge(threads, &chosen, |_| {
+    let examined = check_all(threads, &chosen, |_| {
         begun += 1;
         if begun % 100 == 0 {
             println!("{begun} of {}", chosen.len());

@@ -7,7 +7,7 @@ mod kill;
 mod program;
 #[cfg(unix)]
 #[expect(dead_code, reason = "a process that is killed is not played to its end")]
-#[path = "../shared/role.rs"]
+#[path = "../common/role.rs"]
 mod role;
 
 #[cfg(unix)]

@@ -10,7 +10,7 @@ use std::path::Path;
 use std::process::Command;
 
 use fencepost_verify::counterexample::Counterexample;
-use fencepost_verify::history::checkers::{HistoryVerdict as Verdict, asks, check as judge};
+use fencepost_verify::history::checkers::{HistoryVerdict as Verdict, asks, check as check_all};
 use fencepost_verify::history::client::Theme;
 use fencepost_verify::history::record::HistoryAnswer as Answer;
 use fencepost_verify::history::recording::{
@@ -34,7 +34,7 @@ fn processes_threads_and_buses_leave_histories_that_every_judge_allows() {
         for kind in [Kind::Processes, Kind::Threads, Kind::Buses] {
             let recorded = recorded(kind, theme, seed, 110);
             let history = &recorded.history;
-            let opinion = judge(history);
+            let opinion = check_all(history);
             assert!(opinion.refused().is_empty(), "{}", replay(history).explanation);
             assert_eq!(opinion.by_search, Verdict::Allowed);
             let by_number = if kind == Kind::Buses { Verdict::Inconclusive } else { Verdict::Allowed };

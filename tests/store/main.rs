@@ -1,9 +1,9 @@
 //! The store keeps the contract: what it answers, what it holds and how it is opened, copied and migrated, with one
 //! connection or with several.
 
-#[path = "../shared/role.rs"]
+#[path = "../common/role.rs"]
 mod role;
-#[path = "../shared/walk.rs"]
+#[path = "../common/walk.rs"]
 mod walk;
 
 mod a_copy_is_one_state_of_its_store;

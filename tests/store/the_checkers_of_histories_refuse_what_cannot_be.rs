@@ -9,7 +9,7 @@ use fencepost_model::op::{Delivery, Op, Refusal, Reply, Settled, Settlement, Sta
 use fencepost_model::state::{Body, State};
 use fencepost_model::step::apply;
 use fencepost_model::vocabulary::{Group, Kind, Message, Name, Names, Seq, Timestamp, Token};
-use fencepost_verify::history::checkers::{ANSWERS, HistoryVerdict as Verdict, PATIENCE, check as judge};
+use fencepost_verify::history::checkers::{ANSWERS, HistoryVerdict as Verdict, PATIENCE, check as check_all};
 use fencepost_verify::history::log::{AGAIN, HOLDERS, INVERTED, LOST, SKIPPED, UNCOMMITTED};
 use fencepost_verify::history::record::{
     CommitPlace as Place, History, HistoryAnswer as Answer, HistoryEnd as End, HistoryEntry as Entry,
@@ -177,10 +177,10 @@ fn a_cursor_has_one_holder_by_its_tokens_and_by_its_lease() {
 fn who_would_have_waited_is_not_turned_away_and_no_operation_fails() {
     let mut written = Written::default();
     written.answered(1, Op::Publish { message: event(1) }, Answer::Busy);
-    assert!(judge(&written.history()).refused().is_empty(), "this one does not wait");
+    assert!(check_all(&written.history()).refused().is_empty(), "this one does not wait");
     written.entries[0].patience_ms = 5_000;
     written.answered(1, Op::Reboot, Answer::Failed("no memory".to_owned()));
-    let opinion = judge(&written.history());
+    let opinion = check_all(&written.history());
     let by: Vec<_> = opinion.refused().iter().map(|refused| refused.checker).collect();
     assert_eq!(by, [PATIENCE, ANSWERS]);
 }
